@@ -1,0 +1,80 @@
+/**
+ * The only place where layers meet: how the parts become an executor, the API's routes, and a server.
+ *
+ *     routes ─▶ turns ─▶ executor = fallback(WebSocket executor ─▶ pool ─▶ dialer, HTTP executor ─▶ fetch)
+ *
+ * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
+ */
+import { Effect, Layer, Path } from "effect"
+import { HttpRouter } from "effect/http"
+import { KeyValueStore } from "effect/persistence"
+import { AuthScope } from "./downstream/AuthScope.ts"
+import * as BunServer from "./downstream/BunServer.ts"
+import { Keys } from "./downstream/Keys.ts"
+import { Ownership } from "./downstream/Ownership.ts"
+import { PassThrough } from "./downstream/PassThrough.ts"
+import * as Routes from "./downstream/Routes.ts"
+import { Session } from "./downstream/Session.ts"
+import { Turns } from "./downstream/Turns.ts"
+import { Settings, SettingsError } from "./Settings.ts"
+import { TurnMemory } from "./turn/TurnMemory.ts"
+import { ConnectionPool } from "./upstream/ConnectionPool.ts"
+import { layerWs } from "./upstream/DialerWs.ts"
+import { Evictor } from "./upstream/Evictor.ts"
+import { FallbackExecutor } from "./upstream/FallbackExecutor.ts"
+import { HttpExecutor } from "./upstream/HttpExecutor.ts"
+import * as HttpUpstream from "./upstream/HttpUpstream.ts"
+import { Upstream } from "./upstream/Upstream.ts"
+import { WebSocketExecutor } from "./upstream/WebSocketExecutor.ts"
+
+/** Pool, memory and evictor: what connections live in. Needs `Settings` and a `Dialer`. */
+export const layerPool = Evictor.layerNoDeps.pipe(
+  Layer.provideMerge(ConnectionPool.layerNoDeps),
+  Layer.provideMerge(TurnMemory.layer),
+)
+
+/** `Executor` and `Forwarder`, over both transports. Needs `Settings` and a `Dialer`. */
+export const layerExecutor = FallbackExecutor.layerExecutor.pipe(
+  Layer.provide(FallbackExecutor.layerNoDeps),
+  Layer.provide([WebSocketExecutor.layerNoDeps, HttpExecutor.layerNoDeps]),
+  Layer.provideMerge(HttpUpstream.layer),
+  Layer.provideMerge(layerPool),
+  Layer.provide(Upstream.layerNoDeps),
+)
+
+const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
+
+/** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
+export const layerRoutes = Routes.layerNoDeps.pipe(
+  Layer.provide([PassThrough.layerNoDeps, Turns.layerNoDeps, layerSession]),
+)
+
+/** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
+export const layerAuth = Layer.unwrap(
+  Effect.gen(function* () {
+    const { auth, keysFile, upstreamApiKey } = yield* Settings
+    if (auth === "passthrough") return Layer.merge(AuthScope.layerPassthrough, Ownership.layerOff)
+    if (upstreamApiKey === undefined) {
+      return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
+    }
+    const ids = (yield* Path.Path).join(yield* Effect.map(Path.Path, (path) => path.dirname(keysFile)), "respool.ids")
+    return Layer.merge(
+      AuthScope.layerKeys({ upstreamApiKey }).pipe(Layer.provide(Keys.layerFile(keysFile))),
+      Ownership.layer().pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),
+    )
+  }),
+)
+
+const layerListener = Layer.unwrap(
+  Effect.map(Settings, ({ drainTimeout, host, port }) => BunServer.layer({ hostname: host, port, drainTimeout })),
+)
+
+/** The whole proxy but for its settings and the platform's file system. `HttpServer` tells the address. */
+export const layer = HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), {
+  disableLogger: true,
+  disableListenLog: true,
+}).pipe(
+  Layer.provide([layerExecutor, layerAuth]),
+  Layer.provide(layerWs),
+  Layer.provideMerge(layerListener),
+)

@@ -1,0 +1,255 @@
+/**
+ * The settings: one table with name, default, what is allowed and what it is for.
+ *
+ * They are read through Effect's `Config`, from the environment (`RESPOOL_UPSTREAM_URL`) and, below it, `respool.json`
+ * (`upstreamUrl`). Durations are milliseconds and sizes bytes once read. A wrong one stops the start with one line that
+ * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
+ */
+import { ByteSize, Config, ConfigProvider, Context, Duration, Effect, FileSystem, Layer, Redacted, Schema } from "effect"
+
+interface Row<A> {
+  readonly read: (name: string) => Config.Config<A>
+  readonly fallback: A
+  readonly shown: string
+  readonly allowed: string
+  readonly about: string
+  readonly secret: boolean
+}
+
+const row = <A>(
+  read: (name: string) => Config.Config<A>,
+  fallback: A,
+  shown: string,
+  allowed: string,
+  about: string,
+  secret = false,
+): Row<A> => ({ read, fallback, shown, allowed, about, secret })
+
+const text = (about: string) =>
+  row((name) => Config.map(Config.NonEmptyString(name), (value): string | undefined => value), undefined, "", "a text", about)
+
+const oneOf = <const L extends ReadonlyArray<string>>(literals: L, fallback: L[number], about: string) =>
+  row((name) => Config.schema(Schema.Literals(literals), name), fallback, fallback, literals.join(" | "), about)
+
+const duration = (fallback: Duration.Input & string, about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.DurationFromString.check(Schema.makeFilter(isPositive)), name).pipe(
+        Config.map(Duration.toMillis),
+      ),
+    Duration.toMillis(fallback),
+    fallback,
+    "a duration such as `3 seconds` or `50 minutes`",
+    about,
+  )
+
+const isPositive = (value: Duration.Duration) => Duration.isFinite(value) && Duration.toMillis(value) > 0
+
+const size = (fallback: string, about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.ByteSize.check(Schema.makeFilter((value) => value > 0n && value <= 4n << 30n)), name).pipe(
+        Config.map(ByteSize.toNumberUnsafe),
+      ),
+    ByteSize.toNumberUnsafe(ByteSize.fromStringUnsafe(fallback)),
+    fallback,
+    "a size such as `64 MiB`, at most 4 GiB",
+    about,
+  )
+
+const count = (fallback: number, about: string) =>
+  row(
+    (name) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0)), name),
+    fallback,
+    String(fallback),
+    "a whole number from 1",
+    about,
+  )
+
+const headerNames = (about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.String.check(Schema.isPattern(/^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/)), name).pipe(
+        Config.map((value): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())),
+      ),
+    [],
+    "",
+    "header names, separated by commas",
+    about,
+  )
+
+const url = /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i
+
+/** Every setting, in the order of `respool serve --help`. */
+export const rows = {
+  host: row(Config.NonEmptyString, "127.0.0.1", "127.0.0.1", "a host name or address", "where the proxy listens"),
+  port: row(
+    (name) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65535 })), name),
+    8080,
+    "8080",
+    "a whole number from 0 to 65535",
+    "0 takes any free port, which the banner shows",
+  ),
+  upstreamUrl: row(
+    (name) => Config.schema(Schema.String.check(Schema.isPattern(url)), name),
+    "https://api.openai.com/v1",
+    "https://api.openai.com/v1",
+    "an http, https, ws or wss address without user, query or fragment",
+    "base URL of the Responses API",
+  ),
+  transport: oneOf(["auto", "websocket", "http"], "auto", "auto falls back to HTTP when no socket can be had"),
+  auth: oneOf(["passthrough", "keys"], "passthrough", "whose credential goes upstream: the caller's, or the proxy's"),
+  keysFile: row(Config.NonEmptyString, "respool.keys.json", "respool.keys.json", "a path", "the keys of `auth: keys`"),
+  upstreamApiKey: row(
+    (name) => Config.map(Config.Redacted(name), (value): Redacted.Redacted<string> | undefined => value),
+    undefined,
+    "",
+    "a text",
+    "the upstream's key, for `auth: keys`",
+    true,
+  ),
+  sessionHeader: text("one more header that names a session"),
+  forwardHeaders: headerNames("client headers to send on the upgrade as well; they split the pool"),
+  tlsCa: text("file of CA certificates (PEM) to trust for the upstream"),
+  tlsCert: text("file of the client certificate (PEM) for the upstream"),
+  tlsKey: text("file of the client certificate's key (PEM)"),
+  idleTtl: duration("50 minutes", "an unused connection is closed after this"),
+  maxAge: duration("50 minutes", "no turn starts on a connection older than this; the API caps at 60 minutes"),
+  pingInterval: duration("25 seconds", "two and a half of these without a sign of life end a connection"),
+  handshakeTimeout: duration("15 seconds", "for the upgrade to be answered"),
+  firstEventTimeout: duration("300 seconds", "for the first event of a turn"),
+  eventTimeout: duration("1800 seconds", "for silence between events; deep reasoning is silent"),
+  turnTimeout: duration("60 minutes", "for a whole turn"),
+  drainTimeout: duration("30 seconds", "for turns in flight when the proxy stops"),
+  maxConnections: count(1024, "upstream connections in all"),
+  maxConnectionsPerScope: count(1024, "upstream connections of one credential or key"),
+  maxConnectionsPerSession: count(64, "upstream connections of one session"),
+  maxBody: size("64 MiB", "request body, after decoding"),
+  maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
+  busy: oneOf(["dial", "wait", "http"], "dial", "at a cap: HTTP at once, wait 5 seconds first, or one connection a session"),
+  decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
+  logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),
+  logFormat: oneOf(["text", "json"], "text", "how a log line is written"),
+} as const
+
+type Rows = typeof rows
+type Value<R> = R extends Row<infer A> ? A : never
+type Loaded = { readonly [K in keyof Rows]: Value<Rows[K]> }
+
+/** Certificates and keys as PEM texts. */
+export interface Tls {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+}
+
+export interface SettingsValues extends Loaded {
+  /** What the `tls*` files hold; undefined: none was named. */
+  readonly tls: Tls | undefined
+}
+
+/** A setting that can't be used. `message` is the one line to show. */
+export class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError", { message: Schema.String }) {}
+
+/** `upstreamUrl` as the environment spells it. */
+export const environmentName = (name: string) => `RESPOOL_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+
+const names = Object.keys(rows) as ReadonlyArray<keyof Rows>
+
+export class Settings extends Context.Service<Settings, SettingsValues>()("respool/Settings") {
+  static readonly defaults: SettingsValues = {
+    ...(Object.fromEntries(names.map((name) => [name, rows[name].fallback])) as unknown as Loaded),
+    tls: undefined,
+  }
+
+  /** The defaults with some settings of your own. */
+  static readonly layer = (options: Partial<SettingsValues> = {}) =>
+    Layer.succeed(Settings, { ...Settings.defaults, ...options })
+
+  /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
+  static readonly layerConfig = Layer.effect(
+    Settings,
+    Effect.suspend(() => Effect.tap(load, checkTogether)),
+  )
+
+  /** The same for commands that serve nothing, so that settings which only fit together when serving don't matter. */
+  static readonly layerConfigUnchecked = Layer.effect(
+    Settings,
+    Effect.suspend(() => load),
+  )
+}
+
+const jsonFile = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const named = yield* Config.option(Config.NonEmptyString("RESPOOL_CONFIG"))
+  const path = named._tag === "Some" ? named.value : "respool.json"
+  if (named._tag === "None" && !(yield* fs.exists(path))) return {}
+  const content = yield* fs.readFileString(path)
+  const json = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))(
+    content,
+  ).pipe(Effect.mapError(() => new SettingsError({ message: `${path} is not a JSON object` })))
+  for (const [name, value] of Object.entries(json)) {
+    if (!(name in rows)) return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
+    if (typeof value === "object") {
+      return yield* new SettingsError({ message: `${path}: "${name}" must be a text or a number` })
+    }
+  }
+  return json
+}).pipe(
+  Effect.catchTags({
+    ConfigError: (error) => Effect.fail(new SettingsError({ message: `RESPOOL_CONFIG: ${error.message}` })),
+    PlatformError: (error) => Effect.fail(new SettingsError({ message: `RESPOOL_CONFIG: ${error.message}` })),
+  }),
+)
+
+const load = Effect.gen(function* () {
+  const json = yield* jsonFile
+  const environment = yield* ConfigProvider.ConfigProvider
+  const provider = environment.pipe(
+    ConfigProvider.mapInput(([name]) => [environmentName(String(name))]),
+    ConfigProvider.orElse(ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)])))),
+  )
+  const values: Record<string, unknown> = {}
+  for (const name of names) {
+    const { allowed, fallback, read, secret } = rows[name]
+    const config: Config.Config<unknown> = read(name)
+    values[name] = yield* config.pipe(Config.withDefault(fallback)).parse(provider).pipe(
+      Effect.catch(() =>
+        Effect.flatMap(Effect.option(Config.String(name).parse(provider)), (given) => {
+          const value = secret ? "" : `="${given._tag === "Some" ? given.value : ""}"`
+          return Effect.fail(new SettingsError({ message: `${environmentName(name)}${value}: expected ${allowed}` }))
+        }),
+      ),
+    )
+  }
+  const loaded = values as unknown as Loaded
+  return { ...loaded, tls: yield* readTls(loaded) }
+})
+
+/** Settings that contradict each other. */
+const checkTogether = Effect.fnUntraced(function* (loaded: Loaded) {
+  if (loaded.auth === "keys" && loaded.upstreamApiKey === undefined) {
+    return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY, the upstream's own key" })
+  }
+  if (loaded.transport === "http" && /^ws/i.test(loaded.upstreamUrl)) {
+    return yield* new SettingsError({
+      message: `RESPOOL_UPSTREAM_URL="${loaded.upstreamUrl}" names a WebSocket, but RESPOOL_TRANSPORT is http`,
+    })
+  }
+})
+
+const readTls = Effect.fnUntraced(function* (loaded: Loaded) {
+  const fs = yield* FileSystem.FileSystem
+  const tls: { ca?: string; cert?: string; key?: string } = {}
+  for (const [part, name] of [["ca", "tlsCa"], ["cert", "tlsCert"], ["key", "tlsKey"]] as const) {
+    const path = loaded[name]
+    if (path === undefined) continue
+    tls[part] = yield* fs.readFileString(path).pipe(
+      Effect.mapError(() => new SettingsError({ message: `${environmentName(name)}="${path}": the file can't be read` })),
+    )
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    return yield* new SettingsError({ message: "RESPOOL_TLS_CERT and RESPOOL_TLS_KEY must be set together" })
+  }
+  return Object.keys(tls).length === 0 ? undefined : tls
+})

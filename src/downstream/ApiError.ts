@@ -1,0 +1,58 @@
+/**
+ * An error in the API's own shape: what a client of the Responses API already knows how to read.
+ *
+ * It is an `HttpServerRespondable`, so a handler fails with it and the server answers it as
+ * `{"error":{"message","type","code","param"}}` with its status and headers (protocol.md 1.7, design.md 6).
+ */
+import { Effect, Schema } from "effect"
+import { HttpServerRespondable, HttpServerResponse } from "effect/http"
+
+export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
+  status: Schema.Number,
+  message: Schema.String,
+  type: Schema.String,
+  code: Schema.NullOr(Schema.String),
+  param: Schema.NullOr(Schema.String),
+  headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+}) {
+  /** The error as the JSON text of the body. */
+  get body(): string {
+    const { message, type, code, param } = this
+    return JSON.stringify({ error: { message, type, code, param } })
+  }
+
+  [HttpServerRespondable.symbol]() {
+    return Effect.succeed(
+      HttpServerResponse.text(this.body, {
+        status: this.status,
+        contentType: "application/json",
+        ...(this.headers === undefined ? {} : { headers: this.headers }),
+      }),
+    )
+  }
+
+  /** 400 `invalid_request_error`: the request can't be carried as it is. */
+  static readonly badRequest = (code: string, message: string, param: string | null = null) =>
+    new ApiError({ status: 400, message, type: "invalid_request_error", code, param })
+
+  /** 404 in the words the API uses for an id that is not there, so that a stranger's id and no id look alike. */
+  static readonly notFound = (code: string, message: string, param: string | null = null) =>
+    new ApiError({ status: 404, message, type: "invalid_request_error", code, param })
+
+  static readonly unauthorized = (code: string, message: string) =>
+    new ApiError({ status: 401, message, type: "invalid_request_error", code, param: null })
+
+  static readonly tooLarge = (message: string) =>
+    new ApiError({ status: 413, message, type: "invalid_request_error", code: "request_too_large", param: null })
+
+  /** An error of ours that may be tried again later. */
+  static readonly unavailable = (code: string, message: string, retryAfterSeconds: number) =>
+    new ApiError({
+      status: 503,
+      message,
+      type: "server_error",
+      code,
+      param: null,
+      headers: { "retry-after": String(retryAfterSeconds) },
+    })
+}

@@ -1,0 +1,128 @@
+/**
+ * The API as clients see it: the turn's route, everything else passed through, and errors in the API's own shape.
+ *
+ * `Routes.layer` adds to any `HttpRouter`, so an app may serve it beside its own routes; `layerNotFound` answers what no
+ * route fits, for those who want that in the API's shape too.
+ */
+import { Clock, Effect, Layer, Result } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Settings } from "../Settings.ts"
+import type { TurnRequest } from "../turn/Executor.ts"
+import type { RequestBody } from "../wire/RequestBody.ts"
+import { parseRequestBody, readMember } from "../wire/RequestBody.ts"
+import { ApiError } from "./ApiError.ts"
+import type { Caller } from "./AuthScope.ts"
+import { AuthScope } from "./AuthScope.ts"
+import { answerEnds } from "./BunServer.ts"
+import { Ownership } from "./Ownership.ts"
+import { PassThrough } from "./PassThrough.ts"
+import { readRequestBytes } from "./RequestBytes.ts"
+import { requestId } from "./RequestId.ts"
+import { Session, sessionKey } from "./Session.ts"
+import { checkTenantBody, recordEvents } from "./Tenant.ts"
+import { Turns } from "./Turns.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const auth = yield* AuthScope
+  const session = yield* Session
+  const ownership = yield* Ownership
+  const turns = yield* Turns
+  const passThrough = yield* PassThrough
+
+  const turnOf = (request: Request, body: RequestBody, caller: Caller): TurnRequest => {
+    const cacheKey = readMember(body, "prompt_cache_key")
+    const name = session.name(request.headers, typeof cacheKey === "string" ? cacheKey : undefined)
+    return {
+      id: requestId(request.headers),
+      body,
+      stream: readMember(body, "stream") === true,
+      scope: caller.scope,
+      scopeLabel: caller.label,
+      session: name === undefined || caller.scope === undefined ? undefined : sessionKey(caller.scope, name),
+      sessionName: name,
+      credential: caller.credential,
+      credentialId: caller.credentialId,
+      headers: request.headers,
+    }
+  }
+
+  const postTurn = Effect.fn("Routes.turn")(function* (request: Request) {
+    const startedAt = yield* Clock.currentTimeMillis
+    const caller = yield* auth.resolve(request.headers)
+    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody })
+    const parsed = parseRequestBody(bytes)
+    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
+    const body = parsed.success
+    const { scope, tenant } = caller
+    const owner = tenant ? scope : undefined
+    if (owner !== undefined) yield* checkTenantBody(ownership, owner, body)
+    return yield* turns.answer(turnOf(request, body, caller), {
+      startedAt,
+      observe: owner === undefined ? undefined : recordEvents(ownership, owner),
+      ended: () => answerEnds(request),
+    })
+  })
+
+  const responses = (request: Request) => {
+    if (request.method === "POST") return postTurn(request)
+    return request.headers["upgrade"] === undefined ? Effect.fail(wrongMethod("POST")) : Effect.fail(upgradeRequired)
+  }
+
+  const health = (request: Request) =>
+    request.method === "GET" || request.method === "HEAD"
+      ? Effect.succeed(HttpServerResponse.text('{"status":"ok"}', { contentType: "application/json" }))
+      : Effect.fail(wrongMethod("GET"))
+
+  const forwarded = (request: Request) =>
+    request.headers["upgrade"] === undefined
+      ? Effect.flatMap(auth.resolve(request.headers), (caller) => passThrough.forward(request, caller))
+      : Effect.fail(upgradeRequired)
+
+  const served = <E>(handler: (request: Request) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>) =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, handler)
+
+  return Layer.mergeAll(
+    HttpRouter.add("*", "/healthz", served(health)),
+    HttpRouter.add("*", "/v1/responses", served(responses)),
+    HttpRouter.add("*", "/responses", served(responses)),
+    HttpRouter.add("*", "/v1/*", served(forwarded)),
+    HttpRouter.add("*", "/responses/compact", served(forwarded)),
+    HttpRouter.add("*", "/models", served(forwarded)),
+  )
+})
+
+export const layerNoDeps = Layer.unwrap(make)
+
+/** Answers what no route fits with 404 in the API's shape. */
+export const layerNotFound = HttpRouter.add(
+  "*",
+  "/*",
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) =>
+    Effect.fail(ApiError.notFound("unknown_url", `Invalid URL (${method} ${url.split("?")[0]})`)),
+  ),
+)
+
+const unreadable = ({ member, message, reason }: { reason: string; message: string; member?: string }) =>
+  ApiError.badRequest(reason === "not_json" ? "invalid_json" : reason, message, member ?? null)
+
+const wrongMethod = (allowed: string) =>
+  new ApiError({
+    status: 405,
+    message: `Not allowed to use this method here; use ${allowed}.`,
+    type: "invalid_request_error",
+    code: "method_not_allowed",
+    param: null,
+    headers: { allow: allowed },
+  })
+
+/** 426 is what makes the clients that try a WebSocket first go on over HTTP at once (protocol.md 3.7). */
+const upgradeRequired = new ApiError({
+  status: 426,
+  message: "respool does not take WebSockets from clients: send the request over HTTP.",
+  type: "invalid_request_error",
+  code: "websocket_not_supported",
+  param: null,
+})

@@ -1,0 +1,68 @@
+/**
+ * Puts a `TurnError` into the words of the API: an HTTP answer before the head has left, an in-stream `error` event after.
+ *
+ * What the upstream itself answered goes to the client as it is. A failure that may have run upstream says
+ * `x-should-retry: false`, which the OpenAI SDKs obey, so that no client doubles a turn (design.md 3, lessons).
+ */
+import { Cause } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { TurnError } from "../turn/TurnError.ts"
+import { toSse } from "../wire/Event.ts"
+import { ApiError } from "./ApiError.ts"
+
+const statuses: Partial<Record<TurnError["reason"], number>> = {
+  pool_full: 503,
+  session_busy: 503,
+  shutdown: 503,
+  no_scope: 503,
+  message_too_big: 413,
+  internal: 500,
+  dial_timeout: 504,
+  first_event_timeout: 504,
+  event_timeout: 504,
+  turn_timeout: 504,
+}
+
+/** What a turn's failure is to its client. An interruption that a client can still hear of is ours: we are stopping. */
+export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
+  const error = Cause.findErrorOption(cause)
+  if (error._tag === "Some") return error.value
+  return Cause.hasInterruptsOnly(cause)
+    ? new TurnError({ reason: "shutdown", delivery: "Ambiguous", message: "the proxy is shutting down" })
+    : new TurnError({ reason: "internal", delivery: "Ambiguous", message: "the proxy failed", cause })
+}
+
+const mayHaveRun = (error: TurnError) => error.delivery === "Ambiguous" || error.delivery === "Accepted"
+
+/** The HTTP answer, while nothing has been sent to the client. */
+export const failureResponse = (error: TurnError, headers: Record<string, string>): HttpServerResponse.HttpServerResponse => {
+  const retry: Record<string, string> = mayHaveRun(error) ? { "x-should-retry": "false" } : {}
+  if (error.answer !== undefined) {
+    const { status, body } = error.answer
+    return HttpServerResponse.text(body, {
+      status,
+      contentType: error.answer.headers["content-type"] ?? "application/json",
+      headers: { ...error.answer.headers, ...retry, ...headers },
+    })
+  }
+  const status = statuses[error.reason] ?? 502
+  if (status === 503) retry["retry-after"] = "1"
+  const { body } = apiError(error, status)
+  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...retry, ...headers } })
+}
+
+/** The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's. */
+export const failureEvent = (error: TurnError, sequence: number): string => {
+  if (error.event !== undefined) return toSse("error", error.event)
+  const { message, reason } = error
+  return toSse("error", JSON.stringify({ type: "error", code: reason, message, param: null, sequence_number: sequence }))
+}
+
+const apiError = ({ message, reason }: TurnError, status: number) =>
+  new ApiError({
+    status,
+    message: `respool: ${message}`,
+    type: status === 413 ? "invalid_request_error" : "server_error",
+    code: reason,
+    param: null,
+  })

@@ -1,0 +1,77 @@
+/**
+ * What is known of a turn as it goes: it becomes the response headers when the head leaves, and the log line at the end.
+ */
+import type { TurnRequest, TurnRoute } from "../turn/Executor.ts"
+
+export class TurnReport {
+  route: TurnRoute | undefined
+  /** The upstream's own answer headers, over HTTP. */
+  upstreamHeaders: Readonly<Record<string, string>> = {}
+  events = 0
+  readonly turn: TurnRequest
+  readonly #now: () => number
+  readonly #startedAt: number
+  #routedAt: number | undefined
+  #firstEventAt: number | undefined
+
+  /** `startedAt` is when the request came in, in milliseconds of the clock `now`. */
+  constructor(turn: TurnRequest, now: () => number, startedAt: number) {
+    this.turn = turn
+    this.#now = now
+    this.#startedAt = startedAt
+  }
+
+  routed(route: TurnRoute) {
+    this.route = route
+    this.#routedAt = this.#now()
+  }
+
+  event() {
+    this.events++
+    this.#firstEventAt ??= this.#now()
+  }
+
+  /** Headers of the turn's response, as known now. */
+  headers(decisions: boolean): Record<string, string> {
+    const headers: Record<string, string> = { ...this.upstreamHeaders, "x-request-id": this.turn.id }
+    const { route } = this
+    if (!decisions || route === undefined) return headers
+    headers["x-respool-transport"] = route.transport
+    headers["x-respool-connection"] = route.connection
+    headers["x-respool-input"] = route.input
+    headers["x-respool-reason"] = route.reason
+    headers["server-timing"] = this.#timing()
+    return headers
+  }
+
+  /** Fields of the log line; durations in milliseconds, sizes in bytes. */
+  fields(status: string): Record<string, string | number> {
+    const { route, turn } = this
+    return {
+      request: turn.id,
+      scope: turn.scopeLabel,
+      ...(turn.sessionName === undefined ? {} : { session: turn.sessionName }),
+      ...(route === undefined
+        ? {}
+        : {
+            transport: route.transport,
+            connection: `${route.connection}${route.connectionId === 0 ? "" : ` #${route.connectionId}`}`,
+            input: route.input,
+            reason: route.reason,
+            items: `${route.itemsSent}/${route.items}`,
+            bytesUp: route.bytesUp,
+          }),
+      status,
+      events: this.events,
+      ...(this.#firstEventAt === undefined ? {} : { firstMs: this.#firstEventAt - this.#startedAt }),
+      totalMs: this.#now() - this.#startedAt,
+    }
+  }
+
+  /** W3C Server-Timing: until the connection was had, and from there to the upstream's first event. */
+  #timing(): string {
+    const routed = this.#routedAt ?? this.#now()
+    const first = this.#firstEventAt ?? this.#now()
+    return `lease;dur=${routed - this.#startedAt}, upstream;dur=${first - routed}`
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Runs the turns: one fiber each, from the request to the terminal event, supervised in one place.
+ *
+ * A turn outlives the handler that began it, since its body streams on; so its fiber belongs to this service, not to the
+ * request. The client going away interrupts it. The listener drains first when the server stops; closing this service's
+ * scope then interrupts what is left, before anything the turns use is closed.
+ */
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, FiberSet, Layer } from "effect"
+import type { HttpServerResponse } from "effect/http"
+import { Settings } from "../Settings.ts"
+import type { TurnEnd, TurnRequest, TurnSink } from "../turn/Executor.ts"
+import { Executor, withObserver } from "../turn/Executor.ts"
+import type { TurnError } from "../turn/TurnError.ts"
+import { JsonAnswer } from "./JsonAnswer.ts"
+import { SseAnswer } from "./SseAnswer.ts"
+import { failureOf } from "./TurnFailure.ts"
+import { TurnReport } from "./TurnReport.ts"
+
+export interface TurnOptions {
+  /** When the request came in, in milliseconds of the clock. */
+  readonly startedAt: number
+  /** Sees every event before it goes out. */
+  readonly observe: ((type: string, text: string) => void) | undefined
+  /** Called in the step in which a streamed answer ends. */
+  readonly ended: () => void
+}
+
+/** The head leaves at the latest this long after the turn began, and so often a quiet stream shows life. */
+const headWithin = Duration.seconds(2)
+const heartbeatEvery = Duration.seconds(15)
+
+export class Turns extends Context.Service<
+  Turns,
+  {
+    /** Succeeds with the response as soon as its status is certain; interrupting it before that cancels the turn. */
+    readonly answer: (turn: TurnRequest, options: TurnOptions) => Effect.Effect<HttpServerResponse.HttpServerResponse>
+    readonly running: Effect.Effect<number>
+  }
+>()("respool/downstream/Turns") {
+  static readonly layerNoDeps = Layer.effect(
+    Turns,
+    Effect.suspend(() => make),
+  )
+}
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const executor = yield* Executor
+  const clock = yield* Clock.Clock
+  const now = () => clock.currentTimeMillisUnsafe()
+  const decisions = settings.decisionHeaders === "on"
+
+  const fibers = yield* FiberSet.make<TurnEnd, TurnError>()
+
+  const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) =>
+    Effect.logInfo("turn").pipe(Effect.annotateLogs(report.fields(statusOf(exit))))
+
+  const execute = (turn: TurnRequest, sink: TurnSink, observe: TurnOptions["observe"]) =>
+    executor.execute(turn, observe === undefined ? sink : withObserver(sink, observe))
+
+  const stream = Effect.fnUntraced(function* (turn: TurnRequest, { ended, observe, startedAt }: TurnOptions) {
+    const report = new TurnReport(turn, now, startedAt)
+    let fiber: Fiber.Fiber<TurnEnd, TurnError> | undefined
+    const answer = new SseAnswer(report, decisions, { cancel: () => fiber?.interruptUnsafe(), ended })
+    const pulse = Effect.sleep(headWithin).pipe(
+      Effect.andThen(Effect.sync(() => answer.open())),
+      Effect.andThen(
+        Effect.forever(Effect.sleep(heartbeatEvery).pipe(Effect.andThen(Effect.sync(() => answer.heartbeat())))),
+      ),
+    )
+    fiber = yield* execute(turn, answer, observe).pipe(
+      Effect.raceFirst(pulse),
+      Effect.onExit((exit) => {
+        answer.end(exit)
+        return log(report, exit)
+      }),
+      FiberSet.run(fibers),
+    )
+    const running = fiber
+    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))
+  })
+
+  const json = Effect.fnUntraced(function* (turn: TurnRequest, { observe, startedAt }: TurnOptions) {
+    const report = new TurnReport(turn, now, startedAt)
+    const answer = new JsonAnswer(report, decisions)
+    const running = yield* execute(turn, answer, observe).pipe(
+      Effect.onExit((exit) => log(report, exit)),
+      FiberSet.run(fibers),
+    )
+    const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))
+    return answer.response(exit)
+  })
+
+  return Turns.of({
+    answer: (turn, options) => (turn.stream ? stream(turn, options) : json(turn, options)),
+    running: FiberSet.size(fibers),
+  })
+})
+
+/** How the turn ended, in one word: the terminal event's, or the error's reason, or `cancelled`. */
+const statusOf = (exit: Exit.Exit<TurnEnd, TurnError>): string => {
+  if (Exit.isSuccess(exit)) return exit.value.type.replace("response.", "")
+  if (Cause.hasInterruptsOnly(exit.cause)) return "cancelled"
+  return failureOf(exit.cause).reason
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env bun
+/**
+ * The command line: it names the commands and launches them.
+ */
+import * as NodeChildProcessSpawner from "@effect/platform-node-shared/NodeChildProcessSpawner"
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import * as NodePath from "@effect/platform-node-shared/NodePath"
+import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
+import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
+import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
+import { Cause, Console, Effect, Exit, Layer, Option, Predicate, Redacted, Runtime } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { HttpServer } from "effect/http"
+import packageJson from "../package.json" with { type: "json" }
+import { demo } from "./Demo.ts"
+import { addKey } from "./downstream/Keys.ts"
+import * as Logging from "./Logging.ts"
+import * as Server from "./Server.ts"
+import { environmentName, rows, Settings } from "./Settings.ts"
+import { runSimulator } from "./simulator/SimulatorProcess.ts"
+
+const settingsHelp = Object.entries(rows)
+  .map(([name, { about, allowed, shown }]) => {
+    const fallback = shown === "" ? "not set" : shown
+    return `  ${environmentName(name)} (${fallback})\n      ${about}; ${allowed}`
+  })
+  .join("\n")
+
+const banner = Effect.gen(function* () {
+  const { auth, transport, upstreamUrl } = yield* Settings
+  const address = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  yield* Console.log(`respool ${packageJson.version} for ${upstreamUrl} (transport ${transport}, auth ${auth})`)
+  yield* Console.log(`OPENAI_BASE_URL=${address}/v1`)
+})
+
+const serve = Command.make("serve", {}, () =>
+  Effect.andThen(banner, Effect.never).pipe(
+    Effect.provide(Server.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layerConfig))),
+  ),
+).pipe(
+  Command.withDescription(
+    [
+      "Run the proxy against the configured upstream.",
+      "Settings come from the environment or, below it, from respool.json in the working folder (or where RESPOOL_CONFIG",
+      "says), there in camelCase and without the prefix (upstreamUrl). Name, default, meaning and what is allowed:",
+      settingsHelp,
+    ].join("\n"),
+  ),
+  Command.withShortDescription("Run the proxy against the configured upstream."),
+)
+
+const addCommand = Command.make(
+  "add",
+  {
+    name: Argument.String("name").pipe(Argument.withDescription("for people and logs")),
+    user: Flag.String("user").pipe(Flag.withDescription("whose key it is; a user's keys share sessions"), Flag.optional),
+  },
+  Effect.fnUntraced(function* ({ name, user }) {
+    const { keysFile } = yield* Settings
+    const { record, secret } = yield* addKey({ path: keysFile, name, user: Option.getOrUndefined(user) })
+    yield* Console.error(`Key ${record.id} is in ${keysFile}. It is shown this once:`)
+    yield* Console.log(Redacted.value(secret))
+  }, Effect.provide(Settings.layerConfigUnchecked)),
+).pipe(Command.withDescription("Make a key for RESPOOL_AUTH=keys, print it once and store its hash."))
+
+const keys = Command.make("keys").pipe(
+  Command.withDescription("The keys that the proxy gives out."),
+  Command.withSubcommands([addCommand]),
+)
+
+const demoCommand = Command.make(
+  "demo",
+  {
+    json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false)),
+    keep: Flag.Boolean("keep").pipe(Flag.withDescription("leave the server up at the end"), Flag.withDefault(false)),
+  },
+  demo,
+).pipe(Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."))
+
+const simulator = Command.make(
+  "simulator",
+  { port: Flag.Int("port").pipe(Flag.withDescription("0 takes any free port"), Flag.withDefault(0)) },
+  ({ port }) => runSimulator({ port }),
+).pipe(Command.withDescription("Run a strict Responses upstream on loopback, for trying things out."))
+
+const respool = Command.make("respool").pipe(
+  Command.withDescription("A WebSocket connection pool in front of the OpenAI Responses API."),
+  Command.withSubcommands([serve, demoCommand, keys, simulator]),
+)
+
+const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildProcessSpawner.layer).pipe(
+  Layer.provideMerge(Layer.merge(NodeFileSystem.layer, NodePath.layer)),
+)
+
+/** What the user can mend is one line; only the unexpected shows its trace. */
+const userErrors = new Set(["SettingsError", "ServeError", "KeysFileError", "DemoError"])
+
+const report = (cause: Cause.Cause<unknown>) => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.void
+  const error = Cause.squash(cause)
+  if (!Predicate.hasProperty(error, "_tag") || !(error instanceof Error)) return Effect.logError(cause)
+  if (userErrors.has(String(error._tag))) return Console.error(`respool: ${error.message}`)
+  return Runtime.getErrorReported(error) ? Effect.logError(cause) : Effect.void
+}
+
+/** Being told to stop is no failure: the exit code is 0 once everything has been closed. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
+
+respool.pipe(
+  Command.run({ version: packageJson.version }),
+  Effect.provide(platform),
+  Effect.tapCause(report),
+  NodeRuntime.runMain({ disableErrorReporting: true, teardown }),
+)

@@ -1,0 +1,104 @@
+/**
+ * Controls a simulator that runs as a process of its own, over HTTP outside of `/v1`.
+ *
+ * `GET /simulator/stats` gives the counters, `POST /simulator/reset` forgets records and counters,
+ * `POST /simulator/configure` takes a JSON object of switches (`script` as options of the agent) and a `failNext` list
+ * of fault lists.
+ */
+import { Option, Schema } from "effect"
+import { json, refused } from "./HttpApi.ts"
+import { invalid } from "./Refusal.ts"
+import type { Fault } from "./Faults.ts"
+import { agent } from "./Script.ts"
+import type { SimulatorState } from "./SimulatorState.ts"
+import { resetState } from "./SimulatorState.ts"
+
+const strings = Schema.Record(Schema.String, Schema.String)
+const place = { at: Schema.optionalKey(Schema.Number) }
+
+const FaultJson = Schema.Union([
+  Schema.TaggedStruct("Close", { ...place, code: Schema.Number, reason: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Reset", place),
+  Schema.TaggedStruct("Stall", place),
+  Schema.TaggedStruct("Hold", place),
+  Schema.TaggedStruct("Delay", { ...place, millis: Schema.Number }),
+  Schema.TaggedStruct("Error", {
+    ...place,
+    status: Schema.Number,
+    code: Schema.NullOr(Schema.String),
+    message: Schema.String,
+    type: Schema.optionalKey(Schema.String),
+    param: Schema.optionalKey(Schema.String),
+    headers: Schema.optionalKey(strings),
+    flat: Schema.optionalKey(Schema.Boolean),
+    withoutStatus: Schema.optionalKey(Schema.Boolean),
+  }),
+  Schema.TaggedStruct("InvalidJson", place),
+  Schema.TaggedStruct("BinaryFrame", place),
+  Schema.TaggedStruct("ExtraFrame", { ...place, text: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("DuplicateTerminal", {}),
+  Schema.TaggedStruct("TerminalWithoutId", {}),
+  Schema.TaggedStruct("Failed", { ...place, code: Schema.String, message: Schema.String }),
+  Schema.TaggedStruct("Incomplete", { ...place, reason: Schema.String }),
+])
+
+const Changes = Schema.Struct({
+  websocket: Schema.optionalKey(Schema.Literals(["on", "off", "hang"])),
+  websocketOffStatus: Schema.optionalKey(Schema.Literals([404, 405, 426, 501])),
+  upgradeRefusal: Schema.optionalKey(
+    Schema.NullOr(
+      Schema.Struct({
+        status: Schema.Number,
+        headers: Schema.optionalKey(strings),
+        body: Schema.optionalKey(Schema.String),
+      }),
+    ),
+  ),
+  upgradeHeaders: Schema.optionalKey(strings),
+  sparseTerminal: Schema.optionalKey(Schema.Boolean),
+  latency: Schema.optionalKey(Schema.Number),
+  eventLatency: Schema.optionalKey(Schema.Number),
+  tokensPerSecond: Schema.optionalKey(Schema.Number),
+  maxMessageBytes: Schema.optionalKey(Schema.Number),
+  apiKeys: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
+  maxConnectionAge: Schema.optionalKey(Schema.Number),
+  announceConnectionLimit: Schema.optionalKey(Schema.Boolean),
+  script: Schema.optionalKey(
+    Schema.Struct({
+      rounds: Schema.optionalKey(Schema.Number),
+      words: Schema.optionalKey(Schema.Number),
+      calls: Schema.optionalKey(Schema.Number),
+    }),
+  ),
+  failNext: Schema.optionalKey(Schema.Array(Schema.Array(FaultJson))),
+})
+
+const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Changes), { onExcessProperty: "error" })
+
+const configure = (state: SimulatorState, text: string): Response => {
+  const changes = decode(text)
+  if (Option.isNone(changes)) return refused(invalid("These are no switches of the simulator."))
+  const { apiKeys, failNext, script, upgradeRefusal, ...rest } = changes.value
+  state.switches = {
+    ...state.switches,
+    ...rest,
+    ...(apiKeys === undefined ? {} : { apiKeys: apiKeys ?? undefined }),
+    ...(upgradeRefusal === undefined ? {} : { upgradeRefusal: upgradeRefusal ?? undefined }),
+    ...(script === undefined ? {} : { script: agent(script) }),
+  }
+  const faults: ReadonlyArray<ReadonlyArray<Fault>> = failNext ?? []
+  state.faults.push(...faults)
+  return json("{}")
+}
+
+/** Answers a request below `/simulator/`. */
+export const handleControl = (state: SimulatorState, request: Request, url: URL): Response | Promise<Response> => {
+  const asked = `${request.method} ${url.pathname}`
+  if (asked === "GET /simulator/stats") return json(JSON.stringify(state.counters))
+  if (asked === "POST /simulator/reset") {
+    resetState(state)
+    return json("{}")
+  }
+  if (asked === "POST /simulator/configure") return request.text().then((text) => configure(state, text))
+  return refused(invalid(`Invalid URL (${asked})`, { status: 404 }))
+}

@@ -1,0 +1,75 @@
+/**
+ * Plays the steps of a turn to a client: all at once where nothing has to be waited for, else in one fiber.
+ *
+ * A step is due at a time counted from the turn's start, so that many short waits add up to the pace asked for.
+ */
+import { Clock, Effect } from "effect"
+import type { Frame, Step } from "./Faults.ts"
+import type { Switches } from "./SimulatorState.ts"
+import type { Turn } from "./Turn.ts"
+
+/** The client's side of a turn. */
+export interface Sink {
+  readonly send: (frame: Frame) => void
+  /** The terminal frame. */
+  readonly end: (step: Extract<Step, { readonly _tag: "End" }>) => void
+  readonly text: (text: string) => void
+  readonly binary: () => void
+  readonly close: (code: number, reason: string) => void
+  readonly reset: () => void
+}
+
+const waits: ReadonlySet<Step["_tag"]> = new Set(["Stall", "Hold", "Delay"])
+
+/** Whether the turn can be played without waiting. */
+export const isImmediate = (turn: Turn, { eventLatency, latency, tokensPerSecond }: Switches): boolean =>
+  latency <= 0 && eventLatency <= 0 && tokensPerSecond <= 0 && !turn.steps.some(({ _tag }) => waits.has(_tag))
+
+const act = (turn: Turn, step: Step, sink: Sink): void => {
+  switch (step._tag) {
+    case "Send":
+      return sink.send(step.frame)
+    case "End":
+      turn.end(step)
+      return sink.end(step)
+    case "Text":
+      return sink.text(step.text)
+    case "Binary":
+      return sink.binary()
+    case "Close":
+      turn.abandon()
+      return sink.close(step.code, step.reason)
+    case "Reset":
+      turn.abandon()
+      return sink.reset()
+  }
+}
+
+export const playNow = (turn: Turn, sink: Sink): void => {
+  for (const step of turn.steps) act(turn, step, sink)
+}
+
+/** `held` is what `Hold` waits for. An interruption abandons the turn. */
+export const play = (switches: Switches, turn: Turn, sink: Sink, held: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const clock = yield* Clock.Clock
+    const { eventLatency, latency, tokensPerSecond } = switches
+    const tokenMillis = tokensPerSecond > 0 ? 1000 / tokensPerSecond : 0
+    let due = clock.currentTimeMillisUnsafe() + latency - eventLatency
+    for (const step of turn.steps) {
+      if (step._tag === "Stall") return yield* Effect.never
+      if (step._tag === "Hold") {
+        yield* held
+        due = Math.max(due, clock.currentTimeMillisUnsafe())
+        continue
+      }
+      if (step._tag === "Delay") {
+        due += step.millis
+        continue
+      }
+      due += eventLatency + (step._tag === "Send" && step.frame.token ? tokenMillis : 0)
+      const wait = due - clock.currentTimeMillisUnsafe()
+      if (wait > 0) yield* Effect.sleep(wait)
+      act(turn, step, sink)
+    }
+  }).pipe(Effect.onInterrupt(() => Effect.sync(turn.abandon)))

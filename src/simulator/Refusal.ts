@@ -1,0 +1,64 @@
+/**
+ * Says no in the API's own shapes: as the error envelope of the socket, as an HTTP body, and as the event of a stream.
+ *
+ * Source: `protocol.md` 1.7.
+ */
+export interface Refusal {
+  readonly _tag: "Refusal"
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  readonly message: string
+  readonly param: string | null
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export const invalid = (
+  message: string,
+  details: { readonly code?: string; readonly param?: string; readonly status?: number } = {},
+): Refusal => ({
+  _tag: "Refusal",
+  status: details.status ?? 400,
+  type: "invalid_request_error",
+  code: details.code ?? null,
+  message,
+  param: details.param ?? null,
+})
+
+export const previousResponseNotFound = (id: string): Refusal =>
+  invalid(`Previous response with id '${id}' not found.`, {
+    code: "previous_response_not_found",
+    param: "previous_response_id",
+  })
+
+export const connectionLimitReached = (minutes: number): Refusal =>
+  invalid(
+    `Responses websocket connection limit reached (${minutes} minutes). Create a new websocket connection to continue.`,
+    { code: "websocket_connection_limit_reached" },
+  )
+
+/** The error frame of the socket; `streamId` only for a named lane. */
+export const envelope = (refusal: Refusal, streamId?: string): string => {
+  const { code, headers, message, param, status, type } = refusal
+  return JSON.stringify({
+    type: "error",
+    status,
+    ...(streamId === undefined ? {} : { stream_id: streamId }),
+    error: { type, code, message, param, ...(headers === undefined ? {} : { headers }) },
+  })
+}
+
+/** The flat error event: of a stream, and legal on the socket too. */
+export const errorEvent = (refusal: Refusal, sequenceNumber: number, streamId?: string): string =>
+  JSON.stringify({
+    type: "error",
+    code: refusal.code,
+    message: refusal.message,
+    param: refusal.param,
+    sequence_number: sequenceNumber,
+    ...(streamId === undefined ? {} : { stream_id: streamId }),
+  })
+
+/** The body of an HTTP answer. */
+export const errorBody = ({ code, message, param, type }: Refusal): string =>
+  JSON.stringify({ error: { message, type, param, code } })

@@ -1,0 +1,213 @@
+/**
+ * A strict Responses upstream over HTTP and WebSocket on 127.0.0.1, for tests, demos and benchmarks.
+ *
+ * It keeps what `protocol.md` 1.2 to 1.7 says and refuses what breaks it, reports every turn with the exact text of the
+ * context the model saw, and gives the same answers for the same seed. It shares no code with the proxy it judges.
+ * Closing the layer's scope closes the listener, every socket and every turn.
+ */
+import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"
+import { handleControl } from "./Control.ts"
+import type { Fault } from "./Faults.ts"
+import { headersOf, json, makeHttpApi, refused } from "./HttpApi.ts"
+import { invalid } from "./Refusal.ts"
+import type { ConnectionRecord, Counters, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
+import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
+import type { Connection, Runtime } from "./Sockets.ts"
+import { makeConnection, makeSockets } from "./Sockets.ts"
+
+export interface SimulatorOptions extends Partial<Switches> {
+  /** Default 0: any free port. */
+  readonly port?: number
+  /** Default 1. */
+  readonly seed?: number
+  /** How many turn records are kept, the latest. Default: all. */
+  readonly recordLimit?: number
+}
+
+export interface SimulatorService {
+  /** `http://127.0.0.1:PORT/v1`. */
+  readonly url: string
+  readonly port: number
+  /** Every create request, in the order of arrival; records change until their turn has ended. */
+  readonly turns: ReadonlyArray<TurnRecord>
+  readonly connections: ReadonlyArray<ConnectionRecord>
+  readonly counters: Counters
+  readonly switches: Switches
+  /** Changes switches from the next upgrade, request or turn on. */
+  readonly configure: (switches: Partial<Switches>) => Effect.Effect<void>
+  /** Gives the next executed turn these faults; calls queue up. An empty list is a turn without faults. */
+  readonly failNext: (...faults: ReadonlyArray<Fault>) => Effect.Effect<void>
+  /** Forgets records, counters and queued faults; sockets and conversations stay. */
+  readonly reset: Effect.Effect<void>
+  /** Lets go on whatever waits at a `Hold`. */
+  readonly release: Effect.Effect<void>
+  /** Closes open sockets with a code, or all without a close frame where there is none. */
+  readonly disconnect: (options?: { readonly ordinal?: number; readonly code?: number }) => Effect.Effect<void>
+  /** Sends a text nobody asked for to one socket, or to all. */
+  readonly push: (text: string, ordinal?: number) => Effect.Effect<void>
+  /** Waits until the predicate holds; it is asked again after every change. */
+  readonly until: (predicate: (simulator: SimulatorService) => boolean) => Effect.Effect<void>
+}
+
+interface Waiter {
+  readonly predicate: () => boolean
+  readonly resume: () => void
+}
+
+const isAuthorized = ({ apiKeys }: Switches, request: Request): boolean =>
+  apiKeys === undefined ||
+  apiKeys.includes(/^bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "")
+
+const unauthorized = refused.bind(
+  undefined,
+  invalid("Incorrect API key provided.", { status: 401, code: "invalid_api_key" }),
+)
+
+const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
+  const { port = 0, recordLimit = Number.POSITIVE_INFINITY, seed = 1, ...switches } = options
+  const clock = yield* Clock.Clock
+  const waiters = new Set<Waiter>()
+  const state: SimulatorState = makeState({
+    seed,
+    recordLimit,
+    switches: { ...defaultSwitches, ...switches },
+    now: () => clock.currentTimeMillisUnsafe(),
+    changed: () => {
+      for (const waiter of waiters) {
+        if (!waiter.predicate()) continue
+        waiters.delete(waiter)
+        waiter.resume()
+      }
+    },
+  })
+  const fibers = yield* FiberSet.make<void>()
+  const run = yield* FiberSet.runtime(fibers)()
+  let hold = Deferred.makeUnsafe<void>()
+  const runtime: Runtime = {
+    fork: run,
+    held: Effect.suspend(() => Deferred.await(hold)),
+  }
+  const sockets = makeSockets(state, runtime)
+  const http = makeHttpApi(state, runtime)
+  const open = new Set<Connection>()
+
+  const upgrade = (request: Request, server: Bun.Server<Connection>): Response | undefined | Promise<Response> => {
+    const { upgradeHeaders, upgradeRefusal, websocket, websocketOffStatus } = state.switches
+    const refuseUpgrade = (response: Response): Response => {
+      state.counters.refusedUpgrades++
+      state.changed()
+      return response
+    }
+    if (!isAuthorized(state.switches, request)) return refuseUpgrade(unauthorized())
+    if (upgradeRefusal !== undefined) {
+      const { body, headers, status } = upgradeRefusal
+      return refuseUpgrade(
+        json(
+          body ?? `{"error":{"message":"refused","type":"invalid_request_error","param":null,"code":null}}`,
+          status,
+          headers,
+        ),
+      )
+    }
+    if (websocket === "hang") return Promise.withResolvers<Response>().promise
+    if (websocket === "off") {
+      return refuseUpgrade(refused(invalid("WebSocket is not supported here.", { status: websocketOffStatus })))
+    }
+    const data = makeConnection(state, headersOf(request))
+    if (server.upgrade(request, { data, headers: upgradeHeaders })) return undefined
+    data.record.open = false
+    state.counters.openSockets--
+    return refuseUpgrade(refused(invalid("Not a WebSocket upgrade.")))
+  }
+
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      Bun.serve<Connection>({
+        hostname: "127.0.0.1",
+        port,
+        idleTimeout: 0,
+        maxRequestBodySize: 1024 * 1024 * 1024,
+        fetch: (request, server) => {
+          const url = new URL(request.url)
+          if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
+          if (url.pathname === "/v1/responses" && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+            return upgrade(request, server)
+          }
+          if (!isAuthorized(state.switches, request)) return unauthorized()
+          return http.handle(request, url)
+        },
+        websocket: {
+          idleTimeout: 0,
+          maxPayloadLength: 1024 * 1024 * 1024,
+          backpressureLimit: 1024 * 1024 * 1024,
+          open: (socket) => {
+            open.add(socket.data)
+            sockets.open(socket)
+          },
+          message: sockets.message,
+          close: (socket, code) => {
+            open.delete(socket.data)
+            sockets.close(socket, code)
+          },
+        },
+      }),
+    ),
+    (server) => Effect.promise(() => server.stop(true)),
+  )
+
+  const each = (ordinal: number | undefined, act: (connection: Connection) => void): void => {
+    for (const connection of open) {
+      if (ordinal === undefined || connection.record.ordinal === ordinal) act(connection)
+    }
+  }
+
+  const service: SimulatorService = {
+    url: `http://127.0.0.1:${server.port}/v1`,
+    port: server.port ?? 0,
+    get turns() {
+      return state.turns
+    },
+    get connections() {
+      return state.connections
+    },
+    get counters() {
+      return state.counters
+    },
+    get switches() {
+      return state.switches
+    },
+    configure: (changes) =>
+      Effect.sync(() => {
+        state.switches = { ...state.switches, ...changes }
+      }),
+    failNext: (...faults) =>
+      Effect.sync(() => {
+        state.faults.push(faults)
+      }),
+    reset: Effect.sync(() => resetState(state)),
+    release: Effect.suspend(() => {
+      const waiting = hold
+      hold = Deferred.makeUnsafe<void>()
+      return Deferred.succeed(waiting, undefined)
+    }),
+    disconnect: ({ code, ordinal } = {}) =>
+      Effect.sync(() =>
+        each(ordinal, ({ socket }) => (code === undefined ? socket?.terminate() : socket?.close(code, "disconnected"))),
+      ),
+    push: (text, ordinal) => Effect.sync(() => each(ordinal, ({ socket }) => void socket?.send(text))),
+    until: (predicate) =>
+      Effect.callback<void>((resume) => {
+        if (predicate(service)) return resume(Effect.void)
+        const waiter: Waiter = { predicate: () => predicate(service), resume: () => resume(Effect.void) }
+        waiters.add(waiter)
+        return Effect.sync(() => waiters.delete(waiter))
+      }),
+  }
+  return service
+})
+
+export class Simulator extends Context.Service<Simulator, SimulatorService>()("respool/simulator/Simulator") {
+  /** A simulator of its own on a free port, as long as the scope. */
+  static readonly layer = (options: SimulatorOptions = {}): Layer.Layer<Simulator> =>
+    Layer.effect(Simulator, make(options))
+}

@@ -1,0 +1,202 @@
+/**
+ * The socket side: one connection, its lanes, and the order in which their turns run.
+ *
+ * A lane runs one turn at a time, in the order of arrival; at most 16 turns run on a connection, the others wait
+ * (`protocol.md` 1.4). A turn that waits for nothing runs to its end inside the message's own callback.
+ */
+import type { ServerWebSocket } from "bun"
+import type { Fiber } from "effect"
+import { Effect } from "effect"
+import type { CreateRequest } from "./CreateRequest.ts"
+import { readCreateRequest } from "./CreateRequest.ts"
+import type { Sink } from "./Play.ts"
+import { isImmediate, play, playNow } from "./Play.ts"
+import type { Refusal } from "./Refusal.ts"
+import { connectionLimitReached, envelope, invalid } from "./Refusal.ts"
+import type { ConnectionRecord, Mutable, SimulatorState, TurnRecord } from "./SimulatorState.ts"
+import type { Lane } from "./Turn.ts"
+import { arrive, begin, evict, refuse } from "./Turn.ts"
+
+const maxInFlight = 16
+const maxLanes = 32
+
+interface Waiting {
+  readonly lane: Lane
+  readonly request: CreateRequest
+  readonly record: Mutable<TurnRecord>
+}
+
+/** What a socket carries from its upgrade on. */
+export interface Connection {
+  readonly record: Mutable<ConnectionRecord>
+  readonly lanes: Map<string | undefined, Lane>
+  readonly waiting: Array<Waiting>
+  readonly running: Set<Fiber.Fiber<void>>
+  inFlight: number
+  /** A turn that runs inside a callback ends before the next one is looked for. */
+  pumping: boolean
+  socket: Socket | undefined
+  ageing: Fiber.Fiber<void> | undefined
+}
+
+export type Socket = ServerWebSocket<Connection>
+
+/** How turns and timers run: as fibers of the simulator's scope. */
+export interface Runtime {
+  readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  /** What `Hold` waits for. */
+  readonly held: Effect.Effect<void>
+}
+
+export const makeConnection = (state: SimulatorState, headers: Readonly<Record<string, string>>): Connection => {
+  const record: Mutable<ConnectionRecord> = {
+    ordinal: state.dialled++,
+    openedAt: state.now(),
+    headers,
+    open: true,
+    closeCode: undefined,
+  }
+  state.connections.push(record)
+  state.counters.upgrades++
+  state.counters.openSockets++
+  return {
+    record,
+    lanes: new Map(),
+    waiting: [],
+    running: new Set(),
+    inFlight: 0,
+    pumping: false,
+    socket: undefined,
+    ageing: undefined,
+  }
+}
+
+export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
+  const say = (socket: Socket, refusal: Refusal, streamId?: string): void => {
+    socket.send(envelope(refusal, streamId))
+  }
+
+  const sinkOf = (socket: Socket): Sink => ({
+    send: (frame) => void socket.send(frame.data),
+    end: (step) => void socket.send(step.frame.data),
+    text: (text) => void socket.send(text),
+    binary: () => void socket.sendBinary(new Uint8Array([0, 1, 2, 3])),
+    close: (code, reason) => socket.close(code, reason),
+    reset: () => socket.terminate(),
+  })
+
+  const start = (socket: Socket, { lane, record, request }: Waiting): void => {
+    const connection = socket.data
+    const turn = begin(state, record, request, lane, connection.lanes.values())
+    if (turn._tag === "Refusal") return say(socket, turn, lane.name)
+    state.changed()
+    if (isImmediate(turn, state.switches)) return playNow(turn, sinkOf(socket))
+    lane.running = true
+    connection.inFlight++
+    const fiber = runtime.fork(
+      play(state.switches, turn, sinkOf(socket), runtime.held).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            lane.running = false
+            connection.inFlight--
+          }),
+        ),
+      ),
+    )
+    connection.running.add(fiber)
+    fiber.addObserver(() => {
+      connection.running.delete(fiber)
+      if (connection.record.open) pump(socket)
+    })
+  }
+
+  const pump = (socket: Socket): void => {
+    const connection = socket.data
+    if (connection.pumping) return
+    connection.pumping = true
+    for (;;) {
+      if (connection.inFlight >= maxInFlight) break
+      const next = connection.waiting.findIndex(({ lane }) => !lane.running)
+      const [waiting] = next < 0 ? [] : connection.waiting.splice(next, 1)
+      if (waiting === undefined) break
+      start(socket, waiting)
+    }
+    connection.pumping = false
+  }
+
+  const laneOf = (connection: Connection, name: string | undefined): Lane | undefined => {
+    const known = connection.lanes.get(name)
+    if (known !== undefined) return known
+    const named = connection.lanes.size - (connection.lanes.has(undefined) ? 1 : 0)
+    if (name !== undefined && named >= maxLanes) return undefined
+    const lane: Lane = { name, latest: undefined, running: false }
+    connection.lanes.set(name, lane)
+    return lane
+  }
+
+  const expire = (socket: Socket): void => {
+    say(socket, connectionLimitReached(Math.round(state.switches.maxConnectionAge / 60_000)))
+    socket.close(1000, "connection limit reached")
+  }
+
+  const isOld = (connection: Connection): boolean =>
+    state.now() - connection.record.openedAt >= state.switches.maxConnectionAge
+
+  const open = (socket: Socket): void => {
+    const connection = socket.data
+    connection.socket = socket
+    if (state.switches.announceConnectionLimit) {
+      connection.ageing = runtime.fork(
+        Effect.sleep(state.switches.maxConnectionAge).pipe(
+          Effect.map(() => connection.inFlight === 0 && expire(socket)),
+        ),
+      )
+    }
+    state.changed()
+  }
+
+  const message = (socket: Socket, text: string | Buffer): void => {
+    const connection = socket.data
+    if (typeof text !== "string") return say(socket, invalid("Binary messages are not supported."))
+    if (Buffer.byteLength(text) > state.switches.maxMessageBytes) return socket.close(1009, "message too big")
+    const request = readCreateRequest(text, "websocket")
+    const { headers, ordinal } = connection.record
+    const record = arrive(state, { transport: "websocket", connection: ordinal, headers }, text, request)
+    if (request._tag === "Refusal") {
+      const name = record.request?.stream_id
+      const lane = typeof name === "string" || name === undefined ? connection.lanes.get(name) : undefined
+      evict(lane, record.request?.previous_response_id)
+      return say(socket, refuse(state, record, request), lane?.name)
+    }
+    if (isOld(connection)) {
+      refuse(state, record, connectionLimitReached(Math.round(state.switches.maxConnectionAge / 60_000)))
+      return expire(socket)
+    }
+    const lane = laneOf(connection, request.streamId)
+    if (lane === undefined) {
+      const refusal = invalid(
+        `This connection has reached the maximum number of distinct stream IDs (${maxLanes}). Reuse a stream ID or open a new connection.`,
+        { code: "websocket_stream_limit_reached", param: "stream_id" },
+      )
+      return say(socket, refuse(state, record, refusal), request.streamId)
+    }
+    connection.waiting.push({ lane, request, record })
+    pump(socket)
+    state.changed()
+  }
+
+  const close = (socket: Socket, code: number): void => {
+    const connection = socket.data
+    connection.record.open = false
+    connection.record.closeCode = code
+    state.counters.openSockets--
+    for (const { record } of connection.waiting) record.status = "abandoned"
+    connection.waiting.length = 0
+    connection.lanes.clear()
+    connection.ageing?.interruptUnsafe()
+    for (const fiber of connection.running) fiber.interruptUnsafe()
+    state.changed()
+  }
+
+  return { open, message, close }
+}

@@ -1,0 +1,71 @@
+/**
+ * Decides what of a request must be sent on a connection: pure data in, pure data out.
+ *
+ * The law: the context the upstream rebuilds from the planned request equals the context of the client's full request
+ * (design.md 3.4). Whatever is not certain is `Full`, with a named reason.
+ */
+import type { Lineage } from "./Lineage.ts"
+import type { Checkpoint } from "./TurnMemory.ts"
+
+export type Plan =
+  | {
+      readonly _tag: "Suffix"
+      readonly reason: "continued" | "client_chain"
+      /** Set by us; undefined when the client's own anchor stays in the request as it is. */
+      readonly previousResponseId: string | undefined
+      /** Index of the first input item to send. */
+      readonly fromItem: number
+    }
+  | { readonly _tag: "Full"; readonly reason: FullReason; readonly fromItem: 0; readonly previousResponseId: undefined }
+
+export type FullReason =
+  /** The connection remembers nothing: a first turn, as far as it knows. */
+  | "no_checkpoint"
+  /** The remembered items are not the head of the new input: an edit, a compaction, or another conversation. */
+  | "history_changed"
+  /** A member that decides (model, store, …) differs from the remembered turn's. */
+  | "members_changed"
+  /** Every item is known already, so there is nothing to send a suffix of. */
+  | "nothing_new"
+  /** The client chains by itself, and no connection here holds its anchor. */
+  | "client_anchor"
+  /** `input` is not a list of items, so there is nothing to compare. */
+  | "input_not_a_list"
+
+const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0, previousResponseId: undefined })
+
+/** How many of `replayed` the recorded items account for, starting at `from`; undefined when they don't match. */
+export const matches = (
+  recorded: ReadonlyArray<string>,
+  replayed: ReadonlyArray<string>,
+  from: number,
+): number | undefined => {
+  if (replayed.length < from + recorded.length) return undefined
+  for (let i = 0; i < recorded.length; i++) {
+    if (recorded[i] !== replayed[from + i]) return undefined
+  }
+  return recorded.length
+}
+
+/** Index of the first item of the lineage that the checkpoint does not cover; undefined when it is not its head. */
+export const covered = (checkpoint: Checkpoint, lineage: Lineage): number | undefined => {
+  if (checkpoint.prefix === undefined || lineage.prefixes[checkpoint.inputCount] !== checkpoint.prefix) return undefined
+  const consumed = matches(checkpoint.output, lineage.items, checkpoint.inputCount)
+  return consumed === undefined ? undefined : checkpoint.inputCount + consumed
+}
+
+/** Plans a turn on a connection that holds `checkpoint` (undefined: none). */
+export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined): Plan => {
+  if (lineage.anchor !== undefined) {
+    return checkpoint?.responseId === lineage.anchor
+      ? { _tag: "Suffix", reason: "client_chain", previousResponseId: undefined, fromItem: 0 }
+      : full("client_anchor")
+  }
+  if (checkpoint === undefined) return full("no_checkpoint")
+  if (!lineage.comparable) return full("input_not_a_list")
+  const from = covered(checkpoint, lineage)
+  if (from === undefined) return full("history_changed")
+  if (checkpoint.members !== lineage.members) return full("members_changed")
+  if (from === lineage.items.length) return full("nothing_new")
+  return { _tag: "Suffix", reason: "continued", previousResponseId: checkpoint.responseId, fromItem: from }
+}

@@ -1,0 +1,54 @@
+/**
+ * Why a turn got no answer, and how far it had gone: the one error of every executor.
+ *
+ * `delivery` says what the upstream may have seen, because that decides what may be tried again (design.md 3):
+ * `NotSent` nothing was written; `Ambiguous` written, and no answer came; `Accepted` the upstream had begun to answer;
+ * `Rejected` the upstream refused it. `answer` is the upstream's own refusal, to be shown to the client as it is.
+ */
+import { Schema } from "effect"
+
+export const Delivery = Schema.Literals(["NotSent", "Ambiguous", "Accepted", "Rejected"])
+export type Delivery = typeof Delivery.Type
+
+export const TurnErrorReason = Schema.Literals([
+  // Before anything was sent.
+  "no_scope",
+  "dial_failed",
+  "dial_timeout",
+  "upgrade_refused",
+  "upstream_http_only",
+  "pool_full",
+  "session_busy",
+  "message_too_big",
+  "socket_lost_before_send",
+  // After the request left.
+  "upstream_error",
+  "upstream_closed",
+  "upstream_protocol",
+  "upstream_unreachable",
+  "first_event_timeout",
+  "event_timeout",
+  "turn_timeout",
+  "ping_timeout",
+  "slow_client",
+  "shutdown",
+  "internal",
+])
+export type TurnErrorReason = typeof TurnErrorReason.Type
+
+export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", {
+  reason: TurnErrorReason,
+  delivery: Delivery,
+  message: Schema.String,
+  /** The upstream's refusal: HTTP status, headers (lower case) and body text, as an HTTP client would have got it. */
+  answer: Schema.optionalKey(
+    Schema.Struct({
+      status: Schema.Number,
+      headers: Schema.Record(Schema.String, Schema.String),
+      body: Schema.String,
+    }),
+  ),
+  /** The upstream's own `error` event, for a client that already reads a stream. */
+  event: Schema.optionalKey(Schema.String),
+  cause: Schema.optionalKey(Schema.Defect()),
+}) {}

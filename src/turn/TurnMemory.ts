@@ -1,0 +1,128 @@
+/**
+ * Remembers what the last completed turn of each connection covered, as digests.
+ *
+ * Every operation is synchronous, so that a look-up and the lease that follows from it are one step. An entry lives as
+ * long as its owner: `attach` removes it with the owner's scope.
+ */
+import type { Scope } from "effect"
+import { Context, Effect, Layer } from "effect"
+import type { Lineage } from "./Lineage.ts"
+import { covered } from "./Plan.ts"
+
+/** What a completed turn covered: digests, no content. */
+export interface Checkpoint {
+  readonly responseId: string
+  /** Rolling digest over the client's own last input, and how many items that was; undefined: it was only a delta. */
+  readonly prefix: string | undefined
+  readonly inputCount: number
+  /** One digest per item of the last response, which the next request replays for the first time. */
+  readonly output: ReadonlyArray<string>
+  /** Digest of the members that decide. */
+  readonly members: string
+}
+
+/** Where a checkpoint can be found: inside one affinity, and inside one session if it has a name. */
+export interface Place {
+  readonly affinity: string
+  readonly session: string | undefined
+}
+
+interface Entry extends Place {
+  readonly checkpoint: Checkpoint
+}
+
+export class TurnMemory extends Context.Service<
+  TurnMemory,
+  {
+    /** Ties the owner's entry to the current scope. */
+    readonly attach: (owner: number) => Effect.Effect<void, never, Scope.Scope>
+    /** Replaces the owner's checkpoint. */
+    readonly record: (owner: number, place: Place, checkpoint: Checkpoint) => void
+    readonly forget: (owner: number) => void
+    readonly checkpointOf: (owner: number) => Checkpoint | undefined
+    /** The owner whose current response this is. */
+    readonly ownerOf: (affinity: string, responseId: string) => number | undefined
+    /**
+     * Owners whose checkpoint is the head of the lineage, longest first; in the session, or in the whole affinity when
+     * none is named. Those with equal deciding members come before those without.
+     */
+    readonly recall: (place: Place, lineage: Lineage) => ReadonlyArray<number>
+    readonly size: () => number
+  }
+>()("respool/turn/TurnMemory") {
+  static readonly layer = Layer.sync(TurnMemory, () => make())
+}
+
+/** Separates the parts of an index key; neither a digest nor a session key holds it. */
+const under = (affinity: string, session: string | undefined) =>
+  session === undefined ? affinity : `${affinity}\n${session}`
+
+const make = (): TurnMemory["Service"] => {
+  const entries = new Map<number, Entry>()
+  const lines = new Map<string, Map<string, Set<number>>>()
+  const anchors = new Map<string, number>()
+
+  const index = (line: string, prefix: string, owner: number) => {
+    let prefixes = lines.get(line)
+    if (prefixes === undefined) lines.set(line, (prefixes = new Map()))
+    const owners = prefixes.get(prefix)
+    if (owners === undefined) prefixes.set(prefix, new Set([owner]))
+    else owners.add(owner)
+  }
+
+  const unindex = (line: string, prefix: string, owner: number) => {
+    const prefixes = lines.get(line)
+    const owners = prefixes?.get(prefix)
+    if (prefixes === undefined || owners === undefined) return
+    owners.delete(owner)
+    if (owners.size === 0) prefixes.delete(prefix)
+    if (prefixes.size === 0) lines.delete(line)
+  }
+
+  const forget = (owner: number) => {
+    const entry = entries.get(owner)
+    if (entry === undefined) return
+    entries.delete(owner)
+    const { affinity, session, checkpoint } = entry
+    const anchor = under(affinity, checkpoint.responseId)
+    if (anchors.get(anchor) === owner) anchors.delete(anchor)
+    if (checkpoint.prefix === undefined) return
+    unindex(affinity, checkpoint.prefix, owner)
+    if (session !== undefined) unindex(under(affinity, session), checkpoint.prefix, owner)
+  }
+
+  const record = (owner: number, { affinity, session }: Place, checkpoint: Checkpoint) => {
+    forget(owner)
+    entries.set(owner, { affinity, session, checkpoint })
+    anchors.set(under(affinity, checkpoint.responseId), owner)
+    if (checkpoint.prefix === undefined) return
+    index(affinity, checkpoint.prefix, owner)
+    if (session !== undefined) index(under(affinity, session), checkpoint.prefix, owner)
+  }
+
+  const recall = ({ affinity, session }: Place, lineage: Lineage): ReadonlyArray<number> => {
+    const line = lines.get(under(affinity, session))
+    if (line === undefined || !lineage.comparable) return []
+    const found: Array<number> = []
+    const otherMembers: Array<number> = []
+    for (let length = lineage.items.length; length >= 0; length--) {
+      for (const owner of line.get(lineage.prefixes[length] ?? "") ?? []) {
+        const checkpoint = entries.get(owner)?.checkpoint
+        if (checkpoint === undefined || covered(checkpoint, lineage) === undefined) continue
+        if (checkpoint.members === lineage.members) found.push(owner)
+        else otherMembers.push(owner)
+      }
+    }
+    return [...found, ...otherMembers]
+  }
+
+  return {
+    attach: (owner) => Effect.addFinalizer(() => Effect.sync(() => forget(owner))),
+    record,
+    forget,
+    checkpointOf: (owner) => entries.get(owner)?.checkpoint,
+    ownerOf: (affinity, responseId) => anchors.get(under(affinity, responseId)),
+    recall,
+    size: () => entries.size,
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * The states of an upstream connection and the named reasons why one ends (design.md 3, "Connection states").
+ *
+ * | from | event | to |
+ * |---|---|---|
+ * | – | lease, none fits, capacity reserved | Connecting |
+ * | Connecting | open / fails or is interrupted | Leased / Evicted |
+ * | Leased | completed, or released unharmed | Idle |
+ * | Leased | any other end | Evicted |
+ * | Idle | lease, young enough | Leased |
+ * | Idle | ttl, age, capacity, unowned frame, peer closed, shutdown | Evicted |
+ */
+import type { LeaseListener } from "./Lease.ts"
+
+export type EvictReason =
+  | "cancelled"
+  | "failed"
+  | "timeout"
+  | "overflow"
+  | "protocol"
+  | "idle"
+  | "age"
+  | "capacity"
+  | "affinity"
+  | "unsolicited"
+  | "closed"
+  | "ping_timeout"
+  | "dial_failed"
+  | "shutdown"
+
+/**
+ * What a connection's conversation is worth: `none` nothing to continue, `once` one turn that nobody has continued yet,
+ * `continued` a line that is in use.
+ */
+export type Chain = "none" | "once" | "continued"
+
+export type ConnectionState =
+  | { readonly _tag: "Connecting" }
+  | { readonly _tag: "Leased"; readonly token: number; readonly listener: LeaseListener }
+  | { readonly _tag: "Idle"; readonly since: number }
+  | { readonly _tag: "Evicted"; readonly reason: EvictReason }

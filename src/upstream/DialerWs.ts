@@ -1,0 +1,112 @@
+/**
+ * Dials with the `ws` package, on any runtime that has `node:http`.
+ *
+ * `ws` itself holds the bound on a message's size and checks UTF-8. Its client gives up on a burst of pings, so pongs
+ * are ours: at most one is on its way, and it answers the latest ping, as RFC 6455 5.5.3 allows.
+ */
+import { Effect, Layer } from "effect"
+import type { IncomingMessage } from "node:http"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
+import type { WebSocket as WsWebSocket } from "ws"
+import type { Socket, Start } from "./Dialer.ts"
+import { Dialer, headersFromRaw, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
+
+/** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */
+const closeTimeout = 1_000
+
+// Bun puts its own shim in place of `ws`, and the package exports no deeper path: only its file is the real one.
+const require = createRequire(import.meta.url)
+const WebSocket: typeof WsWebSocket = require(join(dirname(require.resolve("ws/package.json")), "lib", "websocket.js"))
+
+const start: Start = (request, handlers, settle) => {
+  // Made apart from the call, because the types of `ws` lag behind and do not know `closeTimeout`.
+  const options = {
+    ...request.tls,
+    headers: { ...request.headers },
+    perMessageDeflate: false,
+    followRedirects: false,
+    maxPayload: request.maxMessage,
+    autoPong: false,
+    closeTimeout,
+  }
+  const socket = new WebSocket(request.url, options)
+  let headers: Readonly<Record<string, string>> = {}
+  let failure = ""
+
+  socket.on("upgrade", (answer) => {
+    headers = headersFromRaw(answer.rawHeaders)
+  })
+  socket.on("unexpected-response", (_request, answer) => collect(answer, settle, () => socket.terminate()))
+  socket.on("open", () => settle(Effect.succeed(asSocket(socket, headers))))
+  socket.on("message", (data, isBinary) => {
+    if (isBinary) handlers.onBinary()
+    else handlers.onText(data.toString())
+  })
+  let ponging = false
+  let latest: Buffer | undefined
+  const pong = (data: Buffer) => {
+    ponging = true
+    socket.pong(data, true, () => {
+      ponging = false
+      const next = latest
+      latest = undefined
+      if (next !== undefined && socket.readyState === WebSocket.OPEN) pong(next)
+    })
+  }
+  socket.on("ping", (data) => {
+    if (ponging) latest = data
+    else if (socket.readyState === WebSocket.OPEN) pong(data)
+    handlers.onAlive()
+  })
+  socket.on("pong", handlers.onAlive)
+  socket.on("error", (error: Error & { readonly code?: string }) => {
+    failure = error.message
+    settle(unreachable(failure))
+    handlers.onClose(error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? 1009 : 1006, failure)
+    // Without it the socket would wait for the peer's close frame.
+    socket.terminate()
+  })
+  socket.on("close", (code, reason) => {
+    settle(unreachable(failure))
+    handlers.onClose(code, reason.toString())
+  })
+  return () => socket.terminate()
+}
+
+const asSocket = (socket: WsWebSocket, headers: Readonly<Record<string, string>>): Socket => ({
+  handshake: { status: 101, headers },
+  send: (frame) => {
+    if (socket.readyState !== WebSocket.OPEN) return false
+    socket.send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), { binary: false })
+    return true
+  },
+  ping: () => {
+    if (socket.readyState === WebSocket.OPEN) socket.ping()
+  },
+  bufferedAmount: () => (socket.readyState === WebSocket.OPEN ? socket.bufferedAmount : 0),
+  pause: () => socket.pause(),
+  resume: () => socket.resume(),
+})
+
+/** Reads a refusal's body as far as it comes, at most `maxAnswerBody`, and settles once. */
+const collect = (answer: IncomingMessage, settle: Parameters<Start>[2], terminate: () => void): void => {
+  const parts: Array<Buffer> = []
+  let size = 0
+  const finish = () => {
+    const body = Buffer.concat(parts).subarray(0, maxAnswerBody).toString()
+    settle(refused(answer.statusCode ?? 0, headersFromRaw(answer.rawHeaders), body))
+    terminate()
+  }
+  answer.on("data", (part: Buffer) => {
+    parts.push(part)
+    size += part.length
+    if (size >= maxAnswerBody) finish()
+  })
+  answer.on("end", finish)
+  answer.on("aborted", finish)
+  answer.on("error", finish)
+  answer.on("close", finish)
+}
+
+export const layerWs: Layer.Layer<Dialer> = Layer.sync(Dialer, () => make(start))

@@ -1,0 +1,103 @@
+/**
+ * Sends HTTP requests to the configured upstream and to nowhere else.
+ *
+ * The client's headers pass but for those that belong to a hop, to this proxy's own door, or to the body's framing;
+ * redirects are answers, never followed, so a credential goes only where it was configured to go.
+ */
+import { Effect, Layer, Redacted, Stream } from "effect"
+import type { HttpClientError } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
+import { Settings } from "../Settings.ts"
+import type { ForwardRequest } from "../turn/Forwarder.ts"
+import { Forwarder } from "../turn/Forwarder.ts"
+import { TurnError } from "../turn/TurnError.ts"
+import { Upstream } from "./Upstream.ts"
+
+const hop = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]
+
+const answerDrops = new Set([...hop, "content-length", "content-encoding", "set-cookie"])
+
+/** Besides the hop's: framing and credential are set anew, and who asked us is nobody else's matter. */
+const requestDrops = new Set([
+  ...hop,
+  "host",
+  "content-length",
+  "accept-encoding",
+  "expect",
+  "authorization",
+  "api-key",
+  "x-api-key",
+  "cookie",
+  "forwarded",
+  "via",
+])
+
+const passing = (headers: Readonly<Record<string, string | undefined>>, drops: ReadonlySet<string>) => {
+  // What `connection` names belongs to the hop as well (RFC 9110, 7.6.1).
+  const named = new Set((headers["connection"] ?? "").split(",").map((name) => name.trim().toLowerCase()))
+  const passed: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || drops.has(name) || named.has(name) || name.startsWith("x-forwarded-")) continue
+    passed[name] = value
+  }
+  return passed
+}
+
+const unreachable = (begun: boolean) => (error: HttpClientError.HttpClientError) =>
+  new TurnError({
+    reason: "upstream_unreachable",
+    delivery: begun ? "Accepted" : "Ambiguous",
+    message: begun ? "the upstream broke off its answer" : "the upstream could not be reached",
+    // The request that the error carries holds the credential; only what the transport said goes on.
+    cause: error.reason._tag === "TransportError" ? error.reason.cause : error.reason._tag,
+  })
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const { httpBase } = yield* Upstream
+  const client = yield* HttpClient.HttpClient
+  const init = { redirect: "manual", ...(settings.tls === undefined ? {} : { tls: settings.tls }) } as const
+
+  const forward = Effect.fn("HttpUpstream.forward")(function* (request: ForwardRequest) {
+    const { body, credential, method, path } = request
+    if (!HttpMethod.isHttpMethod(method)) {
+      return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
+    }
+    const headers = passing(request.headers, requestDrops)
+    if (credential !== undefined) headers["authorization"] = Redacted.value(credential)
+    headers["accept-encoding"] = "identity"
+    const made = HttpClientRequest.make(method)(`${httpBase}${path}`).pipe(HttpClientRequest.setHeaders(headers))
+    const type = request.headers["content-type"] ?? "application/json"
+    const response = yield* client
+      .execute(withBody(made, body, type))
+      .pipe(Effect.mapError(unreachable(false)))
+    return {
+      status: response.status,
+      headers: passing(response.headers, answerDrops),
+      body: Stream.mapError(response.stream, unreachable(true)),
+    }
+  }, Effect.provideService(FetchHttpClient.RequestInit, init), Effect.provideService(HttpClient.TracerPropagationEnabled, false))
+
+  return Forwarder.of({ forward })
+})
+
+const withBody = (request: HttpClientRequest.HttpClientRequest, body: ForwardRequest["body"], contentType: string) => {
+  if (body === undefined) return request
+  return body instanceof Uint8Array
+    ? HttpClientRequest.bodyUint8Array(request, body, contentType)
+    : HttpClientRequest.bodyStream(request, body, { contentType })
+}
+
+/** Over the platform's `fetch`; `layerNoDeps` takes any `HttpClient`. */
+export const layerNoDeps = Layer.effect(Forwarder, make)
+export const layer = layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))

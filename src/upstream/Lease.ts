@@ -1,0 +1,34 @@
+/**
+ * Exclusive use of a connection for one turn, as a scoped resource.
+ *
+ * A lease ends once: with `complete` or `release` the connection is idle again, with `evict` it is gone. The finalizer
+ * that came with it evicts whatever had not ended by then, so an interrupted turn can't leave its socket behind. After
+ * its end a lease does nothing more, however late it is called: it holds a token that only its own turn has.
+ */
+import type { Scope } from "effect"
+import type { Chain, EvictReason } from "./ConnectionState.ts"
+
+/** What the turn hears of its connection, from the socket's own callbacks. */
+export interface LeaseListener {
+  readonly onText: (text: string) => void
+  /** The connection is gone under the turn; nothing follows. */
+  readonly onLost: (reason: EvictReason, detail: string) => void
+}
+
+export interface Lease {
+  readonly connectionId: number
+  readonly reused: boolean
+  /** The connection's own scope, for what must live exactly as long as it does. */
+  readonly connectionScope: Scope.Scope
+  /** Frames that come before somebody listens are nobody's, and evict the connection. */
+  readonly listen: (listener: LeaseListener) => void
+  /** Sends one text frame. False: the socket was closed and nothing was written. */
+  readonly send: (frame: Uint8Array) => boolean
+  readonly pause: () => void
+  readonly resume: () => void
+  /** The turn is over and the connection idle, holding a conversation worth `chain`. */
+  readonly complete: (chain: Chain) => void
+  /** Nothing was sent: the connection is idle again as it was. */
+  readonly release: () => void
+  readonly evict: (reason: EvictReason) => void
+}

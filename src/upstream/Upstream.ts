@@ -1,0 +1,24 @@
+/**
+ * The configured upstream's addresses: one base URL, as people write it, for both transports.
+ */
+import { Context, Effect, Layer } from "effect"
+import { Settings } from "../Settings.ts"
+
+export class Upstream extends Context.Service<
+  Upstream,
+  {
+    /** `https://…/v1`, without a slash at the end. */
+    readonly httpBase: string
+    /** `wss://…/v1/responses`. */
+    readonly responsesSocket: string
+  }
+>()("respool/upstream/Upstream") {
+  static readonly layerNoDeps = Layer.effect(
+    Upstream,
+    Effect.map(Settings, ({ upstreamUrl }) => {
+      const base = upstreamUrl.replace(/\/+$/, "")
+      const httpBase = base.replace(/^ws/i, "http")
+      return Upstream.of({ httpBase, responsesSocket: `${httpBase.replace(/^http/i, "ws")}/responses` })
+    }),
+  )
+}

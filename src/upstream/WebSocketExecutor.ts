@@ -1,0 +1,219 @@
+/**
+ * Carries a turn over a pooled WebSocket: look up and lease, plan, send, listen until the terminal event.
+ *
+ * At the terminal event, in one synchronous step before its bytes are handed on, the checkpoint is recorded and the
+ * connection idle; so the client's next turn, however fast, finds both. Any other end, interruption first, leaves the
+ * lease to its finalizer, which evicts and thereby terminates the socket: that is the only cancel the protocol has.
+ */
+import { randomBytes } from "node:crypto"
+import { Clock, Context, Duration, Effect, Layer, Scope } from "effect"
+import { Settings } from "../Settings.ts"
+import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
+import { Executor } from "../turn/Executor.ts"
+import type { Lineage } from "../turn/Lineage.ts"
+import { lineageOf } from "../turn/Lineage.ts"
+import { OutputCollector } from "../turn/OutputCollector.ts"
+import { plan } from "../turn/Plan.ts"
+import type { Place } from "../turn/TurnMemory.ts"
+import { TurnMemory } from "../turn/TurnMemory.ts"
+import { TurnError } from "../turn/TurnError.ts"
+import { makeDigester } from "../wire/Digest.ts"
+import { eventType, isTerminal } from "../wire/Event.ts"
+import { errorOf } from "../wire/UpstreamError.ts"
+import { toFrame } from "../wire/RequestBody.ts"
+import { affinityOf } from "./Affinity.ts"
+import { ConnectionPool } from "./ConnectionPool.ts"
+import type { EvictReason } from "./ConnectionState.ts"
+import type { Lease } from "./Lease.ts"
+import { Upstream } from "./Upstream.ts"
+
+export class WebSocketExecutor extends Context.Service<WebSocketExecutor, TurnExecutor>()(
+  "respool/upstream/WebSocketExecutor",
+) {
+  static readonly layerNoDeps = Layer.effect(
+    WebSocketExecutor,
+    Effect.suspend(() => make),
+  )
+
+  /** The socket alone, without a fallback. */
+  static readonly layerExecutor = Layer.effect(Executor, WebSocketExecutor)
+}
+
+const encoder = new TextEncoder()
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const upstream = yield* Upstream
+  const pool = yield* ConnectionPool
+  const memory = yield* TurnMemory
+  const clock = yield* Clock.Clock
+  const digester = makeDigester(randomBytes(32))
+  const now = () => clock.currentTimeMillisUnsafe()
+
+  /** What the finished turn covered. The client's own chain covers only what it says itself: its response id. */
+  const remember = (lease: Lease, place: Place, lineage: Lineage, end: TurnEnd & { readonly responseId: string }) => {
+    memory.record(lease.connectionId, place, {
+      responseId: end.responseId,
+      prefix: lineage.anchor === undefined && lineage.comparable ? lineage.prefixes.at(-1) : undefined,
+      inputCount: lineage.items.length,
+      output: end.output.map((item) => {
+        const bytes = encoder.encode(item)
+        return digester.item(bytes, { start: 0, end: bytes.length })
+      }),
+      members: lineage.members,
+    })
+  }
+
+  /** Runs the leased turn; the events go from the socket's callback to the sink, no fiber between. */
+  const listen = (lease: Lease, frame: Uint8Array, sink: TurnSink, finished: (end: TurnEnd) => void) => {
+    let lastEventAt = now()
+    let begun = false
+    const startedAt = lastEventAt
+
+    const events = Effect.callback<TurnEnd, TurnError>((resume) => {
+      const collector = new OutputCollector()
+      const fail = (evict: EvictReason, error: ConstructorParameters<typeof TurnError>[0]) => {
+        resume(Effect.fail(new TurnError(error)))
+        lease.evict(evict)
+      }
+      lease.listen({
+        onText: (text) => {
+          lastEventAt = now()
+          begun = true
+          const type = eventType(text)
+          if (type === undefined) {
+            const message = "the upstream sent a frame that is not an event"
+            return fail("protocol", { reason: "upstream_protocol", delivery: "Accepted", message })
+          }
+          if (type === "error") {
+            const error = errorOf(text)
+            return fail("failed", {
+              reason: "upstream_error",
+              delivery: "Rejected",
+              message: error?.message ?? "the upstream answered with an error",
+              event: text,
+              ...(error === undefined
+                ? {}
+                : { answer: { status: error.status, headers: error.headers, body: error.body } }),
+            })
+          }
+          if (isTerminal(type)) {
+            const { frame: last, end } = collector.finish(type, text)
+            finished(end)
+            sink.event(type, last)
+            return resume(Effect.succeed(end))
+          }
+          collector.add(type, text)
+          if (!sink.event(type, text)) {
+            lease.pause()
+            sink.onDrain(() => lease.resume())
+          }
+        },
+        onLost: (reason, detail) =>
+          resume(
+            Effect.fail(
+              new TurnError({
+                reason: lostReasons[reason] ?? "upstream_closed",
+                delivery: begun ? "Accepted" : "Ambiguous",
+                message: detail === "" ? "the connection to the upstream is gone" : detail,
+              }),
+            ),
+          ),
+      })
+      if (!lease.send(frame)) {
+        fail("closed", {
+          reason: "socket_lost_before_send",
+          delivery: "NotSent",
+          message: "the upstream had closed the connection",
+        })
+      }
+    })
+
+    /** Ends the turn when the upstream is silent; one sleeping fiber per turn, woken once per time-out, not per event. */
+    const watch = Effect.gen(function* () {
+      while (true) {
+        const silence = begun ? settings.eventTimeout : settings.firstEventTimeout
+        const deadline = Math.min(lastEventAt + silence, startedAt + settings.turnTimeout)
+        const left = deadline - now()
+        if (left > 0) {
+          yield* Effect.sleep(Duration.millis(left))
+          continue
+        }
+        const whole = now() - startedAt >= settings.turnTimeout
+        lease.evict("timeout")
+        return yield* new TurnError({
+          reason: whole ? "turn_timeout" : begun ? "event_timeout" : "first_event_timeout",
+          delivery: begun ? "Accepted" : "Ambiguous",
+          message: whole ? "the turn took longer than it may" : "the upstream sent no event in time",
+        })
+      }
+    })
+
+    return Effect.raceFirst(events, watch)
+  }
+
+  const leased = Effect.fnUntraced(function* (turn: TurnRequest & { readonly scope: string }, sink: TurnSink) {
+    const lineage = lineageOf(turn.body, digester)
+    const affinity = affinityOf(turn, upstream.responsesSocket, settings.forwardHeaders)
+    const place = { affinity: affinity.key, session: turn.session }
+    const { anchor } = lineage
+    const lease = yield* pool.lease({
+      affinity,
+      session: turn.session,
+      anchor: anchor === undefined ? undefined : () => memory.ownerOf(affinity.key, anchor),
+      recall: () => memory.recall(place, lineage),
+    })
+    if (!lease.reused) yield* memory.attach(lease.connectionId).pipe(Scope.provide(lease.connectionScope))
+    const checkpoint = memory.checkpointOf(lease.connectionId)
+    const decision = plan(lineage, checkpoint)
+    const frame = toFrame(turn.body, decision)
+    if (frame.length > settings.maxMessage) {
+      lease.release()
+      return yield* new TurnError({
+        reason: "message_too_big",
+        delivery: "NotSent",
+        message: `the message of ${frame.length} bytes is over the socket's limit of ${settings.maxMessage}`,
+      })
+    }
+    sink.route({
+      transport: "websocket",
+      connection: lease.reused ? "reused" : "new",
+      input: decision._tag === "Suffix" ? "suffix" : "full",
+      reason: decision.reason,
+      connectionId: lease.connectionId,
+      itemsSent: lineage.items.length - decision.fromItem,
+      items: lineage.items.length,
+      bytesUp: frame.length,
+    })
+    return yield* listen(lease, frame, sink, (end) => {
+      const { responseId } = end
+      if (end.type === "response.completed" && responseId !== undefined) {
+        remember(lease, place, lineage, { ...end, responseId })
+        lease.complete(decision._tag === "Suffix" ? "continued" : "once")
+      } else if (end.type === "response.incomplete") {
+        memory.forget(lease.connectionId)
+        lease.complete("none")
+      } else {
+        lease.evict("failed")
+      }
+    })
+  })
+
+  return WebSocketExecutor.of({
+    execute: (turn, sink) => {
+      const { scope } = turn
+      return scope === undefined
+        ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
+        : Effect.scoped(leased({ ...turn, scope }, sink))
+    },
+  })
+})
+
+/** What a connection's end means for the turn that held it. */
+const lostReasons: Partial<Record<EvictReason, TurnError["reason"]>> = {
+  closed: "upstream_closed",
+  protocol: "upstream_protocol",
+  unsolicited: "upstream_protocol",
+  ping_timeout: "ping_timeout",
+  shutdown: "shutdown",
+}

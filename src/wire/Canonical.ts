@@ -1,0 +1,247 @@
+/**
+ * Writes JSON values in one canonical form, as bytes, so that equal values have equal bytes and no others do.
+ *
+ * Equal means: the same value, with the order of an object's members, white space and the spelling of a string's
+ * characters left out of account, and numbers compared as written (`1.0` is not `1`, and 2^53+1 is not 2^53). The form is
+ * JSON itself: members sorted by the bytes of their written names, `"` and `\` escaped, control characters and lone
+ * surrogates as `\u` and four lower-case digits, everything else as UTF-8. A name that an object has twice is kept twice,
+ * in order of appearance.
+ *
+ * It reads only what `scanObject` has vouched for. Its work grows with the text's length, not with that times its depth,
+ * and it does not recurse.
+ */
+import { canonicalEnd, canonicalString, decodeString, type Span, writeCanonicalString } from "./JsonString.ts"
+
+/**
+ * Says whether a member stays. `depth` 0 are the members of the written value itself, and arrays count as a level too; the member's value lies in `bytes`
+ * at `start`..`end`.
+ */
+export type MemberFilter = (depth: number, key: string, bytes: Uint8Array, start: number, end: number) => boolean
+
+/** A container that is being written. */
+interface Open {
+  /** Of an object: the tokens of its members' names, in the order in which they are written. */
+  readonly names: ReadonlyArray<number> | undefined
+  /** Members or elements written so far. */
+  count: number
+  /** Of an array: the token of the next element, and the first that is not one. */
+  next: number
+  readonly stop: number
+}
+
+// A token is a name, a scalar or a container: where it starts, where it ends, and a third number. Of a container that is
+// the token behind all that is in it; of a string, 1 if it is not in its canonical spelling.
+const tokenSize = 3
+
+/** The largest buffer that outlives a `reset`, in bytes. */
+const retained = 1 << 20
+
+const isOpening = (byte: number): boolean => byte === 0x7b || byte === 0x5b
+
+export class CanonicalWriter {
+  /** Reused: only the first `length` bytes count, and only until the next write. */
+  bytes = new Uint8Array(4096)
+  length = 0
+  /** True if an object written since the last `reset` has two members of one name. */
+  hasDuplicateMember = false
+
+  #tokens = new Int32Array(64 * tokenSize)
+  /** Canonical spelling of those names that are not written in it, by token. */
+  readonly #spelled = new Map<number, Uint8Array>()
+
+  /** Forgets everything behind the first `length` bytes. A buffer that one big value made large is given back. */
+  reset(length = 0): void {
+    if (this.bytes.length > retained && length < retained) this.bytes = this.bytes.slice(0, retained)
+    if (this.#tokens.length > retained) this.#tokens = new Int32Array(64 * tokenSize)
+    this.length = length
+    this.hasDuplicateMember = false
+  }
+
+  /** Appends bytes as they are. */
+  raw(bytes: Uint8Array): void {
+    this.#reserve(bytes.length)
+    this.bytes.set(bytes, this.length)
+    this.length += bytes.length
+  }
+
+  /** Appends the canonical form of the value at `span`, without the members that `keep` refuses. */
+  value(bytes: Uint8Array, span: Span, keep?: MemberFilter): void {
+    // No canonical form is longer than the text it stands for, so there is room for all of it from here on.
+    this.#reserve(span.end - span.start)
+    this.#tokenize(bytes, span)
+    const stack: Array<Open> = []
+    let token = 0
+    for (;;) {
+      if (isOpening(byteAt(bytes, tokenAt(this.#tokens, token * tokenSize)))) stack.push(this.#open(bytes, token, stack.length, keep))
+      else this.#scalar(bytes, token)
+      for (;;) {
+        const top = stack[stack.length - 1]
+        if (top === undefined) return
+        if (top.names === undefined) {
+          if (top.next < top.stop) {
+            if (top.count++ > 0) this.#byte(0x2c)
+            token = top.next
+            top.next = this.#behind(bytes, token)
+            break
+          }
+          this.#byte(0x5d)
+        } else {
+          const name = top.names[top.count]
+          if (name !== undefined) {
+            if (top.count++ > 0) this.#byte(0x2c)
+            this.#scalar(bytes, name)
+            this.#byte(0x3a)
+            token = name + 1
+            break
+          }
+          this.#byte(0x7d)
+        }
+        stack.pop()
+      }
+    }
+  }
+
+  #reserve(size: number): void {
+    if (this.length + size <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(this.length + size, this.bytes.length * 2))
+    grown.set(this.bytes.subarray(0, this.length))
+    this.bytes = grown
+  }
+
+  #byte(byte: number): void {
+    this.bytes[this.length++] = byte
+  }
+
+  /** The token behind a value. */
+  #behind(bytes: Uint8Array, token: number): number {
+    const at = token * tokenSize
+    return isOpening(byteAt(bytes, tokenAt(this.#tokens, at))) ? tokenAt(this.#tokens, at + 2) : token + 1
+  }
+
+  /** Reads the value once, so that no later step looks for the end of anything. */
+  #tokenize(bytes: Uint8Array, span: Span): void {
+    this.#spelled.clear()
+    const open: Array<number> = []
+    const end = span.end
+    let tokens = this.#tokens
+    let at = 0
+    for (let i = span.start; i < end;) {
+      const byte = byteAt(bytes, i)
+      if (byte <= 0x20 || byte === 0x2c || byte === 0x3a) {
+        i++
+        continue
+      }
+      if (byte === 0x5d || byte === 0x7d) {
+        const closed = open.pop()!
+        tokens[closed + 1] = ++i
+        tokens[closed + 2] = at / tokenSize
+        continue
+      }
+      if (at === tokens.length) {
+        this.#tokens = new Int32Array(at * 2)
+        this.#tokens.set(tokens)
+        tokens = this.#tokens
+      }
+      tokens[at] = i
+      if (byte === 0x22) {
+        const behind = canonicalEnd(bytes, i, end)
+        i = behind < 0 ? -behind : behind
+        tokens[at + 1] = i
+        tokens[at + 2] = behind < 0 ? 1 : 0
+      } else if (isOpening(byte)) {
+        open.push(at)
+        i++
+      } else {
+        for (i++; i < end; i++) {
+          const next = byteAt(bytes, i)
+          if (next <= 0x20 || next === 0x2c || next === 0x5d || next === 0x7d) break
+        }
+        tokens[at + 1] = i
+        tokens[at + 2] = 0
+      }
+      at += tokenSize
+    }
+  }
+
+  /** Writes the opening bracket; of an object, finds the members that stay, and their order. */
+  #open(bytes: Uint8Array, token: number, depth: number, keep: MemberFilter | undefined): Open {
+    const tokens = this.#tokens
+    const opening = byteAt(bytes, tokenAt(tokens, token * tokenSize))
+    const stop = tokenAt(tokens, token * tokenSize + 2)
+    this.#byte(opening)
+    if (opening === 0x5b) return { names: undefined, count: 0, next: token + 1, stop }
+    const names: Array<number> = []
+    for (let name = token + 1; name < stop; name = this.#behind(bytes, name + 1)) {
+      const at = name * tokenSize
+      const nameStart = tokenAt(tokens, at)
+      const nameEnd = tokenAt(tokens, at + 1)
+      const value = at + tokenSize
+      if (
+        keep !== undefined &&
+        !keep(depth, decodeString(bytes, nameStart, nameEnd), bytes, tokenAt(tokens, value), tokenAt(tokens, value + 1))
+      ) {
+        continue
+      }
+      if (tokens[at + 2] === 1) this.#spelled.set(name, canonicalString(bytes, nameStart, nameEnd))
+      names.push(name)
+    }
+    this.#sort(bytes, names)
+    return { names, count: 0, next: 0, stop }
+  }
+
+  /** Sorts names, equal ones staying in order of appearance, and notes whether there are any. */
+  #sort(bytes: Uint8Array, names: Array<number>): void {
+    if (names.length > 16) {
+      names.sort((a, b) => this.#compare(bytes, a, b))
+      for (let i = 1; i < names.length; i++) {
+        if (this.#compare(bytes, names[i - 1]!, names[i]!) === 0) this.hasDuplicateMember = true
+      }
+      return
+    }
+    for (let i = 1; i < names.length; i++) {
+      const name = names[i]!
+      let k = i
+      for (; k > 0; k--) {
+        const order = this.#compare(bytes, names[k - 1]!, name)
+        if (order === 0) this.hasDuplicateMember = true
+        if (order <= 0) break
+        names[k] = names[k - 1]!
+      }
+      names[k] = name
+    }
+  }
+
+  #compare(bytes: Uint8Array, a: number, b: number): number {
+    const spelledA = this.#spelled.get(a)
+    const spelledB = this.#spelled.get(b)
+    const startA = spelledA === undefined ? tokenAt(this.#tokens, a * tokenSize) : 0
+    const startB = spelledB === undefined ? tokenAt(this.#tokens, b * tokenSize) : 0
+    const lengthA = spelledA?.length ?? tokenAt(this.#tokens, a * tokenSize + 1) - startA
+    const lengthB = spelledB?.length ?? tokenAt(this.#tokens, b * tokenSize + 1) - startB
+    const textA = spelledA ?? bytes
+    const textB = spelledB ?? bytes
+    const shorter = Math.min(lengthA, lengthB)
+    for (let i = 1; i < shorter; i++) {
+      const difference = byteAt(textA, startA + i) - byteAt(textB, startB + i)
+      if (difference !== 0) return difference
+    }
+    return lengthA - lengthB
+  }
+
+  #scalar(bytes: Uint8Array, token: number): void {
+    const at = token * tokenSize
+    const start = tokenAt(this.#tokens, at)
+    const end = tokenAt(this.#tokens, at + 1)
+    if (this.#tokens[at + 2] === 1) {
+      this.length = writeCanonicalString(bytes, start, end, this.bytes, this.length)
+    } else if (end - start > 48) {
+      this.bytes.set(bytes.subarray(start, end), this.length)
+      this.length += end - start
+    } else {
+      const out = this.bytes
+      let position = this.length
+      for (let i = start; i < end; i++) out[position++] = byteAt(bytes, i)
+      this.length = position
+    }
+  }
+}

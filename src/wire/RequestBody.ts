@@ -1,0 +1,156 @@
+/**
+ * A request body as the client sent it: its bytes, and where its members and input items lie in them.
+ *
+ * The frame for the upstream is made of slices of these bytes, so numbers, key order, escapes and members that nobody
+ * here knows arrive as they were written. Names are compared decoded, so no spelling gets past the removal of the
+ * members that are respool's to set.
+ */
+import { Result, Schema } from "effect"
+import { type Member, scanObject, type Span } from "./Json.ts"
+import { textOf } from "./JsonString.ts"
+
+export const WireErrorReason = Schema.Literals([
+  "not_json",
+  "not_object",
+  "too_deep",
+  "invalid_utf8",
+  "duplicate_member",
+])
+export type WireErrorReason = typeof WireErrorReason.Type
+
+/** Why a body can't be carried. `position` is a byte offset; `member` names the one that appears twice. */
+export class WireError extends Schema.TaggedError<WireError>()("WireError", {
+  reason: WireErrorReason,
+  message: Schema.String,
+  position: Schema.Number,
+  member: Schema.optionalKey(Schema.String),
+}) {}
+
+export interface RequestBody {
+  /** The client's bytes. Not copied: whoever gave them must leave them alone. */
+  readonly bytes: Uint8Array
+  /** By decoded name, in the client's order. */
+  readonly members: ReadonlyMap<string, Member>
+  /** Spans of the input items; undefined unless `input` is an array. */
+  readonly items: ReadonlyArray<Span> | undefined
+  readonly inputKind: "array" | "string" | "other" | "absent"
+}
+
+export interface FrameOptions {
+  /** Index of the first input item to send; 0 sends `input` exactly as it is. */
+  readonly fromItem: number
+  /** Takes the place of the client's own `previous_response_id`, if it has one. */
+  readonly previousResponseId?: string | undefined
+}
+
+const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody["inputKind"] => {
+  if (input === undefined) return "absent"
+  if (input.elements !== undefined) return "array"
+  return bytes[input.start] === 0x22 ? "string" : "other"
+}
+
+/** Reads a body. The bytes are kept, not copied. */
+export const parseRequestBody = (bytes: Uint8Array): Result.Result<RequestBody, WireError> => {
+  const scanned = scanObject(bytes, { elementsOf: "input" })
+  if (Result.isFailure(scanned)) return Result.fail(new WireError(scanned.failure))
+  const members = new Map<string, Member>()
+  for (const member of scanned.success) {
+    if (members.has(member.key)) {
+      return Result.fail(
+        new WireError({
+          reason: "duplicate_member",
+          message: `The member ${JSON.stringify(member.key)} appears more than once`,
+          position: member.keyStart,
+          member: member.key,
+        }),
+      )
+    }
+    members.set(member.key, member)
+  }
+  const input = members.get("input")
+  return Result.succeed({ bytes, members, items: input?.elements, inputKind: inputKindOf(bytes, input) })
+}
+
+/** Where a member's value lies; undefined when absent. */
+export const memberSpan = (body: RequestBody, key: string): Span | undefined => body.members.get(key)
+
+/** Text of a member's value as the client wrote it; undefined when absent. */
+export const memberText = (body: RequestBody, key: string): string | undefined => {
+  const span = memberSpan(body, key)
+  return span === undefined ? undefined : textOf(body.bytes, span)
+}
+
+/** Value of a member; undefined when absent. */
+export const readMember = (body: RequestBody, key: string): unknown => {
+  const text = memberText(body, key)
+  return text === undefined ? undefined : (JSON.parse(text) as unknown)
+}
+
+/** Members of a request that are respool's to set, or have no meaning on a socket (protocol.md 1.2). */
+const reserved: ReadonlySet<string> = new Set(["type", "stream", "background", "stream_id", "generate"])
+
+const encoder = new TextEncoder()
+const comma = 0x2c
+const colon = 0x3a
+
+/**
+ * The `response.create` message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
+ *
+ * Throws a `RangeError` if `fromItem` is no place in the input's list: such a plan was made for another body.
+ */
+export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
+  const { bytes, items } = body
+  const { fromItem, previousResponseId } = options
+  if (fromItem !== 0 && !(Number.isInteger(fromItem) && fromItem > 0 && fromItem <= (items?.length ?? 0))) {
+    throw new RangeError(`fromItem is ${fromItem}, and the input has ${items?.length ?? "no"} items`)
+  }
+  const head = encoder.encode(
+    previousResponseId === undefined
+      ? '{"type":"response.create"'
+      : `{"type":"response.create","previous_response_id":${JSON.stringify(previousResponseId)}`,
+  )
+
+  const kept: Array<Member> = []
+  let size = head.length + 1
+  let suffixStart = 0
+  let suffixEnd = 0
+  for (const member of body.members.values()) {
+    if (reserved.has(member.key)) continue
+    if (
+      member.key === "previous_response_id" &&
+      (previousResponseId !== undefined || bytes[member.start] === 0x6e) /* null */
+    ) {
+      continue
+    }
+    let valueSize = member.end - member.start
+    if (member.key === "input" && fromItem > 0 && items !== undefined) {
+      suffixEnd = items[items.length - 1]!.end
+      suffixStart = items[fromItem]?.start ?? suffixEnd
+      valueSize = suffixEnd - suffixStart + 2
+    }
+    size += 2 + (member.keyEnd - member.keyStart) + valueSize
+    kept.push(member)
+  }
+
+  const frame = new Uint8Array(size)
+  frame.set(head)
+  let at = head.length
+  const slice = (start: number, end: number): void => {
+    frame.set(bytes.subarray(start, end), at)
+    at += end - start
+  }
+  for (const member of kept) {
+    frame[at++] = comma
+    slice(member.keyStart, member.keyEnd)
+    frame[at++] = colon
+    if (member.key === "input" && fromItem > 0) {
+      frame[at++] = 0x5b
+      slice(suffixStart, suffixEnd)
+      frame[at++] = 0x5d
+    } else {
+      slice(member.start, member.end)
+    }
+  }
+  frame[at] = 0x7d
+  return frame
+}

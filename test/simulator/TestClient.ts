@@ -1,0 +1,138 @@
+/** A client of the simulator that hides nothing: one socket, its frames in order, its close code. */
+import type { Scope } from "effect"
+import { Deferred, Effect, Queue } from "effect"
+import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
+import type { SimulatorService } from "../../src/simulator/Simulator.ts"
+
+export interface Event extends JsonObject {
+  readonly type: string
+}
+
+export interface Client {
+  readonly send: (request: JsonObject | string) => Effect.Effect<void>
+  /** The next text frame as it came. */
+  readonly text: Effect.Effect<string>
+  readonly next: Effect.Effect<Event>
+  /** Frames up to and with the next terminal one. */
+  readonly answer: Effect.Effect<ReadonlyArray<Event>>
+  /** Sends a create request and gives the last frame of its answer. */
+  readonly turn: (request: JsonObject) => Effect.Effect<Event>
+  readonly closed: Effect.Effect<number>
+  readonly close: Effect.Effect<void>
+}
+
+const terminal = new Set(["response.completed", "response.failed", "response.incomplete", "error"])
+
+export const connect = (
+  { url }: Pick<SimulatorService, "url">,
+  headers: Record<string, string> = {},
+): Effect.Effect<Client, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const frames = yield* Queue.unbounded<string>()
+    const closed = yield* Deferred.make<number>()
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => new WebSocket(`${url.replace("http", "ws")}/responses`, { headers })),
+      (socket) => Effect.sync(() => socket.terminate()),
+    )
+    yield* Effect.callback<void>((resume) => {
+      socket.onopen = () => resume(Effect.void)
+      socket.onmessage = ({ data }) => {
+        Queue.offerUnsafe(frames, typeof data === "string" ? data : JSON.stringify({ type: "binary" }))
+      }
+      socket.onclose = ({ code }) => {
+        Deferred.doneUnsafe(closed, Effect.succeed(code))
+        resume(Effect.void)
+      }
+    })
+    const text = Queue.take(frames)
+    const next = Effect.map(text, (frame) => JSON.parse(frame) as Event)
+    const send = (request: JsonObject | string) =>
+      Effect.sync(() =>
+        socket.send(
+          typeof request === "string"
+            ? request
+            : JSON.stringify({ type: "response.create", model: "gpt-5.5", ...request }),
+        ),
+      )
+    const answer = Effect.gen(function* () {
+      const events: Array<Event> = []
+      for (;;) {
+        const event = yield* next
+        events.push(event)
+        if (terminal.has(event.type)) return events
+      }
+    })
+    return {
+      send,
+      text,
+      next,
+      answer,
+      turn: (request) =>
+        send(request).pipe(
+          Effect.andThen(answer),
+          Effect.map((events) => events.at(-1) ?? { type: "nothing" }),
+        ),
+      closed: Deferred.await(closed),
+      close: Effect.sync(() => socket.close()),
+    }
+  })
+
+/** The value at a path of keys, or undefined. */
+export const at = (value: Json | undefined, ...path: ReadonlyArray<string | number>): Json | undefined =>
+  path.reduce<Json | undefined>(
+    (inner, key) =>
+      inner !== null && typeof inner === "object"
+        ? (inner as Record<string | number, Json | undefined>)[key]
+        : undefined,
+    value,
+  )
+
+export const idOf = (event: Event): string => String(at(event, "response", "id"))
+export const codeOf = (event: Event): Json | undefined => at(event, "error", "code")
+export const messageOf = (event: Event): string => String(at(event, "error", "message"))
+
+export const post = (
+  { url }: Pick<SimulatorService, "url">,
+  body: JsonObject | string,
+  init: { readonly path?: string; readonly headers?: Record<string, string> } = {},
+) =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}${init.path ?? "/responses"}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...init.headers },
+      body: typeof body === "string" ? body : JSON.stringify({ model: "gpt-5.5", ...body }),
+    })
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) as JsonObject }
+  })
+
+export const get = ({ url }: Pick<SimulatorService, "url">, path: string, method = "GET") =>
+  Effect.promise(async () => {
+    const response = await fetch(`${url}${path}`, { method })
+    return { status: response.status, body: (await response.json()) as JsonObject }
+  })
+
+export const weather: Json = {
+  type: "function",
+  name: "get_weather",
+  parameters: {
+    type: "object",
+    properties: { city: { type: "string" } },
+    required: ["city"],
+    additionalProperties: false,
+  },
+}
+
+export const outputFor = (callId: string, output = "sunny"): JsonObject => ({
+  type: "function_call_output",
+  call_id: callId,
+  output,
+})
+
+/** The calls among the output of a terminal event. */
+export const callIds = (event: Event): ReadonlyArray<string> => {
+  const output = at(event, "response", "output")
+  return (Array.isArray(output) ? (output as ReadonlyArray<Json>) : [])
+    .map((item) => at(item, "call_id"))
+    .filter((id): id is string => typeof id === "string")
+}

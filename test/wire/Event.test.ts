@@ -1,0 +1,233 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
+import {
+  doneItem,
+  eventType,
+  fillOutput,
+  isLifecycle,
+  isTerminal,
+  responseId,
+  responseText,
+  textAt,
+  toSse,
+} from "../../src/wire/Event.ts"
+import { Choices, drawObject, numbers, spell } from "./JsonTexts.ts"
+
+const tryParse = (text: string): unknown => Result.getOrUndefined(Result.try(() => JSON.parse(text) as unknown))
+
+describe("eventType", () => {
+  it("reads a type wherever and however it is written", () => {
+    for (const frame of [
+      '{"type":"response.created","a":1}',
+      '{"type":"response.created"}',
+      '{"type":"response.created" ,"a":1} ',
+      '{ "type" : "response.created" }',
+      '{"a":{"type":"x"},"type":"response.created"}',
+      '{"type":"response.cre\\u0061ted"}',
+      '{"\\u0074ype":"response.created"}',
+      '\n{"type":"response.created"}\n',
+    ]) {
+      assert.strictEqual(eventType(frame), "response.created", frame)
+    }
+    assert.strictEqual(eventType('{"type":"a b"}'), "a b")
+    assert.strictEqual(eventType('{"type":""}'), "")
+  })
+
+  it("knows what is no event", () => {
+    for (const frame of [
+      "",
+      "x",
+      "null",
+      "1",
+      "[]",
+      '"type"',
+      '{"type":1}',
+      '{"type":null}',
+      '{"a":"type"}',
+      '{"type":"a',
+      '{"type":"ab"',
+      '{"type":"ab"x}',
+      '{"type":"a"]',
+      '{"type":"a\nb"}',
+      '[{"type":"a"}]',
+    ]) {
+      assert.isUndefined(eventType(frame), frame)
+    }
+  })
+
+  it.prop(
+    "agrees with JSON.parse",
+    [numbers],
+    ([drawn]) => {
+      const choices = new Choices(drawn)
+      const members = drawObject(choices).members.filter(([name]) => name !== "type")
+      const type = {
+        _tag: "Text",
+        value: choices.of(["error", "response.output_text.delta", "a\n", "é", '"', ""]),
+      } as const
+      const frame = spell(
+        { _tag: "Object", members: members.toSpliced(choices.below(members.length + 1), 0, ["type", type]) },
+        choices,
+      )
+      assert.strictEqual(eventType(frame), type.value)
+    },
+    { arbitrary: { runs: 500, size: 80 } },
+  )
+})
+
+describe("kinds of events", () => {
+  it("ends a turn with the terminal ones only", () => {
+    for (const type of [
+      "response.completed",
+      "response.failed",
+      "response.incomplete",
+      "response.cancelled",
+      "error",
+    ]) {
+      assert.isTrue(isTerminal(type), type)
+      assert.isFalse(isLifecycle(type), type)
+    }
+    for (const type of [
+      "response.created",
+      "response.output_item.done",
+      "response.web_search_call.completed",
+      "response.error",
+      "",
+    ]) {
+      assert.isFalse(isTerminal(type), type)
+    }
+  })
+
+  it("sees no answer in lifecycle events", () => {
+    for (const type of [
+      "response.created",
+      "response.queued",
+      "response.in_progress",
+      "response.metadata",
+      "codex.rate_limits",
+      "codex.response.metadata",
+      "keepalive",
+      "responsesapi.websocket_timing",
+    ]) {
+      assert.isTrue(isLifecycle(type), type)
+    }
+    for (const type of [
+      "response.output_item.added",
+      "response.web_search_call.in_progress",
+      "response.output_text.delta",
+      "codexx",
+    ]) {
+      assert.isFalse(isLifecycle(type), type)
+    }
+  })
+})
+
+describe("toSse", () => {
+  it("frames an event", () => {
+    assert.strictEqual(toSse("a.b", '{"type":"a.b"}'), 'event: a.b\ndata: {"type":"a.b"}\n\n')
+  })
+
+  it("makes one line of a frame with line ends, saying the same", () => {
+    const frame = '{\r\n"type":"x",\n"n":[1,\r2],"s":"\\n\u2028"\n}'
+    const sse = toSse("x", frame)
+    const [event, data, ...rest] = sse.split(/\r\n|\r|\n/)
+    assert.strictEqual(event, "event: x")
+    assert.deepStrictEqual(rest, ["", ""])
+    assert.deepStrictEqual(tryParse(data?.slice("data: ".length) ?? ""), tryParse(frame))
+  })
+
+  it("lets no type begin a line of its own", () => {
+    assert.strictEqual(toSse("a\ndata: x\r\rb", "{}"), "event: a data: x b\ndata: {}\n\n")
+  })
+})
+
+describe("parts of events", () => {
+  const done =
+    '{"type":"response.output_item.done","output_index":12,"item":{ "id":"fc_é", "n":9007199254740993,"s":"\\u00e9" },"sequence_number":3}'
+
+  it("gives a finished item as it is written, with its place", () => {
+    assert.deepStrictEqual(doneItem(done), {
+      item: '{ "id":"fc_é", "n":9007199254740993,"s":"\\u00e9" }',
+      outputIndex: 12,
+    })
+  })
+
+  it("gives no item without its place", () => {
+    for (const frame of [
+      '{"item":{}}',
+      '{"output_index":0}',
+      '{"item":{},"output_index":"0"}',
+      '{"item":{},"output_index":-1}',
+      '{"item":{},"output_index":null}',
+      '{"item":{},"output_index":0.5}',
+      '{"item":null,"output_index":0}',
+      '{"item":{},"output_index":0',
+      "[]",
+    ]) {
+      assert.isUndefined(doneItem(frame), frame)
+    }
+  })
+
+  it("gives the response and its id", () => {
+    const frame = '{"type":"response.completed","response":{"object":"response", "id":"resp_\\u0031","output":[1.0]}}'
+    assert.strictEqual(responseText(frame), '{"object":"response", "id":"resp_\\u0031","output":[1.0]}')
+    assert.strictEqual(responseId(frame), "resp_1")
+    assert.strictEqual(textAt(frame, ["response", "output"]), "[1.0]")
+    assert.isUndefined(textAt(frame, ["response", "output", "x"]))
+    assert.isUndefined(responseId('{"response":{"id":1}}'))
+    assert.isUndefined(responseId('{"response":null}'))
+    assert.isUndefined(responseText("{"))
+  })
+})
+
+describe("fillOutput", () => {
+  const items = ['{"n":1.0}', '{"s":"é"}']
+  const list = '"output":[{"n":1.0},{"s":"é"}]'
+
+  it.each([
+    [
+      '{"type":"response.completed","é":"😀","response":{"id":"é"},"n":1.0}',
+      `{"type":"response.completed","é":"😀","response":{"id":"é",${list}},"n":1.0}`,
+    ],
+    ['{"type":"response.completed","response":{}}', `{"type":"response.completed","response":{${list}}}`],
+    [
+      '{"type":"response.incomplete","response":{ "output" : null , "id":"x"} }',
+      `{"type":"response.incomplete","response":{ "output" : [{"n":1.0},{"s":"é"}] , "id":"x"} }`,
+    ],
+    ['{"response":{"output":[ ]},"type":"response.failed"}', `{"response":{${list}},"type":"response.failed"}`],
+  ])("puts the items into %s", (frame, expected) => {
+    assert.strictEqual(fillOutput(frame, items), expected)
+  })
+
+  it("leaves every other event as it is", () => {
+    for (const frame of [
+      '{"type":"response.completed","response":{"output":[{"a":1}]}}',
+      '{"type":"response.completed","response":{"output":"x"}}',
+      '{"type":"response.completed","response":null}',
+      '{"type":"response.completed"}',
+      '{"type":"error","message":"x"}',
+      '{"type":"response.created","response":{"output":[]}}',
+      '{"type":"response.completed","response":{"output":[]}',
+      "[]",
+    ]) {
+      assert.strictEqual(fillOutput(frame, items), frame)
+    }
+    const empty = '{"type":"response.completed","response":{"output":null}}'
+    assert.strictEqual(fillOutput(empty, []), empty)
+  })
+
+  it.prop(
+    "changes the output and nothing else",
+    [numbers],
+    ([drawn]) => {
+      const choices = new Choices(drawn)
+      const rest = drawObject(choices).members.filter(([name]) => name !== "output")
+      const before = spell({ _tag: "Object", members: rest }, choices)
+      const frame = `{"x":${spell(drawObject(choices), choices)},"type":"response.completed","response":${before},"y":1.0}`
+      const filled = fillOutput(frame, items)
+      assert.strictEqual(filled.replace(new RegExp(`,?${list.replaceAll(/[[\]{}.]/g, "\\$&")}`), ""), frame)
+      assert.strictEqual(textAt(filled, ["response", "output"]), `[${items.join(",")}]`)
+    },
+    { arbitrary: { runs: 500, size: 80 } },
+  )
+})

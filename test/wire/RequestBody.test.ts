@@ -1,0 +1,156 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
+import { textOf } from "../../src/wire/JsonString.ts"
+import { memberSpan, memberText, parseRequestBody, readMember, toFrame } from "../../src/wire/RequestBody.ts"
+import { Choices, drawBody, numbers, spell } from "./JsonTexts.ts"
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+const parse = (text: string) => Result.getOrThrow(parseRequestBody(utf8(text)))
+const errorOf = (bytes: Uint8Array) => Result.getOrThrow(Result.flip(parseRequestBody(bytes)))
+const frameOf = (text: string, fromItem = 0, previousResponseId?: string): string =>
+  new TextDecoder().decode(toFrame(parse(text), { fromItem, previousResponseId }))
+
+describe("parseRequestBody", () => {
+  it("finds the input items", () => {
+    const body = parse('{"model":"m","input":[{"role":"user"} , "x"],"input2":[1]}')
+    assert.strictEqual(body.inputKind, "array")
+    assert.deepStrictEqual(
+      body.items?.map((span) => textOf(body.bytes, span)),
+      ['{"role":"user"}', '"x"'],
+    )
+  })
+
+  it("tells the kinds of input apart", () => {
+    assert.strictEqual(parse('{"input":"hi"}').inputKind, "string")
+    assert.strictEqual(parse('{"input":{"a":[1]}}').inputKind, "other")
+    assert.strictEqual(parse('{"input":null}').inputKind, "other")
+    assert.strictEqual(parse("{}").inputKind, "absent")
+    assert.strictEqual(parse('{"input":[]}').inputKind, "array")
+    assert.deepStrictEqual(parse('{"input":[]}').items, [])
+    assert.isUndefined(parse('{"input":"hi"}').items)
+  })
+
+  it("reads members by their decoded name", () => {
+    const body = parse('{"mod\\u0065l":"\\u00e9\\n","store":false,"n":9007199254740993,"o":{ "a" : 1.0 },"nil":null}')
+    assert.strictEqual(readMember(body, "model"), "é\n")
+    assert.strictEqual(readMember(body, "store"), false)
+    assert.deepStrictEqual(readMember(body, "o"), { a: 1 })
+    assert.isNull(readMember(body, "nil"))
+    assert.isUndefined(readMember(body, "absent"))
+    assert.strictEqual(memberText(body, "n"), "9007199254740993")
+    assert.strictEqual(memberText(body, "o"), '{ "a" : 1.0 }')
+    assert.isUndefined(memberText(body, "absent"))
+    assert.isUndefined(memberSpan(body, "toString"))
+  })
+
+  it("refuses a member that appears twice, however it is spelled", () => {
+    const error = errorOf(utf8('{"model":1,"input":[],"\\u006dodel":2}'))
+    assert.include(error, { reason: "duplicate_member", member: "model", position: 22 })
+    assert.include(error.message, '"model"')
+  })
+
+  it("lets members inside of values repeat", () => {
+    assert.strictEqual(parse('{"a":{"b":1,"b":2},"input":[{"c":1,"c":1}]}').items?.length, 1)
+  })
+
+  it("passes on why a body is no request", () => {
+    assert.strictEqual(errorOf(utf8("[1]")).reason, "not_object")
+    assert.strictEqual(errorOf(utf8("{")).reason, "not_json")
+    assert.strictEqual(errorOf(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)).reason, "invalid_utf8")
+    assert.strictEqual(errorOf(utf8(`{"a":${"[".repeat(600)}${"]".repeat(600)}}`)).reason, "too_deep")
+  })
+})
+
+describe("toFrame", () => {
+  it("keeps numbers, order, escapes and unknown members to the byte", () => {
+    const members =
+      '"z":1.0,"seed":9007199254740993,"\\u0061b":"\\u00e9\\/","input":[ {"b":1,"a":2} ],"x":{ "y" : -0.0e+1 }'
+    assert.strictEqual(frameOf(`{${members}}`), `{"type":"response.create",${members}}`)
+  })
+
+  it("drops white space around names only, and a byte order mark", () => {
+    assert.strictEqual(frameOf('\ufeff { "a" :\n[ 1 ] , "b" : 2 } '), '{"type":"response.create","a":[ 1 ],"b":2}')
+    assert.strictEqual(frameOf("{ }"), '{"type":"response.create"}')
+  })
+
+  it("removes the members that are respool's, in every spelling", () => {
+    const smuggled =
+      '{"type":"response.cancel","stre\\u0061m":true,"background":false,"stream_id":"x","\\u0067enerate":false,"stream_options":{"a":1},"model":"m"}'
+    assert.strictEqual(frameOf(smuggled), '{"type":"response.create","stream_options":{"a":1},"model":"m"}')
+  })
+
+  it("removes nothing of the same name inside of a value", () => {
+    assert.strictEqual(
+      frameOf('{"input":[{"type":"message"}]}'),
+      '{"type":"response.create","input":[{"type":"message"}]}',
+    )
+  })
+
+  it("sends the items from the first new one, behind the response they continue", () => {
+    const text =
+      '{"model":"m","previous_response_id":"resp_old","input":[ {"a":1} , {"b": 2},\n{"c":3} ],"store":false}'
+    assert.strictEqual(
+      frameOf(text, 1, 'resp_"1'),
+      '{"type":"response.create","previous_response_id":"resp_\\"1","model":"m","input":[{"b": 2},\n{"c":3}],"store":false}',
+    )
+    assert.strictEqual(
+      frameOf(text, 3, "resp_1"),
+      '{"type":"response.create","previous_response_id":"resp_1","model":"m","input":[],"store":false}',
+    )
+  })
+
+  it("leaves the client's own anchor alone unless there is another, and drops a null one", () => {
+    assert.strictEqual(
+      frameOf('{"previous_response_id":"resp_1","input":"x"}'),
+      '{"type":"response.create","previous_response_id":"resp_1","input":"x"}',
+    )
+    assert.strictEqual(frameOf('{"previous_response_id":null,"input":"x"}'), '{"type":"response.create","input":"x"}')
+    assert.strictEqual(
+      frameOf('{"previous_response\\u005fid":"resp_1","input":"x"}', 0, "resp_2"),
+      '{"type":"response.create","previous_response_id":"resp_2","input":"x"}',
+    )
+  })
+
+  it("dies on a place that the input does not have", () => {
+    assert.throws(() => frameOf('{"input":[1,2]}', 3), RangeError)
+    assert.throws(() => frameOf('{"input":[1,2]}', -1), RangeError)
+    assert.throws(() => frameOf('{"input":"text"}', 1), RangeError)
+    assert.throws(() => frameOf("{}", 1), RangeError)
+  })
+
+  it.prop(
+    "says what the body says, without the members that are respool's and with the items from the first new one",
+    [numbers],
+    ([drawn]) => {
+      const choices = new Choices(drawn)
+      const tree = drawBody(choices)
+      const text = spell(tree, choices)
+      const body = parse(text)
+      const fromItem = body.items === undefined ? 0 : choices.below(body.items.length + 1)
+      const previousResponseId = choices.below(2) === 0 ? undefined : "resp_1"
+      const frame = new TextDecoder("utf-8", { fatal: true }).decode(toFrame(body, { fromItem, previousResponseId }))
+
+      const removed = new Set(["type", "stream", "background", "stream_id", "generate"])
+      const expected: Record<string, unknown> = { type: "response.create" }
+      if (previousResponseId !== undefined) expected["previous_response_id"] = previousResponseId
+      const order: Array<string> = []
+      for (const [name] of tree.members) {
+        const value = readMember(body, name)
+        if (removed.has(name)) continue
+        if (name === "previous_response_id" && (previousResponseId !== undefined || value === null)) continue
+        expected[name] = name === "input" && Array.isArray(value) ? value.slice(fromItem) : value
+        order.push(name)
+        // Every value is there as the client wrote it, so numbers beyond a double and odd escapes survive.
+        if (name !== "input" || fromItem === 0) assert.include(frame, `:${memberText(body, name)}`)
+      }
+      for (const item of body.items?.slice(fromItem) ?? []) assert.include(frame, textOf(body.bytes, item))
+      const parsed = JSON.parse(frame) as Record<string, unknown>
+      assert.deepStrictEqual(parsed, expected)
+      assert.deepStrictEqual(
+        [...Result.getOrThrow(parseRequestBody(utf8(frame))).members.keys()],
+        ["type", ...(previousResponseId === undefined ? [] : ["previous_response_id"]), ...order],
+      )
+    },
+    { arbitrary: { runs: 2000, size: 150 }, timeout: 120_000 },
+  )
+})
