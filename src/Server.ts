@@ -5,7 +5,7 @@
  *
  * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
  */
-import { Effect, Layer, Path } from "effect"
+import { Effect, FileSystem, Layer, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import { AuthScope } from "./downstream/AuthScope.ts"
@@ -57,7 +57,10 @@ export const layerAuth = Layer.unwrap(
     if (upstreamApiKey === undefined) {
       return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
     }
-    const ids = (yield* Path.Path).join(yield* Effect.map(Path.Path, (path) => path.dirname(keysFile)), "respool.ids")
+    const path = yield* Path.Path
+    const ids = path.join(path.dirname(keysFile), "respool.ids")
+    // Made here, since the store would leave the folder open to whom the process's mask lets in.
+    yield* (yield* FileSystem.FileSystem).makeDirectory(ids, { recursive: true, mode: 0o700 })
     return Layer.merge(
       AuthScope.layerKeys({ upstreamApiKey }).pipe(Layer.provide(Keys.layerFile(keysFile))),
       Ownership.layer().pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),

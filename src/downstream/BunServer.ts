@@ -65,10 +65,10 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
     (server) => Effect.promise(() => server.stop(true)),
   )
 
-  const serve = Effect.fnUntraced(function* (
+  const serve = Effect.fnUntraced(function* <E>(
     httpEffect: Effect.Effect<
       HttpServerResponse.HttpServerResponse,
-      unknown,
+      E,
       HttpServerRequest.HttpServerRequest | Scope.Scope
     >,
     middleware?: HttpMiddleware.HttpMiddleware,

@@ -9,7 +9,7 @@
  * The file must be its owner's alone, and is replaced as a whole, so a reader never sees half of it. A running proxy
  * looks at it at most once a second and follows it; a file that turned bad changes nothing and is warned about once.
  */
-import { Clock, Context, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
+import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 
 const namePattern = /^[\p{L}\p{N}][\p{L}\p{N} ._@+'-]{0,63}$/u
@@ -52,7 +52,7 @@ export const makeKey = Effect.fnUntraced(function* (options: {
     name: options.name,
     ...(options.user === undefined ? {} : { user: options.user }),
     hash: hashOf(key).toString("hex"),
-    createdAt: new Date(yield* Clock.currentTimeMillis).toISOString(),
+    createdAt: DateTime.formatIso(yield* DateTime.now),
   }
   return { secret: Redacted.make(key), record }
 })

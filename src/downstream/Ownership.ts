@@ -72,7 +72,7 @@ class Ledger {
   readonly maxAge: number
   /**
    * Goes once through the rows as they are forgotten. Asking the map for its first row each time would step over all
-   * rows that were deleted before it: 100 µs and more in a full map on Bun 1.4.5, instead of about 1.
+   * rows that were deleted before it: 100 µs and more per record in a full map on Bun 1.4.5, instead of about 5.
    */
   private walk = this.rows.values()
   private oldest: Row | undefined

@@ -3,7 +3,8 @@
  *
  * Nothing of Bun is touched before the first dial, so the module loads anywhere. What Bun leaves out is done here: the
  * bound on a message's size, and the chunked coding of a refusal's body. Bun reports of that body only what was read
- * together with the head, and a socket keeps about its largest send in memory; `DialerWs` has neither limit.
+ * together with the head, a socket keeps about its largest send in memory, and the close of a peer that leaves its
+ * connection open is told half a minute late (`send` is false at once); `DialerWs` has none of these limits.
  */
 import { Effect, Layer } from "effect"
 import type { Socket, Start } from "./Dialer.ts"

@@ -69,13 +69,17 @@ const make = Effect.gen(function* () {
     let lastEventAt = now()
     let begun = false
     const startedAt = lastEventAt
+    let end: (outcome: Effect.Effect<TurnEnd, TurnError>) => void = () => {}
+
+    // The turn is told first: what it then hears of the eviction comes too late to be its reason.
+    const fail = (evict: EvictReason, error: ConstructorParameters<typeof TurnError>[0]) => {
+      end(Effect.fail(new TurnError(error)))
+      lease.evict(evict)
+    }
 
     const events = Effect.callback<TurnEnd, TurnError>((resume) => {
       const collector = new OutputCollector()
-      const fail = (evict: EvictReason, error: ConstructorParameters<typeof TurnError>[0]) => {
-        resume(Effect.fail(new TurnError(error)))
-        lease.evict(evict)
-      }
+      end = resume
       lease.listen({
         onText: (text) => {
           lastEventAt = now()
@@ -98,10 +102,10 @@ const make = Effect.gen(function* () {
             })
           }
           if (isTerminal(type)) {
-            const { frame: last, end } = collector.finish(type, text)
-            finished(end)
+            const { frame: last, end: ended } = collector.finish(type, text)
+            finished(ended)
             sink.event(type, last)
-            return resume(Effect.succeed(end))
+            return resume(Effect.succeed(ended))
           }
           collector.add(type, text)
           if (!sink.event(type, text)) {
@@ -140,8 +144,7 @@ const make = Effect.gen(function* () {
           continue
         }
         const whole = now() - startedAt >= settings.turnTimeout
-        lease.evict("timeout")
-        return yield* new TurnError({
+        return fail("timeout", {
           reason: whole ? "turn_timeout" : begun ? "event_timeout" : "first_event_timeout",
           delivery: begun ? "Accepted" : "Ambiguous",
           message: whole ? "the turn took longer than it may" : "the upstream sent no event in time",
@@ -149,7 +152,7 @@ const make = Effect.gen(function* () {
       }
     })
 
-    return Effect.raceFirst(events, watch)
+    return Effect.raceFirst(events, Effect.andThen(watch, Effect.never))
   }
 
   const leased = Effect.fnUntraced(function* (turn: TurnRequest & { readonly scope: string }, sink: TurnSink) {

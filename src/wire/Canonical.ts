@@ -10,7 +10,7 @@
  * It reads only what `scanObject` has vouched for. Its work grows with the text's length, not with that times its depth,
  * and it does not recurse.
  */
-import { canonicalEnd, canonicalString, decodeString, type Span, writeCanonicalString } from "./JsonString.ts"
+import { byteAt, canonicalEnd, canonicalString, decodeString, type Span, writeCanonicalString } from "./JsonString.ts"
 
 /**
  * Says whether a member stays. `depth` 0 are the members of the written value itself, and arrays count as a level too; the member's value lies in `bytes`
@@ -35,6 +35,8 @@ const tokenSize = 3
 
 /** The largest buffer that outlives a `reset`, in bytes. */
 const retained = 1 << 20
+
+const tokenAt = (tokens: Int32Array, at: number): number => tokens[at] ?? 0
 
 const isOpening = (byte: number): boolean => byte === 0x7b || byte === 0x5b
 
@@ -72,7 +74,8 @@ export class CanonicalWriter {
     const stack: Array<Open> = []
     let token = 0
     for (;;) {
-      if (isOpening(byteAt(bytes, tokenAt(this.#tokens, token * tokenSize)))) stack.push(this.#open(bytes, token, stack.length, keep))
+      if (isOpening(byteAt(bytes, tokenAt(this.#tokens, token * tokenSize))))
+        stack.push(this.#open(bytes, token, stack.length, keep))
       else this.#scalar(bytes, token)
       for (;;) {
         const top = stack[stack.length - 1]
@@ -132,7 +135,7 @@ export class CanonicalWriter {
         continue
       }
       if (byte === 0x5d || byte === 0x7d) {
-        const closed = open.pop()!
+        const closed = open.pop() ?? 0
         tokens[closed + 1] = ++i
         tokens[closed + 2] = at / tokenSize
         continue
@@ -191,21 +194,23 @@ export class CanonicalWriter {
 
   /** Sorts names, equal ones staying in order of appearance, and notes whether there are any. */
   #sort(bytes: Uint8Array, names: Array<number>): void {
+    // An item has few members, but a body may be made to have very many.
     if (names.length > 16) {
-      names.sort((a, b) => this.#compare(bytes, a, b))
-      for (let i = 1; i < names.length; i++) {
-        if (this.#compare(bytes, names[i - 1]!, names[i]!) === 0) this.hasDuplicateMember = true
-      }
+      names.sort((a, b) => {
+        const order = this.#compare(bytes, a, b)
+        if (order === 0 && a !== b) this.hasDuplicateMember = true
+        return order
+      })
       return
     }
-    for (let i = 1; i < names.length; i++) {
-      const name = names[i]!
+    for (const [i, name] of names.entries()) {
       let k = i
       for (; k > 0; k--) {
-        const order = this.#compare(bytes, names[k - 1]!, name)
+        const before = names[k - 1] ?? 0
+        const order = this.#compare(bytes, before, name)
         if (order === 0) this.hasDuplicateMember = true
         if (order <= 0) break
-        names[k] = names[k - 1]!
+        names[k] = before
       }
       names[k] = name
     }

@@ -6,7 +6,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
-import { decodeString, type Span, stringEnd } from "./JsonString.ts"
+import { byteAt, decodeString, type Span, stringEnd } from "./JsonString.ts"
 
 export type { Span }
 
@@ -91,7 +91,7 @@ const scalarEnd = (bytes: Uint8Array, at: number, end: number): number => {
 const refuse = (reason: JsonErrorReason, message: string, position: number): Result.Result<never, JsonError> =>
   Result.fail({ reason, message, position })
 
-const expected = (what: string, bytes: Uint8Array, position: number, end: number): Result.Result<never, JsonError> =>
+const expected = (what: string, position: number, end: number): Result.Result<never, JsonError> =>
   position >= end
     ? refuse("not_json", "The JSON text ends too early", position)
     : refuse("not_json", `Expected ${what} at byte ${position}`, position)
@@ -152,9 +152,9 @@ export const scanObject = (
           ended = true
           break
         }
-        if (byte !== 0x22) return expected("a member's name", bytes, i, end)
+        if (byte !== 0x22) return expected("a member's name", i, end)
         const stop = stringEnd(bytes, i, end)
-        if (stop < 0) return expected("a string", bytes, -1 - stop, end)
+        if (stop < 0) return expected("a string", -1 - stop, end)
         if (depth === 1) {
           memberKey = decodeString(bytes, i, stop)
           keyStart = i
@@ -162,7 +162,7 @@ export const scanObject = (
         }
         i = stop
         while (i < end && isSpace(byteAt(bytes, i))) i++
-        if (i >= end || bytes[i] !== 0x3a) return expected("a colon", bytes, i, end)
+        if (i >= end || bytes[i] !== 0x3a) return expected("a colon", i, end)
         i++
         next = value
         break
@@ -188,7 +188,7 @@ export const scanObject = (
           break
         }
         const stop = scalarEnd(bytes, i, end)
-        if (stop < 0) return expected("a value", bytes, -1 - stop, end)
+        if (stop < 0) return expected("a value", -1 - stop, end)
         i = stop
         ended = true
         break
@@ -199,12 +199,12 @@ export const scanObject = (
         else if (byte === (open === openObject ? closeObject : closeArray)) {
           depth--
           ended = true
-        } else return expected("a comma or the end of the list", bytes, i, end)
+        } else return expected("a comma or the end of the list", i, end)
         i++
         break
       }
       default:
-        return expected("the end of the text", bytes, i, end)
+        return expected("the end of the text", i, end)
     }
     if (ended) {
       next = depth === 0 ? nothing : commaOrClose
@@ -216,6 +216,6 @@ export const scanObject = (
       }
     }
   }
-  if (next !== nothing) return expected("more", bytes, end, end)
+  if (next !== nothing) return expected("more", end, end)
   return isObject ? Result.succeed(members) : refuse("not_object", "The JSON text is not an object", rootStart)
 }

@@ -82,7 +82,7 @@ export const canonicalEnd = (bytes: Uint8Array, at: number, end: number): number
   }
 }
 
-// A byte order mark inside a string is text, and must not vanish from a key.
+// A span is only a piece of a text, so a byte order mark at its start is a character like any other.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /** Text of a span, as it is written. */
@@ -110,16 +110,26 @@ const codeUnit = (bytes: Uint8Array, at: number): number =>
   (hexValue(byteAt(bytes, at + 2)) << 4) |
   hexValue(byteAt(bytes, at + 3))
 
-/** The letter of the short escape for a character, or 0: `"`, `\`, and the five controls that have one. */
+const shortEscapes: ReadonlyArray<readonly [letter: string, character: string]> = [
+  ['"', '"'],
+  ["\\", "\\"],
+  ["b", "\b"],
+  ["f", "\f"],
+  ["n", "\n"],
+  ["r", "\r"],
+  ["t", "\t"],
+]
+
+/** The letter of the short escape for a character, or 0. A slash has one too, but needs none. */
 const shortEscape = new Uint8Array(128)
-for (const [character, letter] of ['""', "\\\\", "\bb", "\ff", "\nn", "\rr", "\tt"]) {
-  shortEscape[character!.charCodeAt(0)] = letter!.charCodeAt(0)
-}
 
 /** The character for the letter of a short escape. */
 const unescaped = new Uint8Array(128)
-for (const [letter, character] of ['""', "\\\\", "//", "b\b", "f\f", "n\n", "r\r", "t\t"]) {
-  unescaped[letter!.charCodeAt(0)] = character!.charCodeAt(0)
+unescaped[0x2f] = 0x2f
+
+for (const [letter, character] of shortEscapes) {
+  shortEscape[character.charCodeAt(0)] = letter.charCodeAt(0)
+  unescaped[letter.charCodeAt(0)] = character.charCodeAt(0)
 }
 
 /**

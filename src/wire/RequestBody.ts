@@ -124,7 +124,7 @@ export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array =>
     }
     let valueSize = member.end - member.start
     if (member.key === "input" && fromItem > 0 && items !== undefined) {
-      suffixEnd = items[items.length - 1]!.end
+      suffixEnd = items.at(-1)?.end ?? 0
       suffixStart = items[fromItem]?.start ?? suffixEnd
       valueSize = suffixEnd - suffixStart + 2
     }

@@ -318,7 +318,22 @@ describe("Ownership", () => {
         ["1", "2", "3", "4"].map((id) => ownership.owns("key:a", id)),
         [true, false, true, true],
       )
+      ownership.record("key:a", ["5", "6"])
+      assert.deepStrictEqual(
+        ["1", "2", "3", "4", "5", "6"].map((id) => ownership.owns("key:a", id)),
+        [false, false, false, true, true, true],
+      )
     }).pipe(Effect.provide(Ownership.layerMemory({ maxEntries: 3 }))),
+  )
+
+  it.effect("keeps nothing where nothing may be kept", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      for (const id of ["1", "2", "3"]) {
+        ownership.record("key:a", [id])
+        assert.isFalse(ownership.owns("key:a", id))
+      }
+    }).pipe(Effect.provide(Ownership.layerMemory({ maxEntries: 0 }))),
   )
 
   it.effect("forgets an id at its maximal age, to the millisecond, without any other traffic", () =>

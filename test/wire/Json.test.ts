@@ -32,6 +32,16 @@ const expectedOf = (bytes: Uint8Array): string => {
 const membersOf = (text: string, elementsOf?: string) =>
   Result.getOrThrow(scanObject(utf8(text), elementsOf === undefined ? {} : { elementsOf }))
 
+const errorOf = (text: string) => Result.getOrThrow(Result.flip(scanObject(utf8(text))))
+
+const nested = (levels: number): string => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`
+
+describe("textOf", () => {
+  it("takes nothing away from a piece of a text", () => {
+    assert.strictEqual(textOf(utf8("x\ufeffay"), { start: 1, end: 5 }), "\ufeffa")
+  })
+})
+
 describe("scanObject", () => {
   it("gives the span of each member's name and value", () => {
     const text = ' { "a" : 1.50 , "é":"x" ,"c":[ 1 , {"d":2} ] } '
@@ -160,15 +170,13 @@ describe("scanObject", () => {
   })
 
   it("says where the text stops fitting", () => {
-    const positionOf = (text: string) => Result.merge(Result.flip(scanObject(utf8(text))))
-    assert.include(positionOf('{"a":1,}'), { reason: "not_json", position: 7 })
-    assert.include(positionOf('{"a":"\n"}'), { position: 6 })
-    assert.include(positionOf('{"a":"\\x"}'), { position: 7 })
-    assert.include(positionOf('{"a":12'), { position: 7, message: "The JSON text ends too early" })
+    assert.include(errorOf('{"a":1,}'), { reason: "not_json", position: 7 })
+    assert.include(errorOf('{"a":"\n"}'), { position: 6 })
+    assert.include(errorOf('{"a":"\\x"}'), { position: 7 })
+    assert.include(errorOf('{"a":12'), { position: 7, message: "The JSON text ends too early" })
   })
 
   it("allows nesting up to its bound and refuses one level more", () => {
-    const nested = (levels: number) => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`
     assert.strictEqual(reasonOf(utf8(nested(maxDepth))), "object")
     assert.strictEqual(reasonOf(utf8(nested(maxDepth + 1))), "too_deep")
     assert.strictEqual(reasonOf(utf8('{"a":'.repeat(100_000))), "too_deep")

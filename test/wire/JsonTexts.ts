@@ -12,6 +12,12 @@ export type Tree =
   | { readonly _tag: "List"; readonly items: ReadonlyArray<Tree> }
   | { readonly _tag: "Object"; readonly members: ReadonlyArray<readonly [string, Tree]> }
 
+const elementAt = <A>(list: ReadonlyArray<A>, at: number): A => {
+  const element = list[at]
+  if (element === undefined) throw new RangeError(`nothing at ${at}`)
+  return element
+}
+
 /** Numbers to draw from; when they run out every choice is the first one, which ends the drawing. */
 export class Choices {
   #next = 0
@@ -24,9 +30,7 @@ export class Choices {
     return (this.#numbers[this.#next++] ?? 0) % count
   }
   of<A>(list: ReadonlyArray<A>): A {
-    const chosen = list[this.below(list.length)]
-    if (chosen === undefined) throw new RangeError("nothing to choose from")
-    return chosen
+    return elementAt(list, this.below(list.length))
   }
 }
 
@@ -184,18 +188,22 @@ export const spell = (tree: Tree, choices: Choices, shuffle = false): string => 
   return `${space(choices)}${write(tree)}${space(choices)}`
 }
 
+const sameAt = (a: Tree, b: Tree | undefined): boolean => b !== undefined && same(a, b)
+
 /** Equality in the sense of the canonical form, decided on trees. */
 export const same = (a: Tree, b: Tree): boolean => {
   if (a._tag === "Scalar") return b._tag === "Scalar" && a.text === b.text
   if (a._tag === "Text") return b._tag === "Text" && a.value === b.value
   if (a._tag === "List") {
-    return b._tag === "List" && a.items.length === b.items.length && a.items.every((item, i) => same(item, b.items[i]!))
+    return (
+      b._tag === "List" && a.items.length === b.items.length && a.items.every((item, i) => sameAt(item, b.items[i]))
+    )
   }
   if (b._tag !== "Object" || a.members.length !== b.members.length) return false
   return a.members.every(([name]) => {
     const mine = a.members.filter(([other]) => other === name)
     const theirs = b.members.filter(([other]) => other === name)
-    return mine.length === theirs.length && mine.every(([, value], i) => same(value, theirs[i]![1]))
+    return mine.length === theirs.length && mine.every(([, value], i) => sameAt(value, theirs[i]?.[1]))
   })
 }
 
@@ -211,11 +219,11 @@ export const changed = (tree: Tree, choices: Choices): Tree => {
   if (tree._tag === "List" && tree.items.length > 0 && choices.below(4) > 0) {
     const at = choices.below(tree.items.length)
     if (choices.below(3) === 0) return { _tag: "List", items: tree.items.toSpliced(at, 1) }
-    return { _tag: "List", items: tree.items.with(at, changed(tree.items[at]!, choices)) }
+    return { _tag: "List", items: tree.items.map((item, i) => (i === at ? changed(item, choices) : item)) }
   }
   if (tree._tag === "Object" && tree.members.length > 0 && choices.below(4) > 0) {
     const at = choices.below(tree.members.length)
-    const [name, value] = tree.members[at]!
+    const [name, value] = elementAt(tree.members, at)
     switch (choices.below(4)) {
       case 0:
         return { _tag: "Object", members: tree.members.toSpliced(at, 1) }
