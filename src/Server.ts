@@ -77,7 +77,8 @@ export const layer = HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFo
   disableLogger: true,
   disableListenLog: true,
 }).pipe(
-  Layer.provide([layerExecutor, layerAuth]),
+  Layer.provide(layerAuth),
+  Layer.provideMerge(layerExecutor),
   Layer.provide(layerWs),
   Layer.provideMerge(layerListener),
 )

@@ -192,7 +192,6 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     state.counters.openSockets--
     for (const { record } of connection.waiting) record.status = "abandoned"
     connection.waiting.length = 0
-    connection.lanes.clear()
     connection.ageing?.interruptUnsafe()
     for (const fiber of connection.running) fiber.interruptUnsafe()
     state.changed()

@@ -4,8 +4,9 @@
  * The law: the context the upstream rebuilds from the planned request equals the context of the client's full request
  * (design.md 3.4). Whatever is not certain is `Full`, with a named reason.
  */
+import type { Checkpoint } from "./Checkpoint.ts"
+import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
-import type { Checkpoint } from "./TurnMemory.ts"
 
 export type Plan =
   | {
@@ -33,26 +34,6 @@ export type FullReason =
   | "input_not_a_list"
 
 const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0, previousResponseId: undefined })
-
-/** How many of `replayed` the recorded items account for, starting at `from`; undefined when they don't match. */
-export const matches = (
-  recorded: ReadonlyArray<string>,
-  replayed: ReadonlyArray<string>,
-  from: number,
-): number | undefined => {
-  if (replayed.length < from + recorded.length) return undefined
-  for (let i = 0; i < recorded.length; i++) {
-    if (recorded[i] !== replayed[from + i]) return undefined
-  }
-  return recorded.length
-}
-
-/** Index of the first item of the lineage that the checkpoint does not cover; undefined when it is not its head. */
-export const covered = (checkpoint: Checkpoint, lineage: Lineage): number | undefined => {
-  if (checkpoint.prefix === undefined || lineage.prefixes[checkpoint.inputCount] !== checkpoint.prefix) return undefined
-  const consumed = matches(checkpoint.output, lineage.items, checkpoint.inputCount)
-  return consumed === undefined ? undefined : checkpoint.inputCount + consumed
-}
 
 /** Plans a turn on a connection that holds `checkpoint` (undefined: none). */
 export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined): Plan => {

@@ -6,20 +6,9 @@
  */
 import type { Scope } from "effect"
 import { Context, Effect, Layer } from "effect"
+import type { Checkpoint } from "./Checkpoint.ts"
+import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
-import { covered } from "./Plan.ts"
-
-/** What a completed turn covered: digests, no content. */
-export interface Checkpoint {
-  readonly responseId: string
-  /** Rolling digest over the client's own last input, and how many items that was; undefined: it was only a delta. */
-  readonly prefix: string | undefined
-  readonly inputCount: number
-  /** One digest per item of the last response, which the next request replays for the first time. */
-  readonly output: ReadonlyArray<string>
-  /** Digest of the members that decide. */
-  readonly members: string
-}
 
 /** Where a checkpoint can be found: inside one affinity, and inside one session if it has a name. */
 export interface Place {

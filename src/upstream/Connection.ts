@@ -6,9 +6,9 @@
  */
 import { Effect, Exit, Scope } from "effect"
 import type { Affinity } from "./Affinity.ts"
-import type { Chain, ConnectionState, EvictReason } from "./ConnectionState.ts"
+import type { Chain, ConnectionState, EvictReason, LeaseListener } from "./ConnectionState.ts"
 import type { Socket, SocketHandlers } from "./Dialer.ts"
-import type { Lease, LeaseListener } from "./Lease.ts"
+import type { Lease } from "./Lease.ts"
 
 /** What the pool hears, synchronously, when a state changes. */
 export interface ConnectionOwner {

@@ -10,8 +10,6 @@
  * | Idle | lease, young enough | Leased |
  * | Idle | ttl, age, capacity, unowned frame, peer closed, shutdown | Evicted |
  */
-import type { LeaseListener } from "./Lease.ts"
-
 export type EvictReason =
   | "cancelled"
   | "failed"
@@ -33,6 +31,13 @@ export type EvictReason =
  * `continued` a line that is in use.
  */
 export type Chain = "none" | "once" | "continued"
+
+/** What the turn hears of its connection, from the socket's own callbacks. */
+export interface LeaseListener {
+  readonly onText: (text: string) => void
+  /** The connection is gone under the turn; nothing follows. */
+  readonly onLost: (reason: EvictReason, detail: string) => void
+}
 
 export type ConnectionState =
   | { readonly _tag: "Connecting" }

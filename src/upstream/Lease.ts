@@ -6,14 +6,7 @@
  * its end a lease does nothing more, however late it is called: it holds a token that only its own turn has.
  */
 import type { Scope } from "effect"
-import type { Chain, EvictReason } from "./ConnectionState.ts"
-
-/** What the turn hears of its connection, from the socket's own callbacks. */
-export interface LeaseListener {
-  readonly onText: (text: string) => void
-  /** The connection is gone under the turn; nothing follows. */
-  readonly onLost: (reason: EvictReason, detail: string) => void
-}
+import type { Chain, EvictReason, LeaseListener } from "./ConnectionState.ts"
 
 export interface Lease {
   readonly connectionId: number

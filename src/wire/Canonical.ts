@@ -230,7 +230,8 @@ export class CanonicalWriter {
       const difference = byteAt(textA, startA + i) - byteAt(textB, startB + i)
       if (difference !== 0) return difference
     }
-    return lengthA - lengthB
+    // Compared with its closing quote, no name is the beginning of another.
+    return 0
   }
 
   #scalar(bytes: Uint8Array, token: number): void {

@@ -157,7 +157,8 @@ const echo = Effect.acquireRelease(
 
 const flood = "f".repeat(15 * 1024 * 1024)
 
-const failure = (url: string, more?: Partial<DialRequest>) => Effect.flip(Effect.scoped(dial(url, more)))
+const failure = (url: string, more?: Partial<DialRequest>) =>
+  Effect.flip(Effect.andThen(Effect.scoped(dial(url, more)), Effect.die("it connected")))
 
 for (const [name, layer] of [
   ["layerBun", layerBun],

@@ -37,6 +37,7 @@ describe("makeDigester", () => {
 
   it("knows where one part of a sequence ends", () => {
     assert.notStrictEqual(digester.rolling("ab", "c"), digester.rolling("a", "bc"))
+    assert.notStrictEqual(digester.rolling("a:b", "c"), digester.rolling("a", "b:c"))
     assert.notStrictEqual(digester.rolling("1:a", "b"), digester.rolling(undefined, "3:1:a:b"))
   })
 

@@ -47,6 +47,7 @@ describe("eventType", () => {
       '{"type":"a',
       '{"type":"ab"',
       '{"type":"ab"x}',
+      '{"type":"ab","x":1',
       '{"type":"a"]',
       '{"type":"a\nb"}',
       '[{"type":"a"}]',
@@ -136,6 +137,10 @@ describe("toSse", () => {
     assert.deepStrictEqual(tryParse(data?.slice("data: ".length) ?? ""), tryParse(frame))
   })
 
+  it("knows a lone carriage return for a line end", () => {
+    assert.strictEqual(toSse("x", '{"type":\r"x"}'), 'event: x\ndata: {"type": "x"}\n\n')
+  })
+
   it("lets no type begin a line of its own", () => {
     assert.strictEqual(toSse("a\ndata: x\r\rb", "{}"), "event: a data: x b\ndata: {}\n\n")
   })
@@ -150,6 +155,16 @@ describe("parts of events", () => {
       item: '{ "id":"fc_é", "n":9007199254740993,"s":"\\u00e9" }',
       outputIndex: 12,
     })
+  })
+
+  it("takes the last of a name that appears twice, as JSON.parse does", () => {
+    assert.strictEqual(textAt('{"a":1,"\\u0061":2}', ["a"]), "2")
+    assert.deepStrictEqual(doneItem('{"item":{},"output_index":0,"item":{"a":1},"output_index":1}'), {
+      item: '{"a":1}',
+      outputIndex: 1,
+    })
+    const full = '{"type":"response.completed","response":{"output":null,"output":[1]}}'
+    assert.strictEqual(fillOutput(full, ["{}"]), full)
   })
 
   it("gives no item without its place", () => {

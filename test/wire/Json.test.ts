@@ -59,12 +59,12 @@ describe("scanObject", () => {
   })
 
   it("gives the spans of the elements of the one array that was asked for", () => {
-    const text = '{"tools":[1],"input":[ {"a":[1,2]} , "two",3 , [] ],"rest":{"input":[9]}}'
+    const text = '{"tools":[1],"input":[ {"a":[1,2]} , "two",3 , [] ],"store":false,"rest":{"input":[9]}}'
     const bytes = utf8(text)
     const members = membersOf(text, "input")
     assert.deepStrictEqual(
       members.map((member) => member.elements?.map((span) => textOf(bytes, span))),
-      [undefined, ['{"a":[1,2]}', '"two"', "3", "[]"], undefined],
+      [undefined, ['{"a":[1,2]}', '"two"', "3", "[]"], undefined, undefined],
     )
     assert.deepStrictEqual(membersOf('{"input":[ ]}', "input")[0]?.elements, [])
     assert.isUndefined(membersOf('{"input":{"input":[1]}}', "input")[0]?.elements)

@@ -1,0 +1,157 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
+import { Simulator } from "../../src/simulator/Simulator.ts"
+import { TestProxy } from "../TestProxy.ts"
+import { Census } from "./Census.ts"
+
+const body = (text: string) => JSON.stringify({ model: "m", stream: true, input: [{ role: "user", content: text }] })
+
+const post = (url: string, text: string, signal?: AbortSignal) =>
+  fetch(`${url}/responses`, {
+    method: "POST",
+    headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
+    body: body(text),
+    ...(signal === undefined ? {} : { signal }),
+  })
+
+const complete = (url: string, text: string) => Effect.promise(async () => (await post(url, text)).text())
+
+/** Starts a turn that the simulator holds in mid-answer, and reads up to there; the reader can walk away. */
+const held = Effect.fnUntraced(function* (url: string) {
+  const simulator = yield* Simulator
+  yield* simulator.failNext({ _tag: "Hold", at: 6 })
+  const abort = new AbortController()
+  const response = yield* Effect.promise(() => post(url, "held", abort.signal))
+  const reader = response.body?.getReader()
+  yield* Effect.promise(async () => reader?.read())
+  return { abort: () => abort.abort(), reader }
+})
+
+/** The proxy in a scope of its own in front of a simulator that outlives it. */
+const proxyInScope = Effect.gen(function* () {
+  const simulator = yield* Simulator
+  const scope = yield* Scope.make()
+  const context = yield* Layer.buildWithScope(
+    TestProxy.layerProxy({ upstreamUrl: simulator.url, drainTimeout: 1_000 }),
+    scope,
+  )
+  const proxy = yield* Effect.provideContext(TestProxy, context)
+  const pool = yield* Effect.provideContext(ConnectionPool, context)
+  return { pool, proxy, scope }
+})
+
+const world = Simulator.layer().pipe(Layer.provideMerge(Census.layer))
+
+const closedOnce = Effect.map(Simulator, ({ connections }) =>
+  connections.every(({ closeCode, open }) => !open && closeCode !== undefined),
+)
+
+describe("closing a scope closes exactly what it owns", () => {
+  it.effect("a turn that the client leaves: its socket closes, its fibers end, everything else goes on", () =>
+    Effect.gen(function* () {
+      const census = yield* Census
+      const simulator = yield* Simulator
+      const { proxy } = yield* proxyInScope
+      const before = census.fibers()
+      yield* complete(proxy.url, "other")
+      const turn = yield* held(proxy.url)
+      assert.strictEqual(simulator.counters.openSockets, 2)
+      turn.abort()
+      yield* simulator.until(({ counters }) => counters.openSockets === 1)
+      assert.strictEqual(simulator.connections[0]?.open, true)
+      assert.strictEqual(simulator.connections[1]?.open, false)
+      yield* census.settled(before)
+      assert.isTrue(proxy.logged.some((line) => line.includes("status=cancelled")))
+    }).pipe(Effect.provide(world)),
+  )
+
+  it.effect("the server: every socket and fiber, whether a turn was under way or not", () =>
+    Effect.gen(function* () {
+      const census = yield* Census
+      const simulator = yield* Simulator
+      const fibers = census.fibers()
+      const { proxy, scope } = yield* proxyInScope
+      yield* complete(proxy.url, "idle")
+      const turn = yield* held(proxy.url)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.yieldNow
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(closing)
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      assert.isTrue(yield* closedOnce)
+      yield* census.settled(fibers)
+      assert.isTrue(
+        yield* Effect.promise(() =>
+          post(proxy.url, "late").then(
+            () => false,
+            () => true,
+          ),
+        ),
+      )
+      turn.abort()
+    }).pipe(Effect.provide(world)),
+  )
+
+  it.effect("the server: a turn under way ends by itself within the drain time-out", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { proxy, scope } = yield* proxyInScope
+      const { reader } = yield* held(proxy.url)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.yieldNow
+      yield* simulator.release
+      const rest = yield* Effect.promise(async () => {
+        const decoder = new TextDecoder()
+        let text = ""
+        for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+          text += decoder.decode(part.value, { stream: true })
+        }
+        return text
+      })
+      assert.include(rest, "event: response.completed")
+      yield* Fiber.join(closing)
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+    }).pipe(Effect.provide(world)),
+  )
+
+  it.effect("two hundred turns, half of them left by their clients, leave no socket, fiber or timer behind", () =>
+    Effect.gen(function* () {
+      const census = yield* Census
+      const simulator = yield* Simulator
+      const { pool, proxy, scope } = yield* proxyInScope
+      const fibers = census.fibers()
+      yield* complete(proxy.url, "warm up")
+      const timers = census.timers()
+      for (let i = 0; i < 100; i++) {
+        const turn = yield* held(proxy.url)
+        turn.abort()
+        yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
+        yield* complete(proxy.url, `turn ${i}`)
+      }
+      yield* simulator.until(({ counters }) => counters.openSockets === pool.connections().length)
+      assert.isAtMost(pool.connections().length, 9)
+      yield* census.settled(fibers)
+      assert.isBelow(census.timers() - timers, 10)
+      yield* Scope.close(scope, Exit.void)
+    }).pipe(Effect.provide(world)),
+  )
+
+  it.effect("the pool counts what the upstream counts", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { pool, proxy, scope } = yield* proxyInScope
+      yield* Effect.all(
+        Array.from({ length: 20 }, (_, index) => complete(proxy.url, `turn ${index}`)),
+        { concurrency: "unbounded" },
+      )
+      assert.strictEqual(pool.connections().length, simulator.counters.openSockets)
+      assert.isTrue(pool.connections().every(({ state }) => state === "Idle"))
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(pool.connections().length, 0)
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      assert.isTrue(yield* closedOnce)
+    }).pipe(Effect.provide(world)),
+  )
+})
