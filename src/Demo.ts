@@ -51,13 +51,21 @@ const tools = Array.from({ length: 12 }, (_, index) => ({
 /** About 2 KB of what a tool brings back; no two are alike. */
 const toolOutput = (call: number) => `result ${call}: ${`line ${call} of a file, as the tool found it. `.repeat(46)}`
 
+/** The simulator's record of each turn. */
+const Turns = Schema.Array(
+  Schema.Struct({
+    transport: Schema.String,
+    connection: Schema.Number,
+    newItems: Schema.Number,
+    contextItems: Schema.Number,
+    uplinkBytes: Schema.Number,
+  }),
+)
+
 interface TurnLine {
-  readonly turn: number
   readonly transport: string
   readonly connection: string
   readonly input: string
-  readonly reason: string
-  readonly items: number
   readonly firstEventMs: number
 }
 
@@ -66,7 +74,7 @@ const loadSdk = Effect.tryPromise({
   catch: (cause) => new DemoError({ message: "the demo needs the `openai` package: bun add openai", cause }),
 })
 
-/** Runs the agent against `baseURL`; `onTurn` sees each turn as its first event arrives and its stream ends. */
+/** Runs the agent; `onTurn` sees each turn when its stream has ended. */
 const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
   Effect.tryPromise({
     try: async () => {
@@ -88,12 +96,9 @@ const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
         if (completed === undefined) throw new Error(`turn ${turn} did not complete`)
         const header = (name: string) => response.headers.get(`x-respool-${name}`) ?? ""
         onTurn({
-          turn,
           transport: header("transport"),
           connection: header("connection"),
           input: header("input"),
-          reason: header("reason"),
-          items: input.length,
           firstEventMs,
         })
         // The SDK types what comes out and what goes in apart; the API takes its own items back as they are.
@@ -135,6 +140,7 @@ const run = Effect.fnUntraced(function* (options: { readonly json: boolean; read
   const lines: Array<TurnLine> = []
   yield* runAgent(clientAt(`${address}/v1`), (line) => lines.push(line))
   const pooled = yield* counters
+  const records = yield* http.get(`${control}/turns`).pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(Turns)))
 
   const result = {
     ok: pooled.upgrades === 1 && pooled.continuations === turns - 1 && lines.length === turns,
@@ -153,17 +159,18 @@ const run = Effect.fnUntraced(function* (options: { readonly json: boolean; read
   if (options.json) {
     yield* Console.log(JSON.stringify(result))
   } else {
-    yield* say("turn  transport  connection  input   items sent  first event")
-    for (const [index, line] of lines.entries()) {
-      const sent = line.input === "suffix" ? line.items - (lines[index - 1]?.items ?? 0) : line.items
+    yield* say("turn  transport  connection  input   items sent of all  bytes up  first event")
+    for (const [index, { connection, firstEventMs, input, transport }] of lines.entries()) {
+      const { contextItems = 0, newItems = 0, uplinkBytes = 0 } = records[index] ?? {}
       yield* say(
         [
-          String(line.turn).padStart(4),
-          line.transport.padEnd(9),
-          line.connection.padEnd(10),
-          line.input.padEnd(6),
-          `${sent}/${line.items}`.padEnd(10),
-          `${line.firstEventMs.toFixed(1)} ms`,
+          String(index + 1).padStart(4),
+          transport.padEnd(9),
+          connection.padEnd(10),
+          input.padEnd(6),
+          `${newItems} of ${contextItems}`.padEnd(17),
+          grouped(uplinkBytes).padStart(8),
+          `${firstEventMs.toFixed(1)} ms`,
         ].join("  "),
       )
     }

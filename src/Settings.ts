@@ -25,8 +25,10 @@ const row = <A>(
   secret = false,
 ): Row<A> => ({ read, fallback, shown, allowed, about, secret })
 
-const text = (about: string) =>
-  row((name) => Config.map(Config.NonEmptyString(name), (value): string | undefined => value), undefined, "", "a text", about)
+const optional = (schema: Schema.Codec<string, string>, allowed: string, about: string) =>
+  row((name) => Config.map(Config.schema(schema, name), (value): string | undefined => value), undefined, "", allowed, about)
+
+const path = (about: string) => optional(Schema.NonEmptyString, "a path", about)
 
 const oneOf = <const L extends ReadonlyArray<string>>(literals: L, fallback: L[number], about: string) =>
   row((name) => Config.schema(Schema.Literals(literals), name), fallback, fallback, literals.join(" | "), about)
@@ -43,7 +45,8 @@ const duration = (fallback: Duration.Input & string, about: string) =>
     about,
   )
 
-const isPositive = (value: Duration.Duration) => Duration.isFinite(value) && Duration.toMillis(value) > 0
+/** A timer cannot be shorter than a millisecond: anything below would spin. */
+const isPositive = (value: Duration.Duration) => Duration.isFinite(value) && Duration.toMillis(value) >= 1
 
 const size = (fallback: string, about: string) =>
   row(
@@ -57,41 +60,56 @@ const size = (fallback: string, about: string) =>
     about,
   )
 
+/** Digits only: what else reads as a number (blanks as 0, `0x10`, `1e3`) was not meant as one. */
+const digits = Schema.String.check(Schema.isPattern(/^[0-9]{1,9}$/))
+
+const whole = (minimum: number, maximum: number) =>
+  digits.pipe(Schema.decodeTo(Schema.FiniteFromString.check(Schema.isBetween({ minimum, maximum }))))
+
 const count = (fallback: number, about: string) =>
   row(
-    (name) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThan(0)), name),
+    (name) => Config.schema(whole(1, 999_999_999), name),
     fallback,
     String(fallback),
     "a whole number from 1",
     about,
   )
 
+const headerName = /^[\w!#$%&'*+.^`|~-]+$/
+
+/** These belong to the upgrade itself, so a client's own would break it, or send a credential that is not the upstream's. */
+const ofUpgrade = /^(authorization|cookie|host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
+
+const namesIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())
+
+const areForwardable = (value: string) => namesIn(value).every((name) => headerName.test(name) && !ofUpgrade.test(name))
+
 const headerNames = (about: string) =>
   row(
-    (name) =>
-      Config.schema(Schema.String.check(Schema.isPattern(/^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/)), name).pipe(
-        Config.map((value): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())),
-      ),
+    (name) => Config.map(Config.schema(Schema.String.check(Schema.makeFilter(areForwardable)), name), namesIn),
     [],
     "",
-    "header names, separated by commas",
+    "header names, separated by commas, but none of the upgrade's own",
     about,
   )
 
-const url = /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i
+const isUpstream = (value: string) => /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+
+/** A refused address may hold a password or a key: what is none of host and path is not shown. */
+const masked = (value: string) => value.replace(/\/\/.*@/s, "//…@").replace(/[?#].*$/s, "?…")
 
 /** Every setting, in the order of `respool serve --help`. */
 export const rows = {
   host: row(Config.NonEmptyString, "127.0.0.1", "127.0.0.1", "a host name or address", "where the proxy listens"),
   port: row(
-    (name) => Config.schema(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 65535 })), name),
+    (name) => Config.schema(whole(0, 65535), name),
     8080,
     "8080",
     "a whole number from 0 to 65535",
     "0 takes any free port, which the banner shows",
   ),
   upstreamUrl: row(
-    (name) => Config.schema(Schema.String.check(Schema.isPattern(url)), name),
+    (name) => Config.schema(Schema.String.check(Schema.makeFilter(isUpstream)), name),
     "https://api.openai.com/v1",
     "https://api.openai.com/v1",
     "an http, https, ws or wss address without user, query or fragment",
@@ -101,18 +119,27 @@ export const rows = {
   auth: oneOf(["passthrough", "keys"], "passthrough", "whose credential goes upstream: the caller's, or the proxy's"),
   keysFile: row(Config.NonEmptyString, "respool.keys.json", "respool.keys.json", "a path", "the keys of `auth: keys`"),
   upstreamApiKey: row(
-    (name) => Config.map(Config.Redacted(name), (value): Redacted.Redacted<string> | undefined => value),
+    (name) =>
+      Config.map(
+        // What can't stand in a header would fail every request, with the key in the error.
+        Config.schema(Schema.String.check(Schema.isPattern(/^\s*[!-~]+\s*$/)), name),
+        (value): Redacted.Redacted<string> | undefined => Redacted.make(value.trim()),
+      ),
     undefined,
     "",
-    "a text",
+    "a text of visible ASCII characters",
     "the upstream's key, for `auth: keys`",
     true,
   ),
-  sessionHeader: text("one more header that names a session"),
+  sessionHeader: optional(
+    Schema.String.check(Schema.isPattern(headerName)),
+    "a header name",
+    "one more header that names a session",
+  ),
   forwardHeaders: headerNames("client headers to send on the upgrade as well; they split the pool"),
-  tlsCa: text("file of CA certificates (PEM) to trust for the upstream"),
-  tlsCert: text("file of the client certificate (PEM) for the upstream"),
-  tlsKey: text("file of the client certificate's key (PEM)"),
+  tlsCa: path("file of CA certificates (PEM) to trust for the upstream"),
+  tlsCert: path("file of the client certificate (PEM) for the upstream"),
+  tlsKey: path("file of the client certificate's key (PEM)"),
   idleTtl: duration("50 minutes", "an unused connection is closed after this"),
   maxAge: duration("50 minutes", "no turn starts on a connection older than this; the API caps at 60 minutes"),
   pingInterval: duration("25 seconds", "two and a half of these without a sign of life end a connection"),
@@ -184,13 +211,18 @@ const jsonFile = Effect.gen(function* () {
   const named = yield* Config.option(Config.NonEmptyString("RESPOOL_CONFIG"))
   const path = named._tag === "Some" ? named.value : "respool.json"
   if (named._tag === "None" && !(yield* fs.exists(path))) return {}
-  const content = yield* fs.readFileString(path)
+  const content = yield* fs.readFileString(path).pipe(
+    Effect.mapError(() => {
+      const shown = named._tag === "Some" ? `RESPOOL_CONFIG=${JSON.stringify(path)}` : path
+      return new SettingsError({ message: `${shown}: the file can't be read` })
+    }),
+  )
   const json = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))(
     content,
   ).pipe(Effect.mapError(() => new SettingsError({ message: `${path} is not a JSON object` })))
   for (const [name, value] of Object.entries(json)) {
-    if (!(name in rows)) return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
-    if (typeof value === "object") {
+    if (!Object.hasOwn(rows, name)) return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
+    if (typeof value !== "string" && typeof value !== "number") {
       return yield* new SettingsError({ message: `${path}: "${name}" must be a text or a number` })
     }
   }
@@ -216,7 +248,7 @@ const load = Effect.gen(function* () {
     values[name] = yield* config.pipe(Config.withDefault(fallback)).parse(provider).pipe(
       Effect.catch(() =>
         Effect.flatMap(Effect.option(Config.String(name).parse(provider)), (given) => {
-          const value = secret ? "" : `="${given._tag === "Some" ? given.value : ""}"`
+          const value = secret ? "" : `=${JSON.stringify(given._tag === "Some" ? masked(given.value) : "")}`
           return Effect.fail(new SettingsError({ message: `${environmentName(name)}${value}: expected ${allowed}` }))
         }),
       ),
@@ -233,7 +265,7 @@ const checkTogether = Effect.fnUntraced(function* (loaded: Loaded) {
   }
   if (loaded.transport === "http" && /^ws/i.test(loaded.upstreamUrl)) {
     return yield* new SettingsError({
-      message: `RESPOOL_UPSTREAM_URL="${loaded.upstreamUrl}" names a WebSocket, but RESPOOL_TRANSPORT is http`,
+      message: `RESPOOL_UPSTREAM_URL=${JSON.stringify(loaded.upstreamUrl)} names a WebSocket, but RESPOOL_TRANSPORT is http`,
     })
   }
 })
@@ -244,9 +276,11 @@ const readTls = Effect.fnUntraced(function* (loaded: Loaded) {
   for (const [part, name] of [["ca", "tlsCa"], ["cert", "tlsCert"], ["key", "tlsKey"]] as const) {
     const path = loaded[name]
     if (path === undefined) continue
-    tls[part] = yield* fs.readFileString(path).pipe(
-      Effect.mapError(() => new SettingsError({ message: `${environmentName(name)}="${path}": the file can't be read` })),
-    )
+    const wrong = (what: string) =>
+      new SettingsError({ message: `${environmentName(name)}=${JSON.stringify(path)}: ${what}` })
+    const pem = yield* fs.readFileString(path).pipe(Effect.mapError(() => wrong("the file can't be read")))
+    if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
+    tls[part] = pem
   }
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     return yield* new SettingsError({ message: "RESPOOL_TLS_CERT and RESPOOL_TLS_KEY must be set together" })

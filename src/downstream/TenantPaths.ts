@@ -16,7 +16,7 @@ export const tenantPath = (method: string, path: string): TenantPath | undefined
   const [, root, id, rest, ...more] = path.split("/")
   if (more.length > 0) return undefined
   if (root === "models" && (method === "GET" || method === "HEAD") && rest === undefined) {
-    return { responseId: undefined, compact: false }
+    return id === undefined || modelName.test(decoded(id)) ? { responseId: undefined, compact: false } : undefined
   }
   if (root !== "responses" || id === undefined || id === "") return undefined
   if (id === "compact") {
@@ -28,6 +28,9 @@ export const tenantPath = (method: string, path: string): TenantPath | undefined
     (rest === "cancel" && method === "POST")
   return known ? { responseId: decoded(id), compact: false } : undefined
 }
+
+/** No slash and no percent sign, which an upstream that decodes late would take for steps to another path. */
+const modelName = /^(?!\.\.?$)[\w.:@+~-]+$/
 
 /** A part of a path that does not decode names nothing anybody owns. */
 const decoded = (part: string): string => {

@@ -1,7 +1,7 @@
 /**
  * Controls a simulator that runs as a process of its own, over HTTP outside of `/v1`.
  *
- * `GET /simulator/stats` gives the counters, `POST /simulator/reset` forgets records and counters,
+ * `GET /simulator/stats` gives the counters, `GET /simulator/turns` a line per kept turn, `POST /simulator/reset` forgets records and counters,
  * `POST /simulator/configure` takes a JSON object of switches (`script` as options of the agent) and a `failNext` list
  * of fault lists.
  */
@@ -10,7 +10,7 @@ import { json, refused } from "./HttpApi.ts"
 import { invalid } from "./Refusal.ts"
 import type { Fault } from "./Faults.ts"
 import { agent } from "./Script.ts"
-import type { SimulatorState } from "./SimulatorState.ts"
+import type { SimulatorState, TurnRecord } from "./SimulatorState.ts"
 import { resetState } from "./SimulatorState.ts"
 
 const strings = Schema.Record(Schema.String, Schema.String)
@@ -91,10 +91,20 @@ const configure = (state: SimulatorState, text: string): Response => {
   return json("{}")
 }
 
+const summary = ({ connection, context, newItems, status, transport, uplinkBytes }: TurnRecord) => ({
+  transport,
+  connection,
+  status,
+  newItems,
+  contextItems: context.length,
+  uplinkBytes,
+})
+
 /** Answers a request below `/simulator/`. */
 export const handleControl = (state: SimulatorState, request: Request, url: URL): Response | Promise<Response> => {
   const asked = `${request.method} ${url.pathname}`
   if (asked === "GET /simulator/stats") return json(JSON.stringify(state.counters))
+  if (asked === "GET /simulator/turns") return json(JSON.stringify(state.turns.map(summary)))
   if (asked === "POST /simulator/reset") {
     resetState(state)
     return json("{}")

@@ -10,10 +10,14 @@ import { handleControl } from "./Control.ts"
 import type { Fault } from "./Faults.ts"
 import { headersOf, json, makeHttpApi, refused } from "./HttpApi.ts"
 import { invalid } from "./Refusal.ts"
-import type { ConnectionRecord, Counters, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
+import type { ConnectionRecord, Counters, FaultTurn, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
 import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
 import type { Connection, Runtime } from "./Sockets.ts"
 import { makeConnection, makeSockets } from "./Sockets.ts"
+
+export type { Fault, FaultTurn }
+export type { ConnectionRecord, Counters, Switches, TurnRecord }
+export { agent, type Answer, type Ending, type Part, type Script, type ScriptTurn } from "./Script.ts"
 
 export interface SimulatorOptions extends Partial<Switches> {
   /** Default 0: any free port. */

@@ -63,6 +63,8 @@ export interface Counters {
   readonly websocketTurns: number
   /** Turns the model ran for; warm-ups and refused requests are none. */
   readonly executions: number
+  /** Executed turns that continued a response by its id and brought only what was new. */
+  readonly continuations: number
   /** Create requests that were answered with an error before any execution. */
   readonly refusedTurns: number
   /** Bytes of the requests' text in UTF-8, decoded. */
@@ -144,6 +146,7 @@ const zero: Counters = {
   httpTurns: 0,
   websocketTurns: 0,
   executions: 0,
+  continuations: 0,
   refusedTurns: 0,
   uplinkBytes: 0,
   inputBytes: 0,

@@ -170,6 +170,7 @@ export const begin = (
   record.status = "running"
   const { counters } = state
   if (request.generate) counters.executions++
+  if (request.previousResponseId !== undefined) counters.continuations++
   counters.editedItems += editedItems(state, fresh)
   counters.neededBytes += measured.neededBytes
   counters.inputTokens += measured.inputTokens

@@ -146,7 +146,10 @@ describe("WebSocketExecutor", () => {
         sink.onEvent = (type) => {
           if (type !== "response.completed") return
           routes.push(...sink.routes)
-          if (turn === conversations * length) return Deferred.doneUnsafe(done, Effect.succeed(routes))
+          if (turn === conversations * length) {
+            Deferred.doneUnsafe(done, Effect.succeed(routes))
+            return
+          }
           // A conversation of twenty-five turns, then the next one: histories stay short, successions don't end.
           input =
             turn % length === 0

@@ -1,0 +1,48 @@
+/**
+ * Another app that serves respool's routes beside its own, with its own idea of who is asking.
+ *
+ *     UPSTREAM=https://api.openai.com/v1 TEAM_KEY=… UPSTREAM_KEY=… bun test/examples/embed.ts
+ */
+import { Config, Effect, Layer, Redacted } from "effect"
+import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { ApiError, AuthScope, BunServer, ConnectionPool, layerDialerWs, Ownership, Server, Settings } from "../../src/Respool.ts"
+
+const config = Config.all({
+  upstreamUrl: Config.String("UPSTREAM"),
+  teamKey: Config.Redacted("TEAM_KEY"),
+  upstreamKey: Config.Redacted("UPSTREAM_KEY"),
+})
+
+/** One team, one key: whoever knows it shares the team's connections and sends the app's own credential upstream. */
+const layerTeam = Layer.unwrap(
+  Effect.map(config, ({ teamKey, upstreamKey }) =>
+    AuthScope.layer((headers) =>
+      headers["x-team-key"] === Redacted.value(teamKey)
+        ? Effect.succeed({
+            scope: "team",
+            label: "team",
+            credential: Redacted.make(`Bearer ${Redacted.value(upstreamKey)}`),
+            credentialId: "app",
+            tenant: false,
+          })
+        : Effect.fail(ApiError.unauthorized("unknown_team", "Who are you?")),
+    ),
+  ),
+)
+
+/** A route of the app's own, which looks into the pool. */
+const layerStatus = HttpRouter.add(
+  "GET",
+  "/status",
+  Effect.map(ConnectionPool, (pool) => HttpServerResponse.jsonUnsafe({ connections: pool.connections().length })),
+)
+
+export const layerApp = HttpRouter.serve(Layer.merge(Server.layerRoutes, layerStatus), { disableLogger: true }).pipe(
+  Layer.provide([layerTeam, Ownership.layerOff]),
+  Layer.provide(Server.layerExecutor),
+  Layer.provide(layerDialerWs),
+  Layer.provide(Layer.unwrap(Effect.map(config, ({ upstreamUrl }) => Settings.layer({ upstreamUrl })))),
+  Layer.provideMerge(BunServer.layer({ hostname: "127.0.0.1", port: 0 })),
+)
+
+if (import.meta.main) Effect.runFork(Layer.launch(HttpServer.withLogAddress(layerApp)))
