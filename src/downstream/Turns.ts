@@ -60,15 +60,15 @@ const make = Effect.gen(function* () {
 
   const stream = Effect.fnUntraced(function* (turn: TurnRequest, { ended, observe, startedAt }: TurnOptions) {
     const report = new TurnReport(turn, now, startedAt)
-    let fiber: Fiber.Fiber<TurnEnd, TurnError> | undefined
-    const answer = new SseAnswer(report, decisions, { cancel: () => fiber?.interruptUnsafe(), ended })
+    const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError> } = {}
+    const answer = new SseAnswer(report, decisions, { cancel: () => running.fiber?.interruptUnsafe(), ended })
     const pulse = Effect.sleep(headWithin).pipe(
       Effect.andThen(Effect.sync(() => answer.open())),
       Effect.andThen(
         Effect.forever(Effect.sleep(heartbeatEvery).pipe(Effect.andThen(Effect.sync(() => answer.heartbeat())))),
       ),
     )
-    fiber = yield* execute(turn, answer, observe).pipe(
+    const fiber = yield* execute(turn, answer, observe).pipe(
       Effect.raceFirst(pulse),
       Effect.onExit((exit) => {
         answer.end(exit)
@@ -76,8 +76,8 @@ const make = Effect.gen(function* () {
       }),
       FiberSet.run(fibers),
     )
-    const running = fiber
-    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))
+    running.fiber = fiber
+    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
   })
 
   const json = Effect.fnUntraced(function* (turn: TurnRequest, { observe, startedAt }: TurnOptions) {

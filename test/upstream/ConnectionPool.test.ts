@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric, Redacted, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import type { Affinity } from "../../src/upstream/Affinity.ts"
-import { ConnectionPool, type LeaseRequest } from "../../src/upstream/ConnectionPool.ts"
+import { ConnectionPool, evictions } from "../../src/upstream/ConnectionPool.ts"
 import { Evictor } from "../../src/upstream/Evictor.ts"
 import type { Lease } from "../../src/upstream/Lease.ts"
+import type { LeaseRequest } from "../../src/upstream/Roster.ts"
 import { TestDialer } from "./TestDialer.ts"
 
 const pool = (settings: Partial<SettingsValues> = {}) =>
@@ -75,6 +76,18 @@ describe("ConnectionPool", () => {
       assert.deepStrictEqual(yield* states, [])
       assert.strictEqual(dialer.sockets[0]?.terminated, 1)
     }).pipe(Effect.provide(pool())),
+  )
+
+  it.effect("names why connections end, an interrupted turn's as cancelled", () =>
+    Effect.gen(function* () {
+      const interrupted = yield* open()
+      yield* Scope.close(interrupted.scope, Exit.interrupt())
+      const failed = yield* open()
+      yield* Scope.close(failed.scope, Exit.fail("no"))
+      const { occurrences } = yield* Metric.value(evictions)
+      assert.strictEqual(occurrences.get("cancelled"), 1)
+      assert.strictEqual(occurrences.get("failed"), 1)
+    }).pipe(Effect.provide(pool()), Effect.provideService(Metric.MetricRegistry, new Map())),
   )
 
   it.effect("never leases one connection twice at a time", () =>

@@ -200,14 +200,15 @@ describe("WebSocketExecutor", () => {
       const sink = new Recorder()
       const context = yield* Effect.context<WebSocketExecutor>()
       sink.onEvent = (type) => {
-        if (type === "response.completed") fiber?.interruptUnsafe()
+        if (type === "response.completed") running.fiber?.interruptUnsafe()
       }
-      let fiber: Fiber.Fiber<unknown, TurnError> | undefined
+      const running: { fiber?: Fiber.Fiber<unknown, TurnError> } = {}
       // Answered by hand, so that the fiber is known when the terminal event comes.
       const answer = dialer.answer.with
       const sockets: Array<TestSocket> = []
       dialer.answer.with = (socket) => sockets.push(socket)
-      fiber = Effect.runForkWith(context)(execute({ model: "m", input: [user("one")] }, sink))
+      const fiber = Effect.runForkWith(context)(execute({ model: "m", input: [user("one")] }, sink))
+      running.fiber = fiber
       yield* Effect.yieldNow
       for (const socket of sockets) answer(socket, "")
       yield* Fiber.await(fiber)

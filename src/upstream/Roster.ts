@@ -1,0 +1,183 @@
+/**
+ * The connections there are, and which of them a turn gets: choosing, leasing and reserving in one synchronous step.
+ *
+ * Groups make every choice a look-up, so a choice costs the same with ten sessions as with ten thousand.
+ */
+import { Scope } from "effect"
+import type { SettingsValues } from "../Settings.ts"
+import type { Affinity } from "./Affinity.ts"
+import { Connection } from "./Connection.ts"
+import type { Chain, EvictReason } from "./ConnectionState.ts"
+import { Groups } from "./Groups.ts"
+import type { Lease } from "./Lease.ts"
+
+export interface LeaseRequest {
+  readonly affinity: Affinity
+  /** The session's key inside its scope; undefined: the client named none. */
+  readonly session: string | undefined
+  /** The connection that holds the client's own anchor; undefined: nobody does. Called inside the step. */
+  readonly anchor: (() => number | undefined) | undefined
+  /** Connections whose remembered turn this request continues, the best first. Called inside the step. */
+  readonly recall: () => ReadonlyArray<number>
+}
+
+/** `Dial` comes with its capacity reserved. */
+export type Decision =
+  | { readonly _tag: "Lease"; readonly lease: Lease }
+  | { readonly _tag: "Dial"; readonly connection: Connection }
+  | { readonly _tag: "Wait" }
+  | { readonly _tag: "Refuse"; readonly reason: "pool_full" | "session_busy" | "shutdown" }
+
+/** How many conversations that nobody continued an affinity keeps before an unnamed turn takes the coldest. */
+const keepUncontinued = 8
+
+/** What the pool hears, synchronously. */
+export interface RosterHooks {
+  readonly now: () => number
+  readonly onIdle: () => void
+  readonly onEvicted: (reason: EvictReason) => void
+}
+
+export class Roster {
+  readonly #connections = new Map<number, Connection>()
+  /** Every connection, of whatever state: what the caps count. */
+  readonly #owned = new Groups()
+  /** The idle ones, coldest first. */
+  readonly #idle = new Groups()
+  readonly #settings: SettingsValues
+  readonly #scope: Scope.Scope
+  readonly #hooks: RosterHooks
+  #lastId = 0
+  #open = true
+
+  /** Connections live in scopes below `scope`. */
+  constructor(settings: SettingsValues, scope: Scope.Scope, hooks: RosterHooks) {
+    this.#settings = settings
+    this.#scope = scope
+    this.#hooks = hooks
+  }
+
+  all(): Iterable<Connection> {
+    return this.#connections.values()
+  }
+
+  /** Evicts every connection; nothing is leased any more. */
+  close() {
+    this.#open = false
+    for (const connection of this.#connections.values()) connection.evict("shutdown", "respool is shutting down")
+  }
+
+  /** The order is design.md 3.3's. `waited`: the time to wait is over. */
+  decide(request: LeaseRequest, waited: boolean): Decision {
+    const { affinity, session } = request
+    if (!this.#open) return { _tag: "Refuse", reason: "shutdown" }
+
+    if (request.anchor !== undefined) {
+      const id = request.anchor()
+      const holder = id === undefined ? undefined : this.#connections.get(id)
+      if (holder !== undefined && this.#ready(holder)) return this.#take(holder, session)
+      if (holder?.state._tag === "Leased" && !waited) return { _tag: "Wait" }
+    } else {
+      for (const id of request.recall()) {
+        const connection = this.#connections.get(id)
+        if (connection !== undefined && this.#ready(connection)) return this.#take(connection, session)
+      }
+    }
+
+    const blank = this.#coldest(chainGroup(affinity, "none"))
+    if (blank !== undefined) return this.#take(blank, session)
+    const unnamed = session === undefined && request.anchor === undefined
+    if (unnamed && this.#idle.size(chainGroup(affinity, "once")) >= keepUncontinued) {
+      const cold = this.#coldest(chainGroup(affinity, "once"))
+      if (cold !== undefined) return this.#take(cold, session)
+    }
+    return this.#newConnection(affinity, session, waited)
+  }
+
+  #newConnection(affinity: Affinity, session: string | undefined, waited: boolean): Decision {
+    const { busy, maxConnections, maxConnectionsPerScope, maxConnectionsPerSession } = this.#settings
+    const refuse = (reason: "pool_full" | "session_busy"): Decision =>
+      busy === "wait" && !waited ? { _tag: "Wait" } : { _tag: "Refuse", reason }
+
+    const mine = scopeGroup(affinity.scope)
+    const line = sessionGroup(affinity.scope, session)
+    if (line !== undefined && busy === "http" && this.#owned.size(line) > 0) {
+      const place = this.#coldest(line)
+      return place?.affinity.key === affinity.key ? this.#take(place, session) : refuse("session_busy")
+    }
+    if (line !== undefined && this.#owned.size(line) >= maxConnectionsPerSession) {
+      const place = this.#coldest(line)
+      if (place === undefined) return refuse("session_busy")
+      place.evict("capacity", "")
+    } else if (this.#connections.size >= maxConnections || this.#owned.size(mine) >= maxConnectionsPerScope) {
+      const place = this.#coldest(mine)
+      if (place === undefined) return refuse("pool_full")
+      place.evict("capacity", "")
+    }
+    return { _tag: "Dial", connection: this.#reserve(affinity, session) }
+  }
+
+  /** Capacity is taken here, before anything is awaited; eviction, of whatever state, gives it back. */
+  #reserve(affinity: Affinity, session: string | undefined): Connection {
+    const connection = new Connection(++this.#lastId, affinity, Scope.forkUnsafe(this.#scope), {
+      now: this.#hooks.now,
+      onIdle: (connection) => {
+        for (const name of idleGroups(connection)) this.#idle.add(name, connection)
+        this.#hooks.onIdle()
+      },
+      onEvicted: (connection, reason) => {
+        this.#connections.delete(connection.id)
+        for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)
+        this.#unshelve(connection)
+        this.#hooks.onEvicted(reason)
+      },
+    })
+    connection.session = session
+    this.#connections.set(connection.id, connection)
+    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
+    return connection
+  }
+
+  #take(connection: Connection, session: string | undefined): Decision {
+    this.#unshelve(connection)
+    for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)
+    const lease = connection.lease(true, session)
+    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
+    return { _tag: "Lease", lease }
+  }
+
+  #unshelve(connection: Connection) {
+    for (const name of idleGroups(connection)) this.#idle.remove(name, connection)
+  }
+
+  /** Idle and young enough; one past its time is rotated out on the way. */
+  #ready(connection: Connection): boolean {
+    if (connection.state._tag !== "Idle") return false
+    if (this.#hooks.now() - connection.openedAt >= this.#settings.maxAge) connection.evict("age", "")
+    else if (this.#hooks.now() - connection.state.since >= this.#settings.idleTtl) connection.evict("idle", "")
+    return connection.state._tag === "Idle"
+  }
+
+  /** The coldest of an idle group that is still young enough. */
+  #coldest(group: string): Connection | undefined {
+    let connection = this.#idle.oldest(group)
+    while (connection !== undefined && !this.#ready(connection)) connection = this.#idle.oldest(group)
+    return connection
+  }
+}
+
+const scopeGroup = (scope: string) => `scope ${scope}`
+const sessionGroup = (scope: string, session: string | undefined) =>
+  session === undefined ? undefined : `session ${scope}\n${session}`
+const chainGroup = (affinity: Affinity, chain: Chain) => `${chain} ${affinity.key}`
+
+const ownedGroups = ({ affinity: { scope }, session }: Connection) => {
+  const line = sessionGroup(scope, session)
+  return line === undefined ? [scopeGroup(scope)] : [scopeGroup(scope), line]
+}
+
+/** Groups of an idle connection; the chain is kept on the connection, since the state may have changed already. */
+const idleGroups = (connection: Connection) => [
+  ...ownedGroups(connection),
+  chainGroup(connection.affinity, connection.chain),
+]
