@@ -96,7 +96,7 @@ const headerNames = (about: string) =>
 const isUpstream = (value: string) => /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
 
 /** A refused address may hold a password or a key: what is none of host and path is not shown. */
-const masked = (value: string) => value.replace(/\/\/.*@/s, "//…@").replace(/[?#].*$/s, "?…")
+const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")
 
 /** Every setting, in the order of `respool serve --help`. */
 export const rows = {
@@ -153,6 +153,7 @@ export const rows = {
   maxConnectionsPerSession: count(64, "upstream connections of one session"),
   maxBody: size("64 MiB", "request body, after decoding"),
   maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
+  reasoning: oneOf(["lenient", "strict"], "lenient", "whether a client that leaves reasoning out is continued"),
   busy: oneOf(["dial", "wait", "http"], "dial", "at a cap: HTTP at once, wait 5 seconds first, or one connection a session"),
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),

@@ -1,39 +1,65 @@
 /**
- * What a completed turn covered, and whether a new request begins with it.
+ * What a completed turn covered, and whether a new request begins with it: digests only, no content.
  *
- * Matching is a relation between what was recorded and what is replayed: the recorded input must be the head of the new
- * one, and the recorded output must follow it.
+ * The client's own last input is one rolling digest, whatever its size. The items of the last response are kept one by one,
+ * since the next request replays them for the first time, in the client's own way; after that they are part of the digest.
  */
+import type { Digester } from "../wire/Digest.ts"
+import { type Item, readItem } from "../wire/Item.ts"
 import type { Lineage } from "./Lineage.ts"
+import type { ReasoningPolicy } from "./Matching.ts"
+import { matches } from "./Matching.ts"
 
-/** Digests only, no content. */
 export interface Checkpoint {
   readonly responseId: string
-  /** Rolling digest over the client's own last input, and how many items that was; undefined: it was only a delta. */
-  readonly prefix: string | undefined
-  readonly inputCount: number
-  /** One digest per item of the last response, which the next request replays for the first time. */
-  readonly output: ReadonlyArray<string>
+  /** Of the client's own last input; undefined: it can't be found by content, only by its id. */
+  readonly input: { readonly digest: string; readonly count: number; readonly reasoning: string | undefined } | undefined
+  /** Items of the last response. */
+  readonly output: ReadonlyArray<Item>
   /** Digest of the members that decide. */
   readonly members: string
 }
 
-/** How many of `replayed` the recorded items account for, starting at `from`; undefined when they don't match. */
-export const matches = (
-  recorded: ReadonlyArray<string>,
-  replayed: ReadonlyArray<string>,
-  from: number,
-): number | undefined => {
-  if (replayed.length < from + recorded.length) return undefined
-  for (let i = 0; i < recorded.length; i++) {
-    if (recorded[i] !== replayed[from + i]) return undefined
+const encoder = new TextEncoder()
+
+/** `output`: raw JSON texts of the finished items, in output order. */
+export const checkpointOf = (
+  lineage: Lineage,
+  responseId: string,
+  output: ReadonlyArray<string>,
+  digester: Digester,
+): Checkpoint => {
+  const last = lineage.prefixes.at(-1)
+  // A client that chains by itself sent only a delta. An input that ends in reasoning has no end that a prefix could mark.
+  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === lineage.items.length
+  return {
+    responseId,
+    input:
+      whole && last !== undefined
+        ? { digest: last.digest, count: lineage.prefixes.length - 1, reasoning: last.reasoning }
+        : undefined,
+    output: output.map((text) => {
+      const bytes = encoder.encode(text)
+      return readItem(bytes, { start: 0, end: bytes.length }, digester)
+    }),
+    members: lineage.members,
   }
-  return recorded.length
 }
 
 /** Index of the first item of the lineage that the checkpoint does not cover; undefined when it is not its head. */
-export const covered = (checkpoint: Checkpoint, lineage: Lineage): number | undefined => {
-  if (checkpoint.prefix === undefined || lineage.prefixes[checkpoint.inputCount] !== checkpoint.prefix) return undefined
-  const consumed = matches(checkpoint.output, lineage.items, checkpoint.inputCount)
-  return consumed === undefined ? undefined : checkpoint.inputCount + consumed
+export const covered = (checkpoint: Checkpoint, lineage: Lineage, policy: ReasoningPolicy): number | undefined => {
+  const { input, output } = checkpoint
+  const head = input === undefined ? undefined : lineage.prefixes[input.count]
+  if (input === undefined || head === undefined || head.digest !== input.digest) return undefined
+  const allLeftOut = policy === "lenient" && head.reasoning === undefined
+  if (head.reasoning !== input.reasoning && !allLeftOut) return undefined
+  const consumed = matches(output, lineage.items, head.end, policy)
+  if (consumed === undefined) return undefined
+  const from = head.end + consumed
+  // What a model said and this chain did not: the client put it there, and only the whole history tells where it belongs.
+  for (let i = from; i < lineage.items.length; i++) {
+    const item = lineage.items[i]
+    if (item?.fromModel === true || item?.kind === "reference") return undefined
+  }
+  return from
 }

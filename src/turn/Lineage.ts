@@ -1,54 +1,66 @@
 /**
  * Reads from a request what its continuity is judged by: the items as digests, and the members that decide.
  *
- * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept (design.md 3,
- * "Memory costs digests").
+ * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept (design.md 3, "Memory
+ * costs digests"). Reasoning rolls apart from the rest, since a client may leave it out later.
  */
 import type { Digester } from "../wire/Digest.ts"
+import { type Item, readItem } from "../wire/Item.ts"
 import type { RequestBody } from "../wire/RequestBody.ts"
 import { memberSpan, readMember } from "../wire/RequestBody.ts"
+import { membersDigest } from "./Members.ts"
 
 export interface Lineage {
   /** The client's own `previous_response_id`. */
   readonly anchor: string | undefined
-  /** False: `input` is not a list of items, so nothing can be compared. */
+  /** False: `input` is neither a list of items nor a text, so nothing can be compared. */
   readonly comparable: boolean
-  /** One digest per input item. */
-  readonly items: ReadonlyArray<string>
-  /** `prefixes[k]` covers the first k items; `prefixes[0]` covers none. */
-  readonly prefixes: ReadonlyArray<string>
+  readonly items: ReadonlyArray<Item>
+  /** `prefixes[k]` covers the first k items that are no reasoning; `prefixes[0]` covers none. */
+  readonly prefixes: ReadonlyArray<Prefix>
   /** One digest over the members that decide. */
   readonly members: string
 }
 
-/**
- * The members that must be equal for a suffix. The others are sent with every turn, so they may change lawfully;
- * these bind the chain itself, or what of it the model sees.
- */
-const deciding = ["model", "store", "conversation", "prompt", "truncation", "context_management", "include"] as const
+export interface Prefix {
+  readonly digest: string
+  /** Index of the item behind the prefix's last. */
+  readonly end: number
+  /** Digest of the reasoning inside, with its places; undefined: there is none. */
+  readonly reasoning: string | undefined
+}
+
+const encoder = new TextEncoder()
+
+/** A text as input is one message of the user. */
+const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | undefined => {
+  if (body.items !== undefined) return body.items.map((span) => readItem(body.bytes, span, digester))
+  const input = memberSpan(body, "input")
+  if (input === undefined || body.inputKind !== "string") return undefined
+  const text = body.bytes.subarray(input.start, input.end)
+  const item = Buffer.concat([encoder.encode('{"role":"user","content":'), text, encoder.encode("}")])
+  return [readItem(item, { start: 0, end: item.length }, digester)]
+}
 
 export const lineageOf = (body: RequestBody, digester: Digester): Lineage => {
   const anchor = readMember(body, "previous_response_id")
-  let members = ""
-  for (const name of deciding) {
-    const span = memberSpan(body, name)
-    // A null member means the default, as a missing one does.
-    const present = span !== undefined && body.bytes[span.start] !== 0x6e
-    members = digester.rolling(members, present ? digester.value(body.bytes, span) : "absent")
-  }
-  const root = digester.rolling("", "root")
-  const items: Array<string> = []
-  const prefixes: Array<string> = [root]
-  for (const span of body.items ?? []) {
-    const item = digester.item(body.bytes, span)
-    items.push(item)
-    prefixes.push(digester.rolling(prefixes[prefixes.length - 1] ?? root, item))
+  const items = itemsOf(body, digester)
+  let digest = digester.rolling(undefined, "root")
+  let reasoning: string | undefined
+  const prefixes: Array<Prefix> = [{ digest, end: 0, reasoning }]
+  for (const [index, item] of (items ?? []).entries()) {
+    if (item.kind === "reasoning") {
+      reasoning = digester.rolling(reasoning, `${prefixes.length - 1} ${item.form}`)
+    } else {
+      digest = digester.rolling(digest, item.form)
+      prefixes.push({ digest, end: index + 1, reasoning })
+    }
   }
   return {
     anchor: typeof anchor === "string" ? anchor : undefined,
-    comparable: body.items !== undefined,
-    items,
+    comparable: items !== undefined,
+    items: items ?? [],
     prefixes,
-    members,
+    members: membersDigest(body, digester),
   }
 }

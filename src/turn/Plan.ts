@@ -7,6 +7,7 @@
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
+import type { ReasoningPolicy } from "./Matching.ts"
 
 export type Plan =
   | {
@@ -30,13 +31,13 @@ export type FullReason =
   | "nothing_new"
   /** The client chains by itself, and no connection here holds its anchor. */
   | "client_anchor"
-  /** `input` is not a list of items, so there is nothing to compare. */
+  /** `input` is neither a list nor a text, so there is nothing to compare. */
   | "input_not_a_list"
 
 const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0, previousResponseId: undefined })
 
 /** Plans a turn on a connection that holds `checkpoint` (undefined: none). */
-export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined): Plan => {
+export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, policy: ReasoningPolicy): Plan => {
   if (lineage.anchor !== undefined) {
     return checkpoint?.responseId === lineage.anchor
       ? { _tag: "Suffix", reason: "client_chain", previousResponseId: undefined, fromItem: 0 }
@@ -44,7 +45,7 @@ export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined): Plan
   }
   if (checkpoint === undefined) return full("no_checkpoint")
   if (!lineage.comparable) return full("input_not_a_list")
-  const from = covered(checkpoint, lineage)
+  const from = covered(checkpoint, lineage, policy)
   if (from === undefined) return full("history_changed")
   if (checkpoint.members !== lineage.members) return full("members_changed")
   if (from === lineage.items.length) return full("nothing_new")

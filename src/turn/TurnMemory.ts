@@ -9,6 +9,7 @@ import { Context, Effect, Layer } from "effect"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
+import type { ReasoningPolicy } from "./Matching.ts"
 
 /** Where a checkpoint can be found: inside one affinity, and inside one session if it has a name. */
 export interface Place {
@@ -35,7 +36,7 @@ export class TurnMemory extends Context.Service<
      * Owners whose checkpoint is the head of the lineage, longest first; in the session, or in the whole affinity when
      * none is named. Those with equal deciding members come before those without.
      */
-    readonly recall: (place: Place, lineage: Lineage) => ReadonlyArray<number>
+    readonly recall: (place: Place, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<number>
     readonly size: () => number
   }
 >()("respool/turn/TurnMemory") {
@@ -75,29 +76,29 @@ const make = (): TurnMemory["Service"] => {
     const { affinity, session, checkpoint } = entry
     const anchor = under(affinity, checkpoint.responseId)
     if (anchors.get(anchor) === owner) anchors.delete(anchor)
-    if (checkpoint.prefix === undefined) return
-    unindex(affinity, checkpoint.prefix, owner)
-    if (session !== undefined) unindex(under(affinity, session), checkpoint.prefix, owner)
+    if (checkpoint.input === undefined) return
+    unindex(affinity, checkpoint.input.digest, owner)
+    if (session !== undefined) unindex(under(affinity, session), checkpoint.input.digest, owner)
   }
 
   const record = (owner: number, { affinity, session }: Place, checkpoint: Checkpoint) => {
     forget(owner)
     entries.set(owner, { affinity, session, checkpoint })
     anchors.set(under(affinity, checkpoint.responseId), owner)
-    if (checkpoint.prefix === undefined) return
-    index(affinity, checkpoint.prefix, owner)
-    if (session !== undefined) index(under(affinity, session), checkpoint.prefix, owner)
+    if (checkpoint.input === undefined) return
+    index(affinity, checkpoint.input.digest, owner)
+    if (session !== undefined) index(under(affinity, session), checkpoint.input.digest, owner)
   }
 
-  const recall = ({ affinity, session }: Place, lineage: Lineage): ReadonlyArray<number> => {
+  const recall = ({ affinity, session }: Place, lineage: Lineage, policy: ReasoningPolicy): ReadonlyArray<number> => {
     const line = lines.get(under(affinity, session))
     if (line === undefined || !lineage.comparable) return []
     const found: Array<number> = []
     const otherMembers: Array<number> = []
-    for (let length = lineage.items.length; length >= 0; length--) {
-      for (const owner of line.get(lineage.prefixes[length] ?? "") ?? []) {
+    for (let length = lineage.prefixes.length - 1; length >= 0; length--) {
+      for (const owner of line.get(lineage.prefixes[length]?.digest ?? "") ?? []) {
         const checkpoint = entries.get(owner)?.checkpoint
-        if (checkpoint === undefined || covered(checkpoint, lineage) === undefined) continue
+        if (checkpoint === undefined || covered(checkpoint, lineage, policy) === undefined) continue
         if (checkpoint.members === lineage.members) found.push(owner)
         else otherMembers.push(owner)
       }

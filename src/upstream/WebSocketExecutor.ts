@@ -9,12 +9,11 @@ import { randomBytes } from "node:crypto"
 import { Clock, Context, Duration, Effect, Layer, Scope } from "effect"
 import { Settings } from "../Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
+import { checkpointOf } from "../turn/Checkpoint.ts"
 import { Executor } from "../turn/Executor.ts"
-import type { Lineage } from "../turn/Lineage.ts"
 import { lineageOf } from "../turn/Lineage.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { plan } from "../turn/Plan.ts"
-import type { Place } from "../turn/TurnMemory.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
@@ -39,8 +38,6 @@ export class WebSocketExecutor extends Context.Service<WebSocketExecutor, TurnEx
   static readonly layerExecutor = Layer.effect(Executor, WebSocketExecutor)
 }
 
-const encoder = new TextEncoder()
-
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const upstream = yield* Upstream
@@ -49,20 +46,6 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const digester = makeDigester(randomBytes(32))
   const now = () => clock.currentTimeMillisUnsafe()
-
-  /** What the finished turn covered. The client's own chain covers only what it says itself: its response id. */
-  const remember = (lease: Lease, place: Place, lineage: Lineage, end: TurnEnd & { readonly responseId: string }) => {
-    memory.record(lease.connectionId, place, {
-      responseId: end.responseId,
-      prefix: lineage.anchor === undefined && lineage.comparable ? lineage.prefixes.at(-1) : undefined,
-      inputCount: lineage.items.length,
-      output: end.output.map((item) => {
-        const bytes = encoder.encode(item)
-        return digester.item(bytes, { start: 0, end: bytes.length })
-      }),
-      members: lineage.members,
-    })
-  }
 
   /** Runs the leased turn; the events go from the socket's callback to the sink, no fiber between. */
   const listen = (lease: Lease, frame: Uint8Array, sink: TurnSink, finished: (end: TurnEnd) => void) => {
@@ -164,11 +147,11 @@ const make = Effect.gen(function* () {
       affinity,
       session: turn.session,
       anchor: anchor === undefined ? undefined : () => memory.ownerOf(affinity.key, anchor),
-      recall: () => memory.recall(place, lineage),
+      recall: () => memory.recall(place, lineage, settings.reasoning),
     })
     if (!lease.reused) yield* memory.attach(lease.connectionId).pipe(Scope.provide(lease.connectionScope))
     const checkpoint = memory.checkpointOf(lease.connectionId)
-    const decision = plan(lineage, checkpoint)
+    const decision = plan(lineage, checkpoint, settings.reasoning)
     const frame = toFrame(turn.body, decision)
     if (frame.length > settings.maxMessage) {
       lease.release()
@@ -191,7 +174,7 @@ const make = Effect.gen(function* () {
     return yield* listen(lease, frame, sink, (end) => {
       const { responseId } = end
       if (end.type === "response.completed" && responseId !== undefined) {
-        remember(lease, place, lineage, { ...end, responseId })
+        memory.record(lease.connectionId, place, checkpointOf(lineage, responseId, end.output, digester))
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")
       } else if (end.type === "response.incomplete") {
         memory.forget(lease.connectionId)

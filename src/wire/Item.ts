@@ -1,0 +1,222 @@
+/**
+ * Reads one input or output item into what it is compared by: digests, no content.
+ *
+ * Two items with equal `form` say the same, however a client spells them (protocol.md 7.2, 7.3). What never counts: members
+ * that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of a text; the
+ * white space, key order and number spelling inside a call's `arguments`; a missing `type` of a message; one text part in
+ * place of a string. Everything else counts, as written.
+ */
+import { Result } from "effect"
+import type { MemberFilter } from "./Canonical.ts"
+import type { Digester } from "./Digest.ts"
+import type { Member, Span } from "./Json.ts"
+import { scanObject } from "./Json.ts"
+import { byteAt, decodeString, textOf } from "./JsonString.ts"
+import { plainNumbers } from "./JsonNumber.ts"
+
+export interface Item {
+  readonly kind: "message" | "reasoning" | "reference" | "other"
+  /** True for what a model says: assistant messages, reasoning, calls and what hosted tools and compaction leave. */
+  readonly fromModel: boolean
+  /** Equal for items that say the same. */
+  readonly form: string
+  readonly id: string | undefined
+  readonly message: MessageParts | undefined
+  readonly reasoning: ReasoningParts | undefined
+}
+
+export interface MessageParts {
+  /** All but the parts: role, and members nobody here knows. `phase` stands apart, since clients lose it. */
+  readonly frame: string
+  readonly phase: string | undefined
+  /** One digest per content part. */
+  readonly parts: ReadonlyArray<string>
+  /** Of all the text in one piece; undefined if there is any part that is no text. */
+  readonly text: string | undefined
+}
+
+export interface ReasoningParts {
+  readonly encrypted: string | undefined
+  /** Undefined: none, or an empty one. */
+  readonly summary: string | undefined
+  readonly content: string | undefined
+}
+
+type Members = ReadonlyMap<string, Member>
+
+const isNull = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x6e
+const isString = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x22
+
+/** Members of an item that say nothing about what it says. */
+const silent: ReadonlySet<string> = new Set([
+  "id",
+  "status",
+  "created_by",
+  "parsed_arguments",
+  "internal_chat_message_metadata_passthrough",
+])
+
+const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))
+
+/** For the members of an item that are read apart. */
+const countsBut = (apart: ReadonlySet<string>): MemberFilter => (depth, key, bytes, start, end) =>
+  counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
+
+const messageFrame = countsBut(new Set(["type", "content", "phase"]))
+const callFrame = countsBut(new Set(["arguments"]))
+const reasoningFrame = countsBut(new Set(["encrypted_content", "summary", "content"]))
+const partCounts: MemberFilter = (depth, key, bytes, start) =>
+  !isNull(bytes, start) && !(depth === 0 && (key === "annotations" || key === "logprobs" || key === "parsed"))
+
+/** Reads the item at `span`, which `scanObject` has vouched for as part of a larger text. */
+export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
+  const members = membersOf(bytes, span)
+  // Not an object, or a name stands twice: nobody can say what it means, so only its very self is equal to it.
+  if (members === undefined) return opaque(digester.item(bytes, span))
+  const type = stringAt(bytes, members, "type")
+  const id = stringAt(bytes, members, "id")
+  if (type === "reasoning") return readReasoning(bytes, span, members, id, digester)
+  if (type === "item_reference" || (type === undefined && id !== undefined && !present(bytes, members, "role"))) {
+    return { ...opaque(digester.rolling("reference", id ?? "")), kind: "reference", id }
+  }
+  if (type === "message" || (type === undefined && present(bytes, members, "role"))) {
+    return readMessage(bytes, span, members, id, digester)
+  }
+  const args = members.get("arguments")
+  const form =
+    args !== undefined && isString(bytes, args.start)
+      ? digester.rolling(digester.item(bytes, span, callFrame), argumentsForm(bytes, args, digester))
+      : digester.item(bytes, span, counts)
+  return { ...opaque(form), id, fromModel: type !== undefined && isModelType(type) }
+}
+
+const opaque = (form: string): Item => ({
+  kind: "other",
+  fromModel: false,
+  form,
+  id: undefined,
+  message: undefined,
+  reasoning: undefined,
+})
+
+/** Item types that only a model or a hosted tool writes (protocol.md 7.1). */
+const isModelType = (type: string) =>
+  type.endsWith("_call") || type === "compaction" || type === "mcp_list_tools" || type === "mcp_approval_request"
+
+const membersOf = (bytes: Uint8Array, { end, start }: Span, elementsOf?: string): Members | undefined => {
+  const scanned = scanObject(bytes, elementsOf === undefined ? { start, end } : { start, end, elementsOf })
+  if (Result.isFailure(scanned)) return undefined
+  const members = new Map(scanned.success.map((member) => [member.key, member]))
+  return members.size === scanned.success.length ? members : undefined
+}
+
+const present = (bytes: Uint8Array, members: Members, key: string): boolean => {
+  const member = members.get(key)
+  return member !== undefined && !isNull(bytes, member.start)
+}
+
+const stringAt = (bytes: Uint8Array, members: Members, key: string): string | undefined => {
+  const member = members.get(key)
+  return member === undefined || !isString(bytes, member.start)
+    ? undefined
+    : decodeString(bytes, member.start, member.end)
+}
+
+const encoder = new TextEncoder()
+
+/** The JSON value that a call's `arguments` spell, or the string itself where they spell none. */
+const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
+  const text = encoder.encode(plainNumbers(decodeString(bytes, member.start, member.end)))
+  const isObject = Result.isSuccess(scanObject(text))
+  return isObject ? digester.value(text, { start: 0, end: text.length }) : digester.item(bytes, member)
+}
+
+const readReasoning = (
+  bytes: Uint8Array,
+  span: Span,
+  members: Members,
+  id: string | undefined,
+  digester: Digester,
+): Item => {
+  const digestOf = (key: string) => {
+    const member = members.get(key)
+    if (member === undefined || isNull(bytes, member.start)) return undefined
+    return textOf(bytes, member) === "[]" ? undefined : digester.value(bytes, member, counts)
+  }
+  const reasoning = {
+    encrypted: digestOf("encrypted_content"),
+    summary: digestOf("summary"),
+    content: digestOf("content"),
+  }
+  const frame = digester.item(bytes, span, reasoningFrame)
+  const what = reasoning.encrypted ?? reasoning.summary ?? reasoning.content ?? id ?? ""
+  return { ...opaque(digester.rolling(frame, what)), kind: "reasoning", fromModel: true, id, reasoning }
+}
+
+const readMessage = (
+  bytes: Uint8Array,
+  span: Span,
+  members: Members,
+  id: string | undefined,
+  digester: Digester,
+): Item => {
+  const frame = digester.item(bytes, span, messageFrame)
+  const phase = stringAt(bytes, members, "phase")
+  const content = members.get("content")
+  const texts: Array<Span | undefined> = []
+  const parts: Array<string> = []
+  const add = (text: Span | undefined, part: string) => {
+    texts.push(text)
+    parts.push(part)
+  }
+  if (content !== undefined && isString(bytes, content.start)) {
+    add(content, digester.value(bytes, content))
+  } else {
+    const elements = membersOf(bytes, span, "content")?.get("content")?.elements
+    for (const part of elements ?? []) {
+      const text = textPart(bytes, part)
+      add(text, text === undefined ? digester.item(bytes, part, partCounts) : digester.value(bytes, text))
+    }
+    // Neither a string nor a list: it counts as one part, whatever it is.
+    if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
+  }
+  const form = [frame, phase ?? "", ...parts].reduce<string>((before, part) => digester.rolling(before, part), "message")
+  return {
+    ...opaque(form),
+    kind: "message",
+    fromModel: stringAt(bytes, members, "role") === "assistant",
+    id,
+    message: { frame, phase, parts, text: wholeText(bytes, texts, parts, digester) },
+  }
+}
+
+/** Members that a part may have and still be nothing but its text. */
+const textPartMembers: ReadonlySet<string> = new Set(["type", "text", "annotations", "logprobs", "parsed"])
+
+/** Where the text of a part lies; undefined for a part that is more or other than its text. */
+const textPart = (bytes: Uint8Array, part: Span): Span | undefined => {
+  const members = membersOf(bytes, part)
+  const type = members === undefined ? undefined : stringAt(bytes, members, "type")
+  if (members === undefined || (type !== "input_text" && type !== "output_text")) return undefined
+  for (const [key, member] of members) {
+    if (!textPartMembers.has(key) && !isNull(bytes, member.start)) return undefined
+  }
+  const text = members.get("text")
+  return text !== undefined && isString(bytes, text.start) ? text : undefined
+}
+
+const wholeText = (
+  bytes: Uint8Array,
+  texts: ReadonlyArray<Span | undefined>,
+  parts: ReadonlyArray<string>,
+  digester: Digester,
+): string | undefined => {
+  if (texts.length === 1) return texts[0] === undefined ? undefined : parts[0]
+  let whole = ""
+  for (const text of texts) {
+    if (text === undefined) return undefined
+    whole += decodeString(bytes, text.start, text.end)
+  }
+  const joined = encoder.encode(JSON.stringify(whole))
+  return digester.value(joined, { start: 0, end: joined.length })
+}
