@@ -190,7 +190,10 @@ const make = Effect.gen(function* () {
       const { scope } = turn
       return scope === undefined
         ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
-        : Effect.scoped(leased({ ...turn, scope }, sink))
+        : Effect.scoped(leased({ ...turn, scope }, sink)).pipe(
+            // Nothing was written, and another connection may be fine: its own plan, once.
+            Effect.retry({ times: 1, while: ({ reason }) => reason === "socket_lost_before_send" }),
+          )
     },
   })
 })

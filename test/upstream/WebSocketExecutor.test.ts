@@ -221,15 +221,23 @@ describe("WebSocketExecutor", () => {
     }).pipe(Effect.provide(executor())),
   )
 
-  it.effect("finds a socket that closed before the send, and says that nothing was sent", () =>
+  it.effect("finds a socket that closed before the send, and takes another", () =>
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
       yield* execute({ model: "m", input: [user("one")] })
       for (const socket of dialer.sockets) socket.dead = true
-      const result = yield* failure({ model: "m", input: [user("one"), message("answer 1"), user("two")] })
-      assert.deepStrictEqual(result, { reason: "socket_lost_before_send", delivery: "NotSent" })
-      assert.deepStrictEqual(yield* states, [])
+      const sink = new Recorder()
+      yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, sink)
+      assert.deepStrictEqual(
+        sink.routes.map(({ connection, reason }) => [connection, reason]),
+        [
+          ["reused", "continued"],
+          ["new", "no_checkpoint"],
+        ],
+      )
+      assert.strictEqual(dialer.sockets[0]?.terminated, 1)
+      assert.deepStrictEqual(yield* states, ["Idle"])
     }).pipe(Effect.provide(executor())),
   )
 
