@@ -41,7 +41,10 @@ const tools = Array.from({ length: 12 }, (_, index) => ({
   description: `Reads part ${index} of the repository. `.repeat(16),
   parameters: {
     type: "object",
-    properties: { path: { type: "string", description: "A path below the repository's root." }, limit: { type: "number" } },
+    properties: {
+      path: { type: "string", description: "A path below the repository's root." },
+      limit: { type: "number" },
+    },
     required: ["path", "limit"],
     additionalProperties: false,
   },
@@ -85,7 +88,15 @@ const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
       for (let turn = 1; turn <= turns; turn++) {
         const startedAt = performance.now()
         const { data: events, response } = await client.responses
-          .create({ model: "gpt-5.5", instructions, tools, input, stream: true, store: false, parallel_tool_calls: false })
+          .create({
+            model: "gpt-5.5",
+            instructions,
+            tools,
+            input,
+            stream: true,
+            store: false,
+            parallel_tool_calls: false,
+          })
           .withResponse()
         let firstEventMs = 0
         let completed: Client.Responses.Response | undefined
@@ -110,7 +121,8 @@ const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
         }
       }
     },
-    catch: (cause) => new DemoError({ message: `the agent stopped: ${cause instanceof Error ? cause.message : String(cause)}`, cause }),
+    catch: (cause) =>
+      new DemoError({ message: `the agent stopped: ${cause instanceof Error ? cause.message : String(cause)}`, cause }),
   })
 
 /** Starts the simulator in its own process and gives its base URL; it ends with the scope. */
@@ -123,7 +135,10 @@ const startSimulator = Effect.gen(function* () {
   return url
 })
 
-const run = Effect.fnUntraced(function* (options: { readonly json: boolean; readonly keep: boolean }, simulator: string) {
+const run = Effect.fnUntraced(function* (
+  options: { readonly json: boolean; readonly keep: boolean },
+  simulator: string,
+) {
   const http = yield* HttpClient.HttpClient
   const control = simulator.replace(/\/v1$/, "/simulator")
   const counters = http.get(`${control}/stats`).pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(Counters)))

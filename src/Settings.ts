@@ -5,95 +5,21 @@
  * (`upstreamUrl`). Durations are milliseconds and sizes bytes once read. A wrong one stops the start with one line that
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
-import { ByteSize, Config, ConfigProvider, Context, Duration, Effect, FileSystem, Layer, Redacted, Schema } from "effect"
-
-interface Row<A> {
-  readonly read: (name: string) => Config.Config<A>
-  readonly fallback: A
-  readonly shown: string
-  readonly allowed: string
-  readonly about: string
-  readonly secret: boolean
-}
-
-const row = <A>(
-  read: (name: string) => Config.Config<A>,
-  fallback: A,
-  shown: string,
-  allowed: string,
-  about: string,
-  secret = false,
-): Row<A> => ({ read, fallback, shown, allowed, about, secret })
-
-const optional = (schema: Schema.Codec<string, string>, allowed: string, about: string) =>
-  row((name) => Config.map(Config.schema(schema, name), (value): string | undefined => value), undefined, "", allowed, about)
-
-const path = (about: string) => optional(Schema.NonEmptyString, "a path", about)
-
-const oneOf = <const L extends ReadonlyArray<string>>(literals: L, fallback: L[number], about: string) =>
-  row((name) => Config.schema(Schema.Literals(literals), name), fallback, fallback, literals.join(" | "), about)
-
-const duration = (fallback: Duration.Input & string, about: string) =>
-  row(
-    (name) =>
-      Config.schema(Schema.DurationFromString.check(Schema.makeFilter(isPositive)), name).pipe(
-        Config.map(Duration.toMillis),
-      ),
-    Duration.toMillis(fallback),
-    fallback,
-    "a duration such as `3 seconds` or `50 minutes`",
-    about,
-  )
-
-/** A timer cannot be shorter than a millisecond: anything below would spin. */
-const isPositive = (value: Duration.Duration) => Duration.isFinite(value) && Duration.toMillis(value) >= 1
-
-const size = (fallback: string, about: string) =>
-  row(
-    (name) =>
-      Config.schema(Schema.ByteSize.check(Schema.makeFilter((value) => value > 0n && value <= 4n << 30n)), name).pipe(
-        Config.map(ByteSize.toNumberUnsafe),
-      ),
-    ByteSize.toNumberUnsafe(ByteSize.fromStringUnsafe(fallback)),
-    fallback,
-    "a size such as `64 MiB`, at most 4 GiB",
-    about,
-  )
-
-/** Digits only: what else reads as a number (blanks as 0, `0x10`, `1e3`) was not meant as one. */
-const digits = Schema.String.check(Schema.isPattern(/^[0-9]{1,9}$/))
-
-const whole = (minimum: number, maximum: number) =>
-  digits.pipe(Schema.decodeTo(Schema.FiniteFromString.check(Schema.isBetween({ minimum, maximum }))))
-
-const count = (fallback: number, about: string) =>
-  row(
-    (name) => Config.schema(whole(1, 999_999_999), name),
-    fallback,
-    String(fallback),
-    "a whole number from 1",
-    about,
-  )
-
-const headerName = /^[\w!#$%&'*+.^`|~-]+$/
-
-/** These belong to the upgrade itself, so a client's own would break it, or send a credential that is not the upstream's. */
-const ofUpgrade = /^(authorization|cookie|host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
-
-const namesIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())
-
-const areForwardable = (value: string) => namesIn(value).every((name) => headerName.test(name) && !ofUpgrade.test(name))
-
-const headerNames = (about: string) =>
-  row(
-    (name) => Config.map(Config.schema(Schema.String.check(Schema.makeFilter(areForwardable)), name), namesIn),
-    [],
-    "",
-    "header names, separated by commas, but none of the upgrade's own",
-    about,
-  )
-
-const isUpstream = (value: string) => /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+import { Config, ConfigProvider, Context, Effect, FileSystem, Layer, Redacted, Schema } from "effect"
+import type { Row } from "./SettingKinds.ts"
+import {
+  count,
+  duration,
+  headerName,
+  headerNames,
+  isUpstream,
+  oneOf,
+  optional,
+  path,
+  row,
+  size,
+  whole,
+} from "./SettingKinds.ts"
 
 /** A refused address may hold a password or a key: what is none of host and path is not shown. */
 const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")
@@ -154,7 +80,11 @@ export const rows = {
   maxBody: size("64 MiB", "request body, after decoding"),
   maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
   reasoning: oneOf(["lenient", "strict"], "lenient", "whether a client that leaves reasoning out is continued"),
-  busy: oneOf(["dial", "wait", "http"], "dial", "at a cap: HTTP at once, wait 5 seconds first, or one connection a session"),
+  busy: oneOf(
+    ["dial", "wait", "http"],
+    "dial",
+    "at a cap: HTTP at once, wait 5 seconds first, or one connection a session",
+  ),
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),
   logFormat: oneOf(["text", "json"], "text", "how a log line is written"),
@@ -180,7 +110,8 @@ export interface SettingsValues extends Loaded {
 export class SettingsError extends Schema.TaggedError<SettingsError>()("SettingsError", { message: Schema.String }) {}
 
 /** `upstreamUrl` as the environment spells it. */
-export const environmentName = (name: string) => `RESPOOL_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+export const environmentName = (name: string) =>
+  `RESPOOL_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 
 const names = Object.keys(rows) as ReadonlyArray<keyof Rows>
 
@@ -222,7 +153,8 @@ const jsonFile = Effect.gen(function* () {
     content,
   ).pipe(Effect.mapError(() => new SettingsError({ message: `${path} is not a JSON object` })))
   for (const [name, value] of Object.entries(json)) {
-    if (!Object.hasOwn(rows, name)) return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
+    if (!Object.hasOwn(rows, name))
+      return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
     if (typeof value !== "string" && typeof value !== "number") {
       return yield* new SettingsError({ message: `${path}: "${name}" must be a text or a number` })
     }
@@ -240,20 +172,25 @@ const load = Effect.gen(function* () {
   const environment = yield* ConfigProvider.ConfigProvider
   const provider = environment.pipe(
     ConfigProvider.mapInput(([name]) => [environmentName(String(name))]),
-    ConfigProvider.orElse(ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)])))),
+    ConfigProvider.orElse(
+      ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)]))),
+    ),
   )
   const values: Record<string, unknown> = {}
   for (const name of names) {
     const { allowed, fallback, read, secret } = rows[name]
     const config: Config.Config<unknown> = read(name)
-    values[name] = yield* config.pipe(Config.withDefault(fallback)).parse(provider).pipe(
-      Effect.catch(() =>
-        Effect.flatMap(Effect.option(Config.String(name).parse(provider)), (given) => {
-          const value = secret ? "" : `=${JSON.stringify(given._tag === "Some" ? masked(given.value) : "")}`
-          return Effect.fail(new SettingsError({ message: `${environmentName(name)}${value}: expected ${allowed}` }))
-        }),
-      ),
-    )
+    values[name] = yield* config
+      .pipe(Config.withDefault(fallback))
+      .parse(provider)
+      .pipe(
+        Effect.catch(() =>
+          Effect.flatMap(Effect.option(Config.String(name).parse(provider)), (given) => {
+            const value = secret ? "" : `=${JSON.stringify(given._tag === "Some" ? masked(given.value) : "")}`
+            return Effect.fail(new SettingsError({ message: `${environmentName(name)}${value}: expected ${allowed}` }))
+          }),
+        ),
+      )
   }
   const loaded = values as unknown as Loaded
   return { ...loaded, tls: yield* readTls(loaded) }
@@ -262,7 +199,9 @@ const load = Effect.gen(function* () {
 /** Settings that contradict each other. */
 const checkTogether = Effect.fnUntraced(function* (loaded: Loaded) {
   if (loaded.auth === "keys" && loaded.upstreamApiKey === undefined) {
-    return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY, the upstream's own key" })
+    return yield* new SettingsError({
+      message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY, the upstream's own key",
+    })
   }
   if (loaded.transport === "http" && /^ws/i.test(loaded.upstreamUrl)) {
     return yield* new SettingsError({
@@ -274,7 +213,11 @@ const checkTogether = Effect.fnUntraced(function* (loaded: Loaded) {
 const readTls = Effect.fnUntraced(function* (loaded: Loaded) {
   const fs = yield* FileSystem.FileSystem
   const tls: { ca?: string; cert?: string; key?: string } = {}
-  for (const [part, name] of [["ca", "tlsCa"], ["cert", "tlsCert"], ["key", "tlsKey"]] as const) {
+  for (const [part, name] of [
+    ["ca", "tlsCa"],
+    ["cert", "tlsCert"],
+    ["key", "tlsKey"],
+  ] as const) {
     const path = loaded[name]
     if (path === undefined) continue
     const wrong = (what: string) =>

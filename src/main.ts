@@ -53,7 +53,10 @@ const addCommand = Command.make(
   "add",
   {
     name: Argument.String("name").pipe(Argument.withDescription("for people and logs")),
-    user: Flag.String("user").pipe(Flag.withDescription("whose key it is; a user's keys share sessions"), Flag.optional),
+    user: Flag.String("user").pipe(
+      Flag.withDescription("whose key it is; a user's keys share sessions"),
+      Flag.optional,
+    ),
   },
   Effect.fnUntraced(function* ({ name, user }) {
     const { keysFile } = yield* Settings
@@ -75,7 +78,9 @@ const demoCommand = Command.make(
     keep: Flag.Boolean("keep").pipe(Flag.withDescription("leave the server up at the end"), Flag.withDefault(false)),
   },
   demo,
-).pipe(Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."))
+).pipe(
+  Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."),
+)
 
 const simulator = Command.make(
   "simulator",

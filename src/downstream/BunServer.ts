@@ -62,7 +62,12 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
         }),
       catch: (cause) => serveError(options, cause),
     }),
-    (server) => Effect.promise(() => server.stop(true)),
+    // What was written last, an error event of the shutdown first of all, gets some rounds of the event loop to leave.
+    (server) =>
+      Effect.yieldNow.pipe(
+        Effect.repeat({ times: 100, while: () => server.pendingRequests > 0 }),
+        Effect.andThen(Effect.promise(() => server.stop(true))),
+      ),
   )
 
   const serve = Effect.fnUntraced(function* <E>(

@@ -7,12 +7,13 @@ import { Exit } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { TurnEnd, TurnRoute, TurnSink } from "../turn/Executor.ts"
 import { TurnError } from "../turn/TurnError.ts"
-import { isTerminal, responseText } from "../wire/Event.ts"
+import { isLifecycle, isTerminal, responseText } from "../wire/Event.ts"
 import { failureOf, failureResponse } from "./TurnFailure.ts"
 import type { TurnReport } from "./TurnReport.ts"
 
 export class JsonAnswer implements TurnSink {
   #terminal: string | undefined
+  #begun = false
   readonly #report: TurnReport
   readonly #decisions: boolean
 
@@ -32,6 +33,7 @@ export class JsonAnswer implements TurnSink {
   event(type: string, text: string): boolean {
     this.#report.event()
     if (isTerminal(type)) this.#terminal = text
+    else if (!isLifecycle(type)) this.#begun = true
     return true
   }
 
@@ -45,6 +47,8 @@ export class JsonAnswer implements TurnSink {
     if (Exit.isSuccess(exit) && body !== undefined) {
       return HttpServerResponse.text(body, { contentType: "application/json", headers })
     }
+    // Whatever the upstream calls its error: the model had begun to answer, so the turn has run.
+    if (this.#begun) headers["x-should-retry"] = "false"
     return failureResponse(Exit.isFailure(exit) ? failureOf(exit.cause) : noAnswer, headers)
   }
 }

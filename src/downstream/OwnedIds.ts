@@ -67,11 +67,9 @@ export const referencedIds = (request: unknown): ReferencedIds => {
     for (const id of mentionedIn(value)) if (id !== except) mentions.push({ id, param })
   }
   for (const [param, value] of Object.entries(request)) {
-    if (param === "previous_response_id" || param === "response_id") {
-      if (isId(value)) references.push({ id: value, param })
-    } else if (param === "conversation") {
-      const id = valueOrId(value)
-      if (isId(id)) references.push({ id, param })
+    if (param === "previous_response_id" || param === "response_id" || param === "conversation") {
+      // Whatever the shape: an upstream that unwraps what this does not would let a stranger in.
+      for (const id of mentionedIn({ id: value })) references.push({ id, param })
     } else if (param === "input") {
       for (const item of asList(value)) {
         const id = referenceOf(item)
@@ -99,12 +97,16 @@ const idsOfItem = (item: { readonly [name: PropertyKey]: unknown }): ReadonlyArr
   return ids
 }
 
+/** Beside it, a compaction repeats messages of its request, under the ids that the client gave them (protocol.md 1.6). */
+const isCompaction = (item: { readonly [name: PropertyKey]: unknown }) =>
+  typeof item["type"] === "string" && item["type"].startsWith("compaction")
+
 /**
  * The ids that an answer made: of a response (or a conversation, or a compaction), its output items and conversation, and
  * of the containers that its tools ran in with the files they left there. Takes the object, one item, or a list of items.
  *
- * What a response only repeats of its request (`previous_response_id`, `tools`, `metadata`, …), what a tool said, and a
- * file that was cited were not made by it: recording those would hand one tenant's ids to another.
+ * What an answer only repeats of its request (`previous_response_id`, `tools`, `metadata`, a compaction's messages, …),
+ * what a tool said, and a file that was cited were not made by it: recording those would hand one tenant's ids to another.
  */
 export const idsOf = (responseOrItems: unknown): ReadonlyArray<string> => {
   const ids: Array<unknown> = []
@@ -115,7 +117,10 @@ export const idsOf = (responseOrItems: unknown): ReadonlyArray<string> => {
       ids.push(...idsOfItem(value))
     } else {
       ids.push(value["id"], valueOrId(value["conversation"]))
-      for (const item of asList(value["output"])) if (Predicate.isObject(item)) ids.push(...idsOfItem(item))
+      const isMade = value["object"] === "response.compaction" ? isCompaction : Predicate.isObject
+      for (const item of asList(value["output"])) {
+        if (Predicate.isObject(item) && isMade(item)) ids.push(...idsOfItem(item))
+      }
     }
   }
   return [...new Set(ids.filter(isId))]

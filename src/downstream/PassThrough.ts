@@ -16,7 +16,7 @@ import { idsOf } from "./OwnedIds.ts"
 import { Ownership } from "./Ownership.ts"
 import { readRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "./RequestId.ts"
-import { checkTenantBody } from "./Tenant.ts"
+import { checkTenantBody, tenantHeaders } from "./Tenant.ts"
 import { tenantPath } from "./TenantPaths.ts"
 import { failureResponse } from "./TurnFailure.ts"
 
@@ -67,13 +67,13 @@ const make = Effect.gen(function* () {
     if (refused !== undefined) return yield* refused
     if (!route.compact) {
       const body = request.method === "POST" ? new Uint8Array() : undefined
-      return yield* relay({ ...outgoing, headers: request.headers, body }, id)
+      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
     }
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody })
     const body = parseRequestBody(bytes)
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
     yield* checkTenantBody(ownership, owner, body.success)
-    const headers = { ...request.headers, "content-encoding": undefined }
+    const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
     return yield* relay({ ...outgoing, headers, body: bytes }, id, (text) => record(owner, text))
   })
 

@@ -19,7 +19,7 @@ import { PassThrough } from "./PassThrough.ts"
 import { readRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "./RequestId.ts"
 import { Session, sessionKey } from "./Session.ts"
-import { checkTenantBody, recordEvents } from "./Tenant.ts"
+import { checkTenantBody, recordEvents, tenantHeaders } from "./Tenant.ts"
 import { Turns } from "./Turns.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -32,12 +32,20 @@ const make = Effect.gen(function* () {
   const turns = yield* Turns
   const passThrough = yield* PassThrough
 
+  const callerOf = Effect.fnUntraced(function* (request: Request) {
+    const caller = yield* auth.resolve(request.headers)
+    // Without a scope no id could be checked, so a shared account must not be reached.
+    if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
+    return caller
+  })
+
   const turnOf = (request: Request, body: RequestBody, caller: Caller): TurnRequest => {
     const cacheKey = readMember(body, "prompt_cache_key")
     const name = session.name(request.headers, typeof cacheKey === "string" ? cacheKey : undefined)
     return {
       id: requestId(request.headers),
       body,
+      query: /\?.*$/.exec(request.url)?.[0] ?? "",
       stream: readMember(body, "stream") === true,
       scope: caller.scope,
       scopeLabel: caller.label,
@@ -45,13 +53,13 @@ const make = Effect.gen(function* () {
       sessionName: name,
       credential: caller.credential,
       credentialId: caller.credentialId,
-      headers: request.headers,
+      headers: caller.tenant ? tenantHeaders(request.headers) : request.headers,
     }
   }
 
   const postTurn = Effect.fn("Routes.turn")(function* (request: Request) {
     const startedAt = yield* Clock.currentTimeMillis
-    const caller = yield* auth.resolve(request.headers)
+    const caller = yield* callerOf(request)
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody })
     const parsed = parseRequestBody(bytes)
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
@@ -68,7 +76,7 @@ const make = Effect.gen(function* () {
 
   const responses = (request: Request) => {
     if (request.method === "POST") return postTurn(request)
-    return request.headers["upgrade"] === undefined ? Effect.fail(wrongMethod("POST")) : Effect.fail(upgradeRequired)
+    return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
   }
 
   const health = (request: Request) =>
@@ -76,10 +84,11 @@ const make = Effect.gen(function* () {
       ? Effect.succeed(HttpServerResponse.text('{"status":"ok"}', { contentType: "application/json" }))
       : Effect.fail(wrongMethod("GET"))
 
-  const forwarded = (request: Request) =>
-    request.headers["upgrade"] === undefined
-      ? Effect.flatMap(auth.resolve(request.headers), (caller) => passThrough.forward(request, caller))
-      : Effect.fail(upgradeRequired)
+  const forwarded = (request: Request) => {
+    if (asksForWebSocket(request)) return Effect.fail(upgradeRequired)
+    if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
+    return Effect.flatMap(callerOf(request), (caller) => passThrough.forward(request, caller))
+  }
 
   const served = <E>(handler: (request: Request) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>) =>
     Effect.flatMap(HttpServerRequest.HttpServerRequest, handler)
@@ -107,6 +116,15 @@ export const layerNotFound = HttpRouter.add(
 
 const unreadable = ({ member, message, reason }: { reason: string; message: string; member?: string }) =>
   ApiError.badRequest(reason === "not_json" ? "invalid_json" : reason, message, member ?? null)
+
+const unknownTenant = ApiError.unauthorized("invalid_api_key", "The caller has no scope on this account.")
+
+/** An offer to upgrade to anything else may be ignored (RFC 9110, 7.8). */
+const asksForWebSocket = ({ headers, method }: Request) =>
+  method === "GET" && /(^|,)\s*websocket\s*(,|$)/i.test(headers["upgrade"] ?? "")
+
+/** `fetch` sends no other. */
+const forwardable: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
 const wrongMethod = (allowed: string) =>
   new ApiError({

@@ -27,6 +27,7 @@ export interface ClientEnd {
 }
 
 const encoder = new TextEncoder()
+const comment = encoder.encode(": heartbeat\n\n")
 
 export class SseAnswer implements TurnSink {
   /** The response, once its status is certain. */
@@ -49,7 +50,9 @@ export class SseAnswer implements TurnSink {
 
   route(route: TurnRoute) {
     this.#report.routed(route)
-    if (!this.#opened) this.#held = []
+    if (this.#opened) return
+    this.#held = []
+    this.#heldBytes = 0
   }
 
   head(headers: Readonly<Record<string, string>>) {
@@ -82,6 +85,8 @@ export class SseAnswer implements TurnSink {
       {
         start: (controller) => {
           this.#controller = controller
+          // The platform keeps the head back until there is something of the body.
+          if (this.#held.length === 0) controller.enqueue(comment)
           for (const chunk of this.#held) controller.enqueue(encoder.encode(chunk))
           this.#held = []
         },
@@ -110,7 +115,7 @@ export class SseAnswer implements TurnSink {
   /** A comment: it keeps a quiet stream alive, and is no event. */
   heartbeat() {
     this.open()
-    if (!this.#closed) this.#controller?.enqueue(encoder.encode(": heartbeat\n\n"))
+    if (!this.#closed) this.#controller?.enqueue(comment)
   }
 
   /** The turn has ended. */

@@ -34,28 +34,52 @@ export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
 
 const mayHaveRun = (error: TurnError) => error.delivery === "Ambiguous" || error.delivery === "Accepted"
 
-/** The HTTP answer, while nothing has been sent to the client. */
-export const failureResponse = (error: TurnError, headers: Record<string, string>): HttpServerResponse.HttpServerResponse => {
+/** An answer's own framing, its hop's headers and the upgrade's are not those of the answer that is made of it. */
+const ofMessage =
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|sec-websocket-.*|content-(length|encoding|type)|set-cookie)$/
+
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
+
+const headerName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
+
+/** Of an upstream's refusal, whose headers may come from an event's JSON and so be anything. */
+const passing = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers).filter(
+      ([name, value]) => headerName.test(name) && !ofMessage.test(name) && headerValue.test(value),
+    ),
+  )
+
+/** The HTTP answer, while nothing has been sent to the client. `headers` are the turn's. */
+export const failureResponse = (
+  error: TurnError,
+  headers: Record<string, string>,
+): HttpServerResponse.HttpServerResponse => {
   const retry: Record<string, string> = mayHaveRun(error) ? { "x-should-retry": "false" } : {}
+  const ours = passing(headers)
   if (error.answer !== undefined) {
     const { status, body } = error.answer
+    const type = error.answer.headers["content-type"] ?? ""
     return HttpServerResponse.text(body, {
       status,
-      contentType: error.answer.headers["content-type"] ?? "application/json",
-      headers: { ...error.answer.headers, ...retry, ...headers },
+      contentType: headerValue.test(type) && type !== "" ? type : "application/json",
+      headers: { ...passing(error.answer.headers), ...retry, ...ours },
     })
   }
   const status = statuses[error.reason] ?? 502
   if (status === 503) retry["retry-after"] = "1"
   const { body } = apiError(error, status)
-  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...retry, ...headers } })
+  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...retry, ...ours } })
 }
 
 /** The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's. */
 export const failureEvent = (error: TurnError, sequence: number): string => {
   if (error.event !== undefined) return toSse("error", error.event)
   const { message, reason } = error
-  return toSse("error", JSON.stringify({ type: "error", code: reason, message, param: null, sequence_number: sequence }))
+  return toSse(
+    "error",
+    JSON.stringify({ type: "error", code: reason, message, param: null, sequence_number: sequence }),
+  )
 }
 
 const apiError = ({ message, reason }: TurnError, status: number) =>

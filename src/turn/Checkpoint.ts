@@ -13,7 +13,9 @@ import { matches } from "./Matching.ts"
 export interface Checkpoint {
   readonly responseId: string
   /** Of the client's own last input; undefined: it can't be found by content, only by its id. */
-  readonly input: { readonly digest: string; readonly count: number; readonly reasoning: string | undefined } | undefined
+  readonly input:
+    | { readonly digest: string; readonly count: number; readonly reasoning: string | undefined }
+    | undefined
   /** Items of the last response. */
   readonly output: ReadonlyArray<Item>
   /** Digest of the members that decide. */

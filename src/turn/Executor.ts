@@ -14,6 +14,8 @@ import type { TurnError } from "./TurnError.ts"
 export interface TurnRequest {
   readonly id: string
   readonly body: RequestBody
+  /** The query of the client's URL, with its `?`; upstreams may take their version there. */
+  readonly query: string
   /** True: the client reads SSE. False: it waits for the final response object. */
   readonly stream: boolean
   /** Who asks, as far as reuse is concerned; undefined: nobody known, so nothing is pooled. */

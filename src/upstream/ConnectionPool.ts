@@ -28,7 +28,9 @@ export interface ConnectionView {
 const maxInbound = 64 * 1024 * 1024
 
 /** Connections that ended, by their reason. */
-export const evictions = Metric.frequency("respool_evictions", { description: "Upstream connections that ended, by reason" })
+export const evictions = Metric.frequency("respool_evictions", {
+  description: "Upstream connections that ended, by reason",
+})
 
 const busyWait = Duration.seconds(5)
 
@@ -104,7 +106,10 @@ const make = Effect.gen(function* () {
     return connection.lease(false, session)
   })
 
-  const leaseWithin = (request: LeaseRequest, restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
+  const leaseWithin = (
+    request: LeaseRequest,
+    restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  ) =>
     Effect.gen(function* () {
       let decision = roster.decide(request, false)
       if (decision._tag === "Wait") {

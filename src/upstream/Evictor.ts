@@ -22,10 +22,7 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
       const sweep = Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         pool.evictIdle("age", (connection) => now - connection.openedAt >= settings.maxAge)
-        pool.evictIdle(
-          "idle",
-          ({ state }) => state._tag === "Idle" && now - state.since >= settings.idleTtl,
-        )
+        pool.evictIdle("idle", ({ state }) => state._tag === "Idle" && now - state.since >= settings.idleTtl)
         pool.heartbeat(beat++)
       })
 

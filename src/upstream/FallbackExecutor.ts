@@ -41,8 +41,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   let httpOnlyUntil = 0
 
-  const overHttp = (turn: TurnRequest, sink: TurnSink, reason: string) =>
-    http.execute(turn, withReason(sink, reason))
+  const overHttp = (turn: TurnRequest, sink: TurnSink, reason: string) => http.execute(turn, withReason(sink, reason))
 
   /** Why this turn can't go over the socket at all. */
   const unfit = (turn: TurnRequest): string | undefined => {

@@ -36,11 +36,16 @@ const make = Effect.gen(function* () {
   const readText = ({ body }: ForwardAnswer) => body.pipe(Stream.decodeText(), Stream.mkString)
 
   const readJson = (answer: ForwardAnswer, sink: TurnSink) =>
-    Effect.map(readText(answer), (text) => {
-      const frame = `{"type":"response.completed","response":${text}}`
-      const { end } = new OutputCollector().finish("response.completed", frame)
-      sink.event("response.completed", frame)
-      return end
+    Effect.flatMap(readText(answer), (text) => {
+      const status = statusIn(text)
+      if (status === undefined) return Effect.fail(noResponse)
+      const ended = `response.${status}`
+      // A response in the background is still queued, yet the answer to this request is whole.
+      const type = isTerminal(ended) ? ended : "response.completed"
+      const frame = `{"type":"${type}","response":${text}}`
+      const { end } = new OutputCollector().finish(type, frame)
+      sink.event(type, frame)
+      return Effect.succeed({ ...end, type: ended })
     })
 
   /** `heard` is told of every sign of life. */
@@ -131,7 +136,7 @@ const make = Effect.gen(function* () {
     })
     const answer = yield* forward({
       method: "POST",
-      path: "/responses",
+      path: `/responses${turn.query}`,
       // The body that is sent is the decoded one.
       headers: { ...turn.headers, "content-encoding": undefined },
       credential: turn.credential,
@@ -157,7 +162,10 @@ const make = Effect.gen(function* () {
     const heard = () => {
       lastHeard = clock.currentTimeMillisUnsafe()
     }
-    return yield* Effect.raceFirst(request(turn, sink, heard), watch(turn, () => lastHeard))
+    return yield* Effect.raceFirst(
+      request(turn, sink, heard),
+      watch(turn, () => lastHeard),
+    )
   })
 
   return HttpExecutor.of({ execute })
@@ -174,6 +182,23 @@ const refusal = (event: string) => {
     ...(error === undefined ? {} : { answer: { status: error.status, headers: error.headers, body: error.body } }),
   })
 }
+
+/** The status of a response; `completed` where it has none, undefined where the text is no JSON object. */
+const statusIn = (text: string): string | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined
+    return "status" in value && typeof value.status === "string" ? value.status : "completed"
+  } catch {
+    return undefined
+  }
+}
+
+const noResponse = new TurnError({
+  reason: "upstream_protocol",
+  delivery: "Accepted",
+  message: "the upstream's answer is no response",
+})
 
 const cutShort = new TurnError({
   reason: "upstream_closed",

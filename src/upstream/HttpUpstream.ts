@@ -35,12 +35,13 @@ const requestDrops = new Set([
   "accept-encoding",
   "expect",
   "authorization",
-  "api-key",
-  "x-api-key",
   "cookie",
   "forwarded",
   "via",
 ])
+
+/** Other ways to bring a credential; where one is set here, none of the client's goes along. */
+const credentialHeaders = ["api-key", "x-api-key"]
 
 const passing = (headers: Readonly<Record<string, string | undefined>>, drops: ReadonlySet<string>) => {
   // What `connection` names belongs to the hop as well (RFC 9110, 7.6.1).
@@ -53,14 +54,23 @@ const passing = (headers: Readonly<Record<string, string | undefined>>, drops: R
   return passed
 }
 
-const unreachable = (begun: boolean) => (error: HttpClientError.HttpClientError) =>
-  new TurnError({
+/** Nobody was there to be asked, as `fetch` tells it: by its error, or by what caused that. */
+const nobody = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
+
+const neverSent = (cause: unknown): boolean =>
+  cause instanceof Error &&
+  (("code" in cause && typeof cause.code === "string" && nobody.test(cause.code)) || neverSent(cause.cause))
+
+const unreachable = (begun: boolean) => (error: HttpClientError.HttpClientError) => {
+  // The request that the error carries holds the credential; only what the transport said goes on.
+  const cause = error.reason._tag === "TransportError" ? error.reason.cause : error.reason._tag
+  return new TurnError({
     reason: "upstream_unreachable",
-    delivery: begun ? "Accepted" : "Ambiguous",
+    delivery: begun ? "Accepted" : neverSent(cause) ? "NotSent" : "Ambiguous",
     message: begun ? "the upstream broke off its answer" : "the upstream could not be reached",
-    // The request that the error carries holds the credential; only what the transport said goes on.
-    cause: error.reason._tag === "TransportError" ? error.reason.cause : error.reason._tag,
+    cause,
   })
+}
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
@@ -68,25 +78,28 @@ const make = Effect.gen(function* () {
   const client = yield* HttpClient.HttpClient
   const init = { redirect: "manual", ...(settings.tls === undefined ? {} : { tls: settings.tls }) } as const
 
-  const forward = Effect.fn("HttpUpstream.forward")(function* (request: ForwardRequest) {
-    const { body, credential, method, path } = request
-    if (!HttpMethod.isHttpMethod(method)) {
-      return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
-    }
-    const headers = passing(request.headers, requestDrops)
-    if (credential !== undefined) headers["authorization"] = Redacted.value(credential)
-    headers["accept-encoding"] = "identity"
-    const made = HttpClientRequest.make(method)(`${httpBase}${path}`).pipe(HttpClientRequest.setHeaders(headers))
-    const type = request.headers["content-type"] ?? "application/json"
-    const response = yield* client
-      .execute(withBody(made, body, type))
-      .pipe(Effect.mapError(unreachable(false)))
-    return {
-      status: response.status,
-      headers: passing(response.headers, answerDrops),
-      body: Stream.mapError(response.stream, unreachable(true)),
-    }
-  }, Effect.provideService(FetchHttpClient.RequestInit, init), Effect.provideService(HttpClient.TracerPropagationEnabled, false))
+  const forward = Effect.fn("HttpUpstream.forward")(
+    function* (request: ForwardRequest) {
+      const { body, credential, method, path } = request
+      if (!HttpMethod.isHttpMethod(method)) {
+        return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
+      }
+      const headers = passing(request.headers, requestDrops)
+      if (credential !== undefined) for (const name of credentialHeaders) delete headers[name]
+      if (credential !== undefined) headers["authorization"] = Redacted.value(credential)
+      headers["accept-encoding"] = "identity"
+      const made = HttpClientRequest.make(method)(`${httpBase}${path}`).pipe(HttpClientRequest.setHeaders(headers))
+      const type = request.headers["content-type"] ?? "application/json"
+      const response = yield* client.execute(withBody(made, body, type)).pipe(Effect.mapError(unreachable(false)))
+      return {
+        status: response.status,
+        headers: passing(response.headers, answerDrops),
+        body: Stream.mapError(response.stream, unreachable(true)),
+      }
+    },
+    Effect.provideService(FetchHttpClient.RequestInit, init),
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+  )
 
   return Forwarder.of({ forward })
 })

@@ -17,7 +17,7 @@ import { plan } from "../turn/Plan.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
-import { eventType, isTerminal } from "../wire/Event.ts"
+import { eventType, isLifecycle, isTerminal } from "../wire/Event.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 import { toFrame } from "../wire/RequestBody.ts"
 import { affinityOf } from "./Affinity.ts"
@@ -51,6 +51,8 @@ const make = Effect.gen(function* () {
   const listen = (lease: Lease, frame: Uint8Array, sink: TurnSink, finished: (end: TurnEnd) => void) => {
     let lastEventAt = now()
     let begun = false
+    let content = false
+    let over = false
     const startedAt = lastEventAt
     let end: (outcome: Effect.Effect<TurnEnd, TurnError>) => void = () => {}
 
@@ -76,7 +78,8 @@ const make = Effect.gen(function* () {
             const error = errorOf(text)
             return fail("failed", {
               reason: "upstream_error",
-              delivery: "Rejected",
+              // After content the model has run, whatever the upstream calls its error.
+              delivery: content ? "Accepted" : "Rejected",
               message: error?.message ?? "the upstream answered with an error",
               event: text,
               ...(error === undefined
@@ -85,27 +88,26 @@ const make = Effect.gen(function* () {
             })
           }
           if (isTerminal(type)) {
+            over = true
             const { frame: last, end: ended } = collector.finish(type, text)
             finished(ended)
             sink.event(type, last)
             return resume(Effect.succeed(ended))
           }
+          content ||= !isLifecycle(type)
           collector.add(type, text)
           if (!sink.event(type, text)) {
             lease.pause()
             sink.onDrain(() => lease.resume())
           }
         },
-        onLost: (reason, detail) =>
-          resume(
-            Effect.fail(
-              new TurnError({
-                reason: lostReasons[reason] ?? "upstream_closed",
-                delivery: begun ? "Accepted" : "Ambiguous",
-                message: detail === "" ? "the connection to the upstream is gone" : detail,
-              }),
-            ),
-          ),
+        onLost: (reason, detail) => {
+          // A terminal event that evicts the connection has ended the turn itself.
+          if (over) return
+          const message = detail === "" ? "the connection to the upstream is gone" : detail
+          const delivery = begun ? "Accepted" : "Ambiguous"
+          resume(Effect.fail(new TurnError({ reason: lostReasons[reason] ?? "upstream_closed", delivery, message })))
+        },
       })
       if (!lease.send(frame)) {
         fail("closed", {
@@ -140,7 +142,7 @@ const make = Effect.gen(function* () {
 
   const leased = Effect.fnUntraced(function* (turn: TurnRequest & { readonly scope: string }, sink: TurnSink) {
     const lineage = lineageOf(turn.body, digester)
-    const affinity = affinityOf(turn, upstream.responsesSocket, settings.forwardHeaders)
+    const affinity = affinityOf(turn, `${upstream.responsesSocket}${turn.query}`, settings.forwardHeaders)
     const place = { affinity: affinity.key, session: turn.session }
     const { anchor } = lineage
     const lease = yield* pool.lease({

@@ -59,8 +59,10 @@ const silent: ReadonlySet<string> = new Set([
 const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))
 
 /** For the members of an item that are read apart. */
-const countsBut = (apart: ReadonlySet<string>): MemberFilter => (depth, key, bytes, start, end) =>
-  counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
+const countsBut =
+  (apart: ReadonlySet<string>): MemberFilter =>
+  (depth, key, bytes, start, end) =>
+    counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
 
 const messageFrame = countsBut(new Set(["type", "content", "phase"]))
 const callFrame = countsBut(new Set(["arguments"]))
@@ -180,7 +182,10 @@ const readMessage = (
     // Neither a string nor a list: it counts as one part, whatever it is.
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
-  const form = [frame, phase ?? "", ...parts].reduce<string>((before, part) => digester.rolling(before, part), "message")
+  const form = [frame, phase ?? "", ...parts].reduce<string>(
+    (before, part) => digester.rolling(before, part),
+    "message",
+  )
   return {
     ...opaque(form),
     kind: "message",

@@ -19,7 +19,15 @@ describe("Deno", () => {
       const printed = yield* spawner.string(
         ChildProcess.make(
           pathOf("../../node_modules/.bin/deno"),
-          ["run", "--allow-all", "--no-lock", "--node-modules-dir=manual", "--unstable-sloppy-imports", pathOf("./turn.ts"), simulator.url],
+          [
+            "run",
+            "--allow-all",
+            "--no-lock",
+            "--node-modules-dir=manual",
+            "--unstable-sloppy-imports",
+            pathOf("./turn.ts"),
+            simulator.url,
+          ],
           { stderr: "inherit" },
         ),
       )

@@ -17,6 +17,7 @@ const program = Effect.gen(function* () {
       id: "req",
       body: Result.getOrThrow(parseRequestBody(body)),
       stream: true,
+      query: "",
       scope: "deno",
       scopeLabel: "deno",
       session: undefined,
@@ -32,7 +33,9 @@ const program = Effect.gen(function* () {
       onDrain: (resume) => resume(),
     },
   )
-  console.log(JSON.stringify({ deno: Deno.version.deno, type: end.type, transport: routes[0]?.transport, events: events.length }))
+  console.log(
+    JSON.stringify({ deno: Deno.version.deno, type: end.type, transport: routes[0]?.transport, events: events.length }),
+  )
 })
 
 const layers = Server.layerExecutor.pipe(

@@ -5,7 +5,16 @@
  */
 import { Config, Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
-import { ApiError, AuthScope, BunServer, ConnectionPool, layerDialerWs, Ownership, Server, Settings } from "../../src/Respool.ts"
+import {
+  ApiError,
+  AuthScope,
+  BunServer,
+  ConnectionPool,
+  layerDialerWs,
+  Ownership,
+  Server,
+  Settings,
+} from "../../src/Respool.ts"
 
 const config = Config.all({
   upstreamUrl: Config.String("UPSTREAM"),

@@ -38,7 +38,12 @@ const turn = Effect.fnUntraced(function* (
   )
   const body = yield* Effect.promise(() => response.json())
   const { id, output } = yield* Schema.decodeUnknownEffect(Answer)(body)
-  return { id, output, input: response.headers.get("x-respool-input"), reason: response.headers.get("x-respool-reason") }
+  return {
+    id,
+    output,
+    input: response.headers.get("x-respool-input"),
+    reason: response.headers.get("x-respool-reason"),
+  }
 })
 
 /** The text of every item that the model saw in the simulator's turn. */
@@ -80,21 +85,23 @@ describe("lineage", () => {
     }).pipe(Effect.provide(proxied)),
   )
 
-  it.effect("best-of-n: equal first turns at once, and each answer's follow-up goes to the connection that gave it", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator
-      const answers = yield* Effect.all(
-        Array.from({ length: 8 }, () => turn([user("same question")])),
-        { concurrency: "unbounded" },
-      )
-      for (const { output } of answers.toReversed()) {
-        const next = yield* turn([user("same question"), ...output, user("go on")])
-        assert.strictEqual(next.reason, "continued")
-        const { context } = simulator.turns.at(-1) ?? { context: [] }
-        assert.include(seen(context), JSON.stringify(output[1]).match(/answer \d+ to/)?.[0] ?? "no answer")
-      }
-      assert.strictEqual(simulator.counters.upgrades, 8)
-    }).pipe(Effect.provide(proxied)),
+  it.effect(
+    "best-of-n: equal first turns at once, and each answer's follow-up goes to the connection that gave it",
+    () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
+        const answers = yield* Effect.all(
+          Array.from({ length: 8 }, () => turn([user("same question")])),
+          { concurrency: "unbounded" },
+        )
+        for (const { output } of answers.toReversed()) {
+          const next = yield* turn([user("same question"), ...output, user("go on")])
+          assert.strictEqual(next.reason, "continued")
+          const { context } = simulator.turns.at(-1) ?? { context: [] }
+          assert.include(seen(context), JSON.stringify(output[1]).match(/answer \d+ to/)?.[0] ?? "no answer")
+        }
+        assert.strictEqual(simulator.counters.upgrades, 8)
+      }).pipe(Effect.provide(proxied)),
   )
 
   it.effect("a main agent keeps its chain while twenty sub-agents under its session name come and go", () =>

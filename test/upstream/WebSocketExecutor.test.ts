@@ -25,6 +25,7 @@ const turnOf = (body: unknown): TurnRequest => ({
   id: "req",
   body: Result.getOrThrow(parseRequestBody(new TextEncoder().encode(JSON.stringify(body)))),
   stream: true,
+  query: "",
   scope: "scope",
   scopeLabel: "scope",
   session: undefined,
@@ -152,9 +153,7 @@ describe("WebSocketExecutor", () => {
           }
           // A conversation of twenty-five turns, then the next one: histories stay short, successions don't end.
           input =
-            turn % length === 0
-              ? [user(`start ${turn}`)]
-              : [...input, message(`answer ${turn}`), user(`more ${turn}`)]
+            turn % length === 0 ? [user(`start ${turn}`)] : [...input, message(`answer ${turn}`), user(`more ${turn}`)]
           next()
         }
         Effect.runForkWith(context)(

@@ -1,0 +1,309 @@
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import { assert, it } from "@effect/vitest"
+import { Effect, FileSystem, Layer } from "effect"
+import { connect } from "node:net"
+import packageJson from "../package.json" with { type: "json" }
+import { environmentName, rows } from "../src/Settings.ts"
+import { Simulator } from "../src/simulator/Simulator.ts"
+import { run, start } from "./Command.ts"
+
+const folder = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "respool-command-" }))
+
+const address = /^OPENAI_BASE_URL=(http:\/\/127\.0\.0\.1:\d+\/v1)$/m
+
+/** `respool serve` on any free port in front of the simulator, up and with its base URL. */
+const serve = Effect.fnUntraced(function* (env: Readonly<Record<string, string>> = {}) {
+  const { url: upstream } = yield* Simulator
+  const running = yield* start(["serve"], {
+    cwd: yield* folder,
+    env: { RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: upstream, ...env },
+  })
+  return { ...running, upstream, url: yield* running.printed(address) }
+})
+
+const openTurn = (url: string) =>
+  Effect.promise((signal) =>
+    fetch(`${url}/responses`, {
+      method: "POST",
+      signal,
+      headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
+      body: JSON.stringify({ model: "gpt-5.5", stream: true, input: "Tell me." }),
+    }),
+  )
+
+/** Reads a stream until its text holds `marker`, or to its end. */
+const readTo = (reader: { read: () => Promise<{ done: boolean; value?: Uint8Array | undefined }> }, marker?: string) =>
+  Effect.promise(async () => {
+    const decoder = new TextDecoder()
+    let text = ""
+    for (;;) {
+      const { done, value } = await reader.read()
+      text += decoder.decode(value, { stream: true })
+      if (done || (marker !== undefined && text.includes(marker))) return text
+    }
+  })
+
+const isRefused = (url: string) =>
+  Effect.callback<boolean>((resume) => {
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    socket.on("connect", () => {
+      socket.destroy()
+      resume(Effect.succeed(false))
+    })
+    socket.on("error", () => resume(Effect.succeed(true)))
+    return Effect.sync(() => socket.destroy())
+  })
+
+/** Every attempt is a round trip to the process, so this asks only as fast as it answers. */
+const untilRefused = (url: string) => Effect.repeat(isRefused(url), { until: (refused) => refused })
+
+const readerOf = ({ body }: Response) => {
+  if (body === null) throw new Error("no body")
+  return body.getReader()
+}
+
+const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
+
+it.layer(layer)("respool serve", (it) => {
+  it.effect("says where it listens and in front of what, and answers there", () =>
+    Effect.gen(function* () {
+      const { stdout, upstream, url } = yield* serve()
+      assert.deepStrictEqual(stdout().split("\n"), [
+        `respool ${packageJson.version} for ${upstream} (transport auto, auth passthrough)`,
+        `OPENAI_BASE_URL=${url}`,
+        "",
+      ])
+      assert.notStrictEqual(new URL(url).port, "0")
+      const health = yield* Effect.promise(() => fetch(new URL("/healthz", url)))
+      assert.strictEqual(health.status, 200)
+      assert.strictEqual(yield* Effect.promise(() => health.text()), '{"status":"ok"}')
+    }),
+  )
+
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    it.effect(
+      `finishes the turn that streams when it gets ${name}, takes no new ones meanwhile, and exits with 0`,
+      () =>
+        Effect.gen(function* () {
+          const simulator = yield* Simulator
+          const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+          yield* simulator.failNext({ _tag: "Hold" })
+          const reader = readerOf(yield* openTurn(url))
+          yield* readTo(reader, "response.output_text.delta")
+          yield* signal(name)
+          yield* untilRefused(url)
+          assert.strictEqual(simulator.turns.at(-1)?.status, "running")
+          yield* simulator.release
+          const rest = yield* readTo(reader)
+          assert.include(rest, "event: response.completed\n")
+          assert.notInclude(rest, "event: error")
+          assert.isTrue(rest.endsWith("\n\n"))
+          assert.strictEqual(yield* exitCode, 0)
+          assert.match(stderr(), /status=completed/)
+          yield* simulator.until(({ counters }) => counters.openSockets === 0)
+        }),
+    )
+  }
+
+  it.effect("exits with 0 at once when it is idle, whatever connections were left open", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      // A drain that waited for anything would outlast the test.
+      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+      const whole = yield* readTo(readerOf(yield* openTurn(url)))
+      assert.include(whole, "response.completed")
+      assert.strictEqual(simulator.counters.openSockets, 1)
+      yield* signal("SIGTERM")
+      assert.strictEqual(yield* exitCode, 0)
+      assert.isTrue(yield* isRefused(url))
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+    }),
+  )
+
+  it.effect("cancels a turn that outlasts the drain time-out, and exits with 0", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "1 millis" })
+      yield* simulator.failNext({ _tag: "Stall" })
+      const reader = readerOf(yield* openTurn(url))
+      yield* readTo(reader, "response.output_text.delta")
+      assert.strictEqual(simulator.turns.at(-1)?.status, "running")
+      yield* signal("SIGTERM")
+      assert.strictEqual(yield* exitCode, 0)
+      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
+      yield* Effect.promise(() => reader.cancel().catch(() => undefined))
+    }),
+  )
+
+  it.effect("reads respool.json in the working folder, or where RESPOOL_CONFIG says, below the environment", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      yield* fs.writeFileString(
+        `${cwd}/respool.json`,
+        '{"port":0,"upstreamUrl":"http://127.0.0.1:1/here","transport":"http"}',
+      )
+      yield* fs.writeFileString(`${cwd}/other.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/there"}')
+      const first = yield* start(["serve"], { cwd, env: { RESPOOL_TRANSPORT: "websocket" } })
+      assert.strictEqual(
+        yield* first.printed(/ for (.*)/),
+        "http://127.0.0.1:1/here (transport websocket, auth passthrough)",
+      )
+      const second = yield* start(["serve"], { cwd, env: { RESPOOL_CONFIG: "other.json" } })
+      assert.strictEqual(
+        yield* second.printed(/ for (.*)/),
+        "http://127.0.0.1:1/there (transport auto, auth passthrough)",
+      )
+    }),
+  )
+
+  const secret = "test-secret"
+  const wrong: ReadonlyArray<readonly [env: Readonly<Record<string, string>>, line: RegExp]> = [
+    [{ RESPOOL_PORT: "70000" }, /^respool: RESPOOL_PORT="70000": expected a whole number from 0 to 65535\n$/],
+    [{ RESPOOL_IDLE_TTL: "soon" }, /^respool: RESPOOL_IDLE_TTL="soon": expected a duration such as .*\n$/],
+    [{ RESPOOL_BUSY: "a\nb" }, /^respool: RESPOOL_BUSY="a\\nb": expected dial \| wait \| http\n$/],
+    [
+      { RESPOOL_UPSTREAM_URL: `https://u:${secret}@h/v1` },
+      /^respool: RESPOOL_UPSTREAM_URL="https:\/\/…@h\/v1": expected .*\n$/,
+    ],
+    [{ RESPOOL_UPSTREAM_API_KEY: `${secret}\u0007` }, /^respool: RESPOOL_UPSTREAM_API_KEY: expected .*\n$/],
+    [{ RESPOOL_AUTH: "keys" }, /^respool: RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY, .*\n$/],
+    [
+      { RESPOOL_AUTH: "keys", RESPOOL_UPSTREAM_API_KEY: secret },
+      /^respool: keys file respool\.keys\.json does not exist: make it with `respool keys add NAME`\n$/,
+    ],
+    [{ RESPOOL_CONFIG: "none.json" }, /^respool: RESPOOL_CONFIG="none\.json": the file can't be read\n$/],
+    [{ RESPOOL_TLS_CA: "none.pem" }, /^respool: RESPOOL_TLS_CA="none\.pem": the file can't be read\n$/],
+    [{ RESPOOL_HOST: "192.0.2.1" }, /^respool: Cannot listen on 192\.0\.2\.1:0: .*\n$/],
+  ]
+  it.effect("exits with 1 and one line for what is wrongly set, without what is secret in it", () =>
+    Effect.forEach(
+      wrong,
+      Effect.fnUntraced(function* ([env, line]) {
+        const options = { cwd: yield* folder, env: { RESPOOL_PORT: "0", ...env } }
+        const { code, stderr, stdout } = yield* run(["serve"], options)
+        assert.match(stderr, line)
+        assert.strictEqual(stdout, "")
+        assert.strictEqual(code, 1, stderr)
+        assert.notInclude(stderr, secret)
+      }),
+      { concurrency: 5, discard: true },
+    ),
+  )
+
+  it.effect("exits with 1 and one line when its port is in use", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Simulator
+      const { code, stderr, stdout } = yield* run(["serve"], {
+        cwd: yield* folder,
+        env: { RESPOOL_PORT: String(port) },
+      })
+      assert.strictEqual(stderr, `respool: Cannot listen on 127.0.0.1:${port}: the port is in use\n`)
+      assert.strictEqual(stdout, "")
+      assert.strictEqual(code, 1)
+    }),
+  )
+
+  it.effect("lists every setting with its default in its help", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run(["serve", "--help"], { cwd: yield* folder })
+      assert.strictEqual(code, 0)
+      for (const [name, { allowed, shown }] of Object.entries(rows)) {
+        assert.include(stdout, `\n  ${environmentName(name)} (${shown === "" ? "not set" : shown})\n`)
+        assert.include(stdout, `; ${allowed}\n`)
+      }
+    }),
+  )
+})
+
+it.layer(NodeFileSystem.layer)("respool", (it) => {
+  it.effect("tells its version", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run(["--version"], { cwd: yield* folder })
+      assert.strictEqual(stdout, `respool v${packageJson.version}\n`)
+      assert.strictEqual(code, 0)
+    }),
+  )
+
+  it.effect("exits with 1 for a command that is none", () =>
+    Effect.gen(function* () {
+      const { code, stderr } = yield* run(["sevre"], { cwd: yield* folder })
+      assert.include(stderr, 'Unknown subcommand "sevre"')
+      assert.strictEqual(code, 1)
+    }),
+  )
+})
+
+it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
+  it.effect("prints a key once and keeps its hash, in a file that only its owner may read", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      const env = { RESPOOL_KEYS_FILE: "keys/all.json" }
+      const first = yield* run(["keys", "add", "laptop", "--user", "anna"], { cwd, env })
+      assert.strictEqual(first.code, 0, first.stderr)
+      assert.match(first.stdout, /^respool_[0-9a-f]{12}_[\w-]{43}\n$/)
+      const [, id = "", secret = ""] = /^respool_([0-9a-f]{12})_(.*)\n$/.exec(first.stdout) ?? []
+      assert.strictEqual(first.stderr, `Key ${id} is in keys/all.json. It is shown this once:\n`)
+
+      const path = `${cwd}/keys/all.json`
+      assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
+      assert.strictEqual((yield* fs.stat(`${cwd}/keys`)).mode & 0o777, 0o700)
+      const stored = yield* fs.readFileString(path)
+      assert.notInclude(stored, secret)
+      const hash = new Bun.CryptoHasher("sha256").update(first.stdout.trim()).digest("hex")
+      assert.include(stored, `"hash": "${hash}"`)
+      assert.include(stored, '"user": "anna"')
+
+      const second = yield* run(["keys", "add", "server"], { cwd, env })
+      assert.strictEqual(second.code, 0, second.stderr)
+      assert.notInclude(second.stdout, secret)
+      assert.strictEqual((yield* fs.readFileString(path)).match(/"id":/g)?.length, 2)
+      assert.deepStrictEqual(yield* fs.readDirectory(`${cwd}/keys`), ["all.json"])
+    }),
+  )
+
+  it.effect("makes keys that serve takes, whatever else is not yet set", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const made = yield* run(["keys", "add", "laptop"], { cwd, env: { RESPOOL_AUTH: "keys" } })
+      assert.strictEqual(made.code, 0, made.stderr)
+      const simulator = yield* Simulator
+      const { printed } = yield* start(["serve"], {
+        cwd,
+        env: {
+          RESPOOL_AUTH: "keys",
+          RESPOOL_UPSTREAM_API_KEY: "test-key-upstream",
+          RESPOOL_UPSTREAM_URL: simulator.url,
+          RESPOOL_PORT: "0",
+        },
+      })
+      const url = yield* printed(address)
+      const get = (key: string) =>
+        Effect.promise(() => fetch(`${url}/models`, { headers: { authorization: `Bearer ${key}` } }))
+      assert.strictEqual((yield* get(made.stdout.trim())).status, 200)
+      assert.strictEqual((yield* get("test-key-upstream")).status, 401)
+      const fs = yield* FileSystem.FileSystem
+      assert.strictEqual((yield* fs.stat(`${cwd}/respool.ids`)).mode & 0o777, 0o700)
+    }).pipe(Effect.provide(Simulator.layer({ apiKeys: ["test-key-upstream"] }))),
+  )
+
+  it.effect("refuses a wrong name, a wrong user and a file that others may read, with one line", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      const refused = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+        const { code, stderr, stdout } = yield* run(["keys", "add", ...args], { cwd })
+        assert.strictEqual(stdout, "")
+        assert.strictEqual(code, 1)
+        return stderr
+      })
+      assert.match(yield* refused("a/b"), /^respool: a key's name is .*\n$/)
+      assert.match(yield* refused("a", "--user", "b c"), /^respool: a user is .*\n$/)
+      assert.isFalse(yield* fs.exists(`${cwd}/respool.keys.json`))
+      yield* fs.writeFileString(`${cwd}/respool.keys.json`, '{"keys":[]}', { mode: 0o644 })
+      assert.match(yield* refused("a"), /^respool: keys file respool\.keys\.json is open to other users .*\n$/)
+    }),
+  )
+})

@@ -1,0 +1,57 @@
+/**
+ * An upstream that answers everything and remembers what arrived: for proofs that something did not arrive.
+ */
+import { connect } from "node:net"
+import { Effect } from "effect"
+
+export interface Recorded {
+  readonly method: string
+  /** Path and query as received. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** HTTP only. `answer` is the JSON text of every answer. Lives as long as the scope. */
+export const makeRecorder = Effect.fnUntraced(function* (answer: (request: Recorded) => string) {
+  const requests: Array<Recorded> = []
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      Bun.serve({
+        hostname: "127.0.0.1",
+        port: 0,
+        fetch: async (request) => {
+          const { pathname, search } = new URL(request.url)
+          const recorded: Recorded = {
+            method: request.method,
+            path: `${pathname}${search}`,
+            headers: Object.fromEntries(request.headers),
+            body: await request.text(),
+          }
+          requests.push(recorded)
+          return new Response(answer(recorded), { headers: { "content-type": "application/json" } })
+        },
+      }),
+    ),
+    (server) => Effect.promise(() => server.stop(true)),
+  )
+  return { url: `http://127.0.0.1:${server.port}/v1`, requests }
+})
+
+/** A request whose target is sent exactly as given, which no URL of the platform's would leave alone. */
+export const askRaw = (base: string, method: string, target: string, key: string) =>
+  Effect.callback<{ readonly status: number; readonly text: string }>((resume) => {
+    const { hostname, port } = new URL(base)
+    const socket = connect(Number(port), hostname)
+    let text = ""
+    socket.on("data", (data) => {
+      text += String(data)
+    })
+    socket.on("close", () => resume(Effect.succeed({ status: Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]), text })))
+    socket.on("error", (error) => resume(Effect.die(error)))
+    const length = method === "POST" ? "content-length: 0\r\n" : ""
+    socket.write(
+      `${method} ${target} HTTP/1.1\r\nhost: ${hostname}:${port}\r\nauthorization: Bearer ${key}\r\n${length}connection: close\r\n\r\n`,
+    )
+    return Effect.sync(() => socket.destroy())
+  })
