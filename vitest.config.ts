@@ -6,7 +6,7 @@ export default defineConfig({
     // Bun runs vitest's workers as threads only: the default pool of forked processes fails under it.
     pool: "threads",
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 60_000,
   },
 })

@@ -41,7 +41,7 @@ const matchOne = (recorded: Item, replayed: ReadonlyArray<Item>, at: number): nu
 const sameReasoning = (recorded: Item, replayed: Item): boolean => {
   const a = recorded.reasoning
   const b = replayed.reasoning
-  if (a === undefined || b === undefined) return false
+  if (a === undefined || b === undefined || a.frame !== b.frame) return false
   const differs = (x: string | undefined, y: string | undefined) => x !== undefined && y !== undefined && x !== y
   if (differs(a.encrypted, b.encrypted) || differs(a.summary, b.summary) || differs(a.content, b.content)) return false
   // What the client shows and the upstream never said is an edit, too.
@@ -61,19 +61,16 @@ const matchMessage = (recorded: MessageParts, replayed: ReadonlyArray<Item>, at:
 
   const first = replayed[at]?.message
   if (!fits(first)) return 0
-  if (equalLists(first.parts, recorded.parts)) return 1
-  if (first.text !== undefined && first.text === recorded.text) return 1
+  const inOnePiece = first.text !== undefined && first.text === recorded.text ? 1 : 0
 
+  // Part by part first: it may be several messages, of which the first alone holds all the text there is.
   let message: MessageParts | undefined = first
   let found = 0
   let consumed = 0
-  while (found < recorded.parts.length) {
-    if (!fits(message) || message.parts.length === 0) return 0
-    for (const part of message.parts) if (part !== recorded.parts[found++]) return 0
+  do {
+    if (!fits(message) || (message.parts.length === 0 && recorded.parts.length > 0)) return inOnePiece
+    for (const part of message.parts) if (part !== recorded.parts[found++]) return inOnePiece
     message = replayed[at + ++consumed]?.message
-  }
+  } while (found < recorded.parts.length)
   return consumed
 }
-
-const equalLists = (a: ReadonlyArray<string>, b: ReadonlyArray<string>) =>
-  a.length === b.length && a.every((value, index) => value === b[index])

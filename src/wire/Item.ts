@@ -36,6 +36,8 @@ export interface MessageParts {
 }
 
 export interface ReasoningParts {
+  /** All but the parts: members that nobody here knows. */
+  readonly frame: string
   readonly encrypted: string | undefined
   /** Undefined: none, or an empty one. */
   readonly summary: string | undefined
@@ -64,7 +66,10 @@ const countsBut =
   (depth, key, bytes, start, end) =>
     counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
 
-const messageFrame = countsBut(new Set(["type", "content", "phase"]))
+/** A phase that is no string is nothing anybody knows, so it counts like any unknown member. */
+const messageFrame: MemberFilter = (depth, key, bytes, start, end) =>
+  counts(depth, key, bytes, start, end) &&
+  !(depth === 0 && (key === "type" || key === "content" || (key === "phase" && isString(bytes, start))))
 const callFrame = countsBut(new Set(["arguments"]))
 const reasoningFrame = countsBut(new Set(["encrypted_content", "summary", "content"]))
 const partCounts: MemberFilter = (depth, key, bytes, start) =>
@@ -77,18 +82,21 @@ export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Ite
   if (members === undefined) return opaque(digester.item(bytes, span))
   const type = stringAt(bytes, members, "type")
   const id = stringAt(bytes, members, "id")
+  if (type === undefined && present(bytes, members, "type")) return opaque(digester.item(bytes, span))
   if (type === "reasoning") return readReasoning(bytes, span, members, id, digester)
-  if (type === "item_reference" || (type === undefined && id !== undefined && !present(bytes, members, "role"))) {
-    return { ...opaque(digester.rolling("reference", id ?? "")), kind: "reference", id }
+  if ((type === "item_reference" || type === undefined) && id !== undefined && pointsOnly(bytes, members)) {
+    return { ...opaque(digester.rolling("reference", id)), kind: "reference", id }
   }
   if (type === "message" || (type === undefined && present(bytes, members, "role"))) {
     return readMessage(bytes, span, members, id, digester)
   }
   const args = members.get("arguments")
+  // An output without a call id belongs to the call that its own id names (a local shell's does).
+  const idCounts = type?.endsWith("_output") === true && !present(bytes, members, "call_id")
   const form =
     args !== undefined && isString(bytes, args.start)
       ? digester.rolling(digester.item(bytes, span, callFrame), argumentsForm(bytes, args, digester))
-      : digester.item(bytes, span, counts)
+      : digester.rolling(digester.item(bytes, span, counts), idCounts ? `id ${id ?? ""}` : "")
   return { ...opaque(form), id, fromModel: type !== undefined && isModelType(type) }
 }
 
@@ -117,6 +125,14 @@ const present = (bytes: Uint8Array, members: Members, key: string): boolean => {
   return member !== undefined && !isNull(bytes, member.start)
 }
 
+/** Whether an item says no more than which item it stands for. */
+const pointsOnly = (bytes: Uint8Array, members: Members): boolean => {
+  for (const [key, { start }] of members) {
+    if (key !== "type" && !silent.has(key) && !isNull(bytes, start)) return false
+  }
+  return true
+}
+
 const stringAt = (bytes: Uint8Array, members: Members, key: string): string | undefined => {
   const member = members.get(key)
   return member === undefined || !isString(bytes, member.start)
@@ -126,12 +142,20 @@ const stringAt = (bytes: Uint8Array, members: Members, key: string): string | un
 
 const encoder = new TextEncoder()
 
+const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
+
+/** Half of a pair can't be written as UTF-8, but as the escape that means the same. */
+const wellFormed = (text: string): string =>
+  text.replace(loneSurrogate, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
+
 /** The JSON value that a call's `arguments` spell, or the string itself where they spell none. */
 const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
-  const text = encoder.encode(plainNumbers(decodeString(bytes, member.start, member.end)))
+  const text = encoder.encode(plainNumbers(wellFormed(decodeString(bytes, member.start, member.end))))
   const isObject = Result.isSuccess(scanObject(text))
   return isObject ? digester.value(text, { start: 0, end: text.length }) : digester.item(bytes, member)
 }
+
+const emptyList = /^\[\s*\]$/
 
 const readReasoning = (
   bytes: Uint8Array,
@@ -143,16 +167,22 @@ const readReasoning = (
   const digestOf = (key: string) => {
     const member = members.get(key)
     if (member === undefined || isNull(bytes, member.start)) return undefined
-    return textOf(bytes, member) === "[]" ? undefined : digester.value(bytes, member, counts)
+    return emptyList.test(textOf(bytes, member)) ? undefined : digester.value(bytes, member, counts)
   }
+  const frame = digester.item(bytes, span, reasoningFrame)
   const reasoning = {
+    frame,
     encrypted: digestOf("encrypted_content"),
     summary: digestOf("summary"),
     content: digestOf("content"),
   }
-  const frame = digester.item(bytes, span, reasoningFrame)
-  const what = reasoning.encrypted ?? reasoning.summary ?? reasoning.content ?? id ?? ""
-  return { ...opaque(digester.rolling(frame, what)), kind: "reasoning", fromModel: true, id, reasoning }
+  // Without its encrypted content it is the id by which an upstream may know what was thought.
+  const { content, encrypted, summary } = reasoning
+  const form = [encrypted, summary, content, encrypted === undefined ? id : undefined].reduce<string>(
+    (before, part) => digester.rolling(before, part ?? "-"),
+    frame,
+  )
+  return { ...opaque(form), kind: "reasoning", fromModel: true, id, reasoning }
 }
 
 const readMessage = (
@@ -182,10 +212,8 @@ const readMessage = (
     // Neither a string nor a list: it counts as one part, whatever it is.
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
-  const form = [frame, phase ?? "", ...parts].reduce<string>(
-    (before, part) => digester.rolling(before, part),
-    "message",
-  )
+  const said = phase === undefined ? "no phase" : `phase ${phase}`
+  const form = [frame, said, ...parts].reduce<string>((before, part) => digester.rolling(before, part), "message")
   return {
     ...opaque(form),
     kind: "message",
