@@ -83,7 +83,7 @@ export const rows = {
   busy: oneOf(
     ["dial", "wait", "http"],
     "dial",
-    "at a cap: HTTP at once, wait 5 seconds first, or one connection a session",
+    "`dial` opens connections and goes over HTTP at a cap, `wait` waits 5 seconds first, `http` keeps one a session",
   ),
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),

@@ -60,7 +60,8 @@ export class Connection {
     onAlive: () => {
       this.alive = true
     },
-    onClose: (code, reason) => this.evict("closed", `the upstream closed the connection (${code} ${reason})`.trim()),
+    onClose: (code, reason) =>
+      this.evict("closed", `the upstream closed the connection (${`${code} ${reason}`.trim()})`),
   }
 
   opened(socket: Socket) {

@@ -1,114 +1,157 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import type { OpenAI } from "openai"
-import type { Json } from "../../src/simulator/JsonText.ts"
-import { agent } from "../../src/simulator/Script.ts"
-import { Simulator } from "../../src/simulator/Simulator.ts"
-import { TestProxy } from "../TestProxy.ts"
+import { describe, it } from "@effect/vitest"
+import { OpenAI } from "openai"
+import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod"
+import { toResponseInputItems } from "openai/lib/responses/ResponseInputItems"
+import { z } from "zod"
+import { continues, fallsBack } from "./Continues.ts"
+import { answerTool, questions, structuredPlaces } from "./Script.ts"
+import { lookUp, measure } from "./Tools.ts"
 
 type Input = OpenAI.Responses.ResponseInputItem
-type Output = OpenAI.Responses.ResponseOutputItem
+type Request = Omit<OpenAI.Responses.ResponseCreateParamsNonStreaming, "stream">
+type Response = Pick<OpenAI.Responses.Response, "id" | "output">
 
-const tools: Array<OpenAI.Responses.FunctionTool> = [
-  {
-    type: "function",
-    name: "look_up",
-    parameters: { type: "object", properties: { place: { type: "string" } }, required: ["place"] },
-    strict: false,
-  },
+const clientFor = (baseURL: string) => new OpenAI({ baseURL, apiKey: "test-key-a", maxRetries: 0 })
+
+const tools = [
+  zodResponsesFunction({ name: "look_up", parameters: lookUp }),
+  zodResponsesFunction({ name: "measure", parameters: measure }),
+  { type: "web_search" as const },
 ]
+const constant = { model: "gpt-5.5", tools, instructions: "Be brief." }
 
-const create = async (client: OpenAI, stream: boolean, input: Array<Input>): Promise<ReadonlyArray<Output>> => {
-  const request = { model: "gpt-5.5", tools, input, instructions: "Be brief." }
-  if (!stream) return (await client.responses.create(request)).output
-  let output: ReadonlyArray<Output> = []
-  for await (const event of await client.responses.create({ ...request, stream: true })) {
-    if (event.type === "response.completed") output = event.response.output
-  }
-  return output
+/** Sends a request and notes all that comes back. */
+type Send = (client: OpenAI, request: Request, told: Array<unknown>) => Promise<Response>
+
+const create: Send = async (client, request, told) => {
+  const response = await client.responses.create(request)
+  told.push(response)
+  return response
 }
 
-/** A tool loop of four turns; gives the output of each. */
-const toolLoop = (client: OpenAI, stream: boolean) =>
-  Effect.promise(async () => {
-    const input: Array<Input> = [{ role: "user", content: "use 3 steps" }]
-    const outputs: Array<ReadonlyArray<Output>> = []
-    for (let turn = 0; turn < 4; turn++) {
-      const output = await create(client, stream, input)
-      outputs.push(output)
-      input.push(...(output as Array<Input>))
-      for (const item of output) {
-        if (item.type !== "function_call") continue
-        input.push({ type: "function_call_output", call_id: item.call_id, output: `found ${item.call_id.length}` })
+const createStream: Send = async (client, request, told) => {
+  const ended: Array<Response> = []
+  for await (const event of await client.responses.create({ ...request, stream: true })) {
+    told.push(event)
+    if (event.type === "response.completed") ended.push(event.response)
+  }
+  return ended[0]!
+}
+
+const stream: Send = async (client, request, told) => {
+  const events = client.responses.stream(request)
+  for await (const event of events) told.push(event)
+  const response = await events.finalResponse()
+  told.push(response)
+  return response
+}
+
+const parse: Send = async (client, request, told) => {
+  const format = zodTextFormat(z.object({ answer: z.string() }), "answer")
+  const response = await client.responses.parse({ ...request, text: { format } })
+  told.push(response, response.output_parsed)
+  return response
+}
+
+const outputsFor = ({ output }: Response): Array<Input> =>
+  output.flatMap((item) =>
+    item.type === "function_call"
+      ? [
+          {
+            type: "function_call_output" as const,
+            call_id: item.call_id,
+            output: answerTool(item.name, JSON.parse(item.arguments)),
+          },
+        ]
+      : [],
+  )
+
+const pushedBack = ({ output }: Response): ReadonlyArray<Input> => output as Array<Input>
+
+/** Sends the whole history each time. */
+const replays =
+  (send: Send, extra: Partial<Request> = {}, inputsOf = pushedBack) =>
+  async (baseURL: string) => {
+    const told: Array<unknown> = []
+    const client = clientFor(baseURL)
+    const input: Array<Input> = []
+    for (const content of questions) {
+      input.push({ role: "user", content })
+      for (let outputs: Array<Input> = [], going = true; going; going = outputs.length > 0) {
+        const response = await send(client, { ...constant, ...extra, input }, told)
+        outputs = outputsFor(response)
+        input.push(...inputsOf(response), ...outputs)
       }
     }
-    return outputs
-  })
+    return told
+  }
 
-/** What an answer says, without the ids that every upstream makes anew. */
-const said = (outputs: ReadonlyArray<ReadonlyArray<Output>>) =>
-  outputs.map((output) =>
-    output.map((item) => {
-      switch (item.type) {
-        case "message":
-          return item.content
-        case "function_call":
-          return [item.name, item.arguments]
-        case "reasoning":
-          return item.summary
-        default:
-          return item.type
+/** Sends the last id and what is new. */
+const chains =
+  (send: Send, extra: Partial<Request> = {}) =>
+  async (baseURL: string) => {
+    const told: Array<unknown> = []
+    const client = clientFor(baseURL)
+    let previous: string | null = null
+    for (const content of questions) {
+      let input: Array<Input> = [{ role: "user", content }]
+      while (input.length > 0) {
+        const response: Response = await send(
+          client,
+          { ...constant, ...extra, input, previous_response_id: previous },
+          told,
+        )
+        previous = response.id
+        input = outputsFor(response)
       }
+    }
+    return told
+  }
+
+/** Responses say which `store` was asked for. */
+const withoutStore = (told: ReadonlyArray<unknown>): unknown =>
+  JSON.parse(JSON.stringify(told, (name, member: unknown) => (name === "store" ? undefined : member)))
+
+const encrypted: Partial<Request> = { include: ["reasoning.encrypted_content"] }
+
+describe("the openai SDK", () => {
+  it.effect("continues with responses.create and the outputs pushed back", () => continues(replays(create, encrypted)))
+
+  it.effect("continues with responses.create, store: false and encrypted reasoning", () =>
+    continues(replays(create, { ...encrypted, store: false })),
+  )
+
+  it.effect("continues with responses.create and stream: true, without encrypted reasoning", () =>
+    continues(replays(createStream)),
+  )
+
+  it.effect("continues with responses.stream() and the outputs of its final response", () =>
+    continues(replays(stream, encrypted)),
+  )
+
+  it.effect("continues with responses.stream() and what toResponseInputItems makes of its output", () =>
+    continues(replays(stream, encrypted, ({ output }) => toResponseInputItems(output))),
+  )
+
+  it.effect("continues with responses.parse() and outputs that carry what was parsed", () =>
+    continues(replays(parse, encrypted), { script: structuredPlaces }),
+  )
+
+  it.effect("continues in a session that it names", () =>
+    continues(replays(createStream, { prompt_cache_key: "a conversation" })),
+  )
+
+  it.effect("continues its own previous_response_id", () => continues(chains(create)))
+
+  it.effect("continues its own previous_response_id with store: false, which HTTP alone refuses", () =>
+    continues(async (baseURL) => withoutStore(await chains(createStream, { store: false })(baseURL)), {
+      straight: async (baseURL) => withoutStore(await chains(createStream)(baseURL)),
     }),
   )
 
-const proxied = TestProxy.layer({ simulator: { script: agent({}) } })
+  it.effect("gets the same over HTTP where the upstream has no WebSocket", () => fallsBack(replays(create, encrypted)))
 
-describe("the openai SDK in a tool loop of four turns", () => {
-  for (const stream of [false, true]) {
-    const how = stream ? "with stream: true" : "without streaming"
-
-    it.effect(`runs on one connection, each later turn with the last id and only the new items, ${how}`, () =>
-      Effect.gen(function* () {
-        const proxy = yield* TestProxy
-        const simulator = yield* Simulator
-        const outputs = yield* toolLoop(proxy.client(), stream)
-        assert.strictEqual(simulator.counters.upgrades, 1)
-        assert.strictEqual(simulator.counters.httpTurns, 0)
-        assert.strictEqual(simulator.turns.length, 4)
-        for (const [index, turn] of simulator.turns.entries()) {
-          const before = simulator.turns[index - 1]
-          const request: { readonly [name: string]: Json } = turn.request ?? {}
-          assert.strictEqual(request["type"], "response.create")
-          if (before === undefined) {
-            assert.isFalse("previous_response_id" in request)
-            assert.strictEqual(turn.newItems, 1)
-            continue
-          }
-          assert.strictEqual(request["previous_response_id"], before.responseId)
-          const calls = outputs[index - 1]?.filter(({ type }) => type === "function_call").length
-          assert.strictEqual(turn.newItems, calls)
-          assert.deepStrictEqual(turn.context.slice(0, -turn.newItems), [...before.context, ...before.output])
-        }
-        assert.strictEqual(outputs[3]?.at(-1)?.type, "message")
-      }).pipe(Effect.provide(proxied)),
-    )
-
-    it.effect(`gets the same answers over HTTP when the upstream has no WebSocket, ${how}`, () =>
-      Effect.gen(function* () {
-        const proxy = yield* TestProxy
-        const simulator = yield* Simulator
-        const pooled = yield* toolLoop(proxy.client({ session: "one" }), stream)
-        yield* simulator.disconnect()
-        yield* simulator.configure({ websocket: "off", websocketOffStatus: 404 })
-        yield* simulator.reset
-        const over = yield* toolLoop(proxy.client({ session: "two" }), stream)
-        assert.strictEqual(simulator.counters.httpTurns, 4)
-        assert.strictEqual(simulator.counters.websocketTurns, 0)
-        const straight = yield* toolLoop(proxy.client({ baseURL: simulator.url }), stream)
-        assert.deepStrictEqual(said(over), said(straight))
-        assert.deepStrictEqual(said(over), said(pooled))
-      }).pipe(Effect.provide(proxied)),
-    )
-  }
+  it.effect("gets the same stream over HTTP where the upstream has no WebSocket", () =>
+    fallsBack(replays(createStream)),
+  )
 })

@@ -3,8 +3,9 @@
  *
  *     UPSTREAM=https://api.openai.com/v1 TEAM_KEY=… UPSTREAM_KEY=… bun test/examples/embed.ts
  */
+import { runMain } from "@effect/platform-node-shared/NodeRuntime"
 import { Config, Effect, Layer, Redacted } from "effect"
-import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpRouter, HttpServerResponse } from "effect/http"
 import {
   ApiError,
   AuthScope,
@@ -54,4 +55,4 @@ export const layerApp = HttpRouter.serve(Layer.merge(Server.layerRoutes, layerSt
   Layer.provideMerge(BunServer.layer({ hostname: "127.0.0.1", port: 0 })),
 )
 
-if (import.meta.main) Effect.runFork(Layer.launch(HttpServer.withLogAddress(layerApp)))
+if (import.meta.main) runMain(Layer.launch(layerApp))

@@ -1,0 +1,107 @@
+import { describe, it } from "@effect/vitest"
+import type { AgentInputItem, ModelSettings } from "@openai/agents"
+import { Agent, MemorySession, OpenAIProvider, Runner, tool, webSearchTool } from "@openai/agents"
+import { continues } from "./Continues.ts"
+import { answerTool, questions } from "./Script.ts"
+import { lookUp, measure } from "./Tools.ts"
+
+const agentWith = (modelSettings: ModelSettings) =>
+  new Agent({
+    name: "Places",
+    instructions: "Be brief.",
+    model: "gpt-5.5",
+    modelSettings,
+    tools: [
+      webSearchTool(),
+      tool({
+        name: "look_up",
+        description: "Looks up a place.",
+        parameters: lookUp,
+        execute: (parsed) => answerTool("look_up", parsed),
+      }),
+      tool({
+        name: "measure",
+        description: "Measures between points.",
+        parameters: measure,
+        execute: (parsed) => answerTool("measure", parsed),
+      }),
+    ],
+  })
+
+/** Tracing would send each run to a service of OpenAI's. */
+const runnerFor = (baseURL: string) =>
+  new Runner({
+    modelProvider: new OpenAIProvider({ apiKey: "test-key-a", baseURL, useResponses: true }),
+    tracingDisabled: true,
+  })
+
+/** How the next question takes up the run before it. */
+type Memory = "history" | "session" | "previousResponseId"
+
+interface Way {
+  readonly memory: Memory
+  readonly stream: boolean
+  readonly modelSettings?: ModelSettings
+  readonly omitIds?: boolean
+}
+
+const encrypted: ModelSettings = { providerData: { include: ["reasoning.encrypted_content"] } }
+
+const runs =
+  ({ memory, modelSettings = {}, omitIds = false, stream }: Way) =>
+  async (baseURL: string) => {
+    const told: Array<unknown> = []
+    const runner = runnerFor(baseURL)
+    const agent = agentWith(modelSettings)
+    const session = new MemorySession()
+    let history: ReadonlyArray<AgentInputItem> = []
+    let previousResponseId: string | undefined
+    for (const content of questions) {
+      const input = memory === "history" ? [...history, { role: "user" as const, content }] : content
+      const options = {
+        ...(memory === "session" ? { session } : {}),
+        ...(previousResponseId === undefined ? {} : { previousResponseId }),
+        ...(omitIds ? { reasoningItemIdPolicy: "omit" as const } : {}),
+      }
+      if (stream) {
+        const result = await runner.run(agent, input, { ...options, stream: true })
+        for await (const event of result) if (event.type === "raw_model_stream_event") told.push(event.data)
+        await result.completed
+        told.push(result.finalOutput, result.newItems, result.rawResponses)
+        history = result.history
+        if (memory === "previousResponseId") previousResponseId = result.lastResponseId
+      } else {
+        const result = await runner.run(agent, input, options)
+        told.push(result.finalOutput, result.newItems, result.rawResponses)
+        history = result.history
+        if (memory === "previousResponseId") previousResponseId = result.lastResponseId
+      }
+    }
+    return told
+  }
+
+describe("the OpenAI Agents SDK", () => {
+  it.effect("continues over several runs that take the history along", () =>
+    continues(runs({ memory: "history", stream: false, modelSettings: encrypted })),
+  )
+
+  it.effect("continues over several streamed runs with store: false", () =>
+    continues(runs({ memory: "history", stream: true, modelSettings: { ...encrypted, store: false } })),
+  )
+
+  it.effect("continues over several runs with a session", () =>
+    continues(runs({ memory: "session", stream: false, modelSettings: encrypted })),
+  )
+
+  it.effect("continues over several streamed runs with a session", () =>
+    continues(runs({ memory: "session", stream: true })),
+  )
+
+  it.effect("continues without the ids of reasoning", () =>
+    continues(runs({ memory: "history", stream: true, omitIds: true, modelSettings: encrypted })),
+  )
+
+  it.effect("continues its own previous_response_id", () =>
+    continues(runs({ memory: "previousResponseId", stream: true })),
+  )
+})

@@ -1,0 +1,63 @@
+import { assert, describe, it } from "@effect/vitest"
+import { join } from "node:path"
+import type { Part } from "../../../src/simulator/Simulator.ts"
+import { continues } from "../Continues.ts"
+import { conversation, questions } from "../Script.ts"
+import { codexBinary, withCodex } from "./CodexExec.ts"
+
+const binary = await codexBinary()
+const whySkipped = binary === undefined ? ": skipped, for `npx bun install --cwd test/clients/codex` was not run" : ""
+
+const run = (text: string): Part => ({
+  _tag: "FunctionCall",
+  name: "exec_command",
+  arguments: `{ "yield_time_ms": 10000, "cmd": "echo '${text}'",  "login": false }`,
+})
+
+/** A tool that `codex exec` refuses to run, with objects in its arguments. */
+const question: Part = {
+  _tag: "FunctionCall",
+  name: "request_user_input",
+  arguments: `{"questions": [{"question": "Which, \\u0061 or b?", "options": [{"label": "a", "description": "the first, «ç—✓»"}, {"label": "b", "description": "the other"}], "id": "which",  "header": "Which"}]}`,
+}
+
+const patch: Part = {
+  _tag: "CustomToolCall",
+  name: "apply_patch",
+  input: '*** Begin Patch\n*** Add File: note.txt\n+{"a":  1}\n*** End Patch\n',
+}
+
+const picture: Part = { _tag: "FunctionCall", name: "view_image", arguments: `{"path":  "dot.png"}` }
+
+const script = conversation([
+  [run("one,  two"), question],
+  [patch],
+  [picture, run("three: 3"), question],
+  [run("four")],
+])
+
+const dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+/** The directories, the ids that the client makes and how long a command took are others in every session. */
+const steady = (text: string): string =>
+  text
+    .replaceAll(/codex-(home|work)-\w{6}/g, "$1")
+    .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "UUID")
+    .replaceAll(/Chunk ID: \w+/g, "Chunk ID")
+    .replaceAll(/Wall time: [\d.]+/g, "Wall time")
+
+describe("the Codex CLI", () => {
+  it.effect.skipIf(binary === undefined)(`continues over the processes of one session${whySkipped}`, () =>
+    continues(
+      (baseURL) =>
+        withCodex(binary ?? "", baseURL, async ({ ask, directory, strayed }) => {
+          await Bun.write(join(directory, "dot.png"), Buffer.from(dot, "base64"))
+          const told: Array<unknown> = []
+          for (const text of questions) told.push(...(await ask(text)))
+          assert.deepStrictEqual(strayed, [])
+          return told
+        }),
+      { script, steady },
+    ),
+  )
+})
