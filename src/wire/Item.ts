@@ -150,9 +150,10 @@ const wellFormed = (text: string): string =>
 
 /** The JSON value that a call's `arguments` spell, or the string itself where they spell none. */
 const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
-  const text = encoder.encode(plainNumbers(wellFormed(decodeString(bytes, member.start, member.end))))
-  const isObject = Result.isSuccess(scanObject(text))
-  return isObject ? digester.value(text, { start: 0, end: text.length }) : digester.item(bytes, member)
+  const text = wellFormed(decodeString(bytes, member.start, member.end))
+  if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)
+  const plain = encoder.encode(plainNumbers(text))
+  return digester.value(plain, { start: 0, end: plain.length })
 }
 
 const emptyList = /^\[\s*\]$/

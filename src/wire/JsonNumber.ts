@@ -1,17 +1,54 @@
 /**
  * Writes the numbers of a JSON text in one way each, so that `1.0`, `1` and `1e0` are equal and 2^53+1 is not 2^53.
+ *
+ * It takes only what a scanner has vouched for, and its work grows with the text's length and no faster.
  */
 
-/** A string, which is left alone, or a number in its three pieces. */
-const token = /"(?:[^"\\]|\\[^])*"|(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?/g
+const number = /(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?/y
 
-/** Of a text that is no JSON the result is of no use, and does no harm. */
-export const plainNumbers = (text: string): string =>
-  text.replace(token, (whole, sign?: string, integer?: string, fraction = "", exponent = "0") => {
-    if (sign === undefined || integer === undefined) return whole
-    const digits = `${integer}${fraction}`.replace(/^0+/, "")
-    const significant = digits.replace(/0+$/, "")
-    if (significant === "") return "0"
-    const power = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length)
-    return `${sign}${significant}e${power}`
-  })
+/** A longer exponent is left as it is written: arithmetic on it costs more than its digits. */
+const maxExponent = 30
+
+const quote = 0x22
+const backslash = 0x5c
+const minus = 0x2d
+
+export const plainNumbers = (text: string): string => {
+  let plain = ""
+  let copied = 0
+  for (let i = 0; i < text.length;) {
+    const code = text.charCodeAt(i)
+    if (code === quote) {
+      i = behindString(text, i)
+    } else if (code === minus || (code >= 0x30 && code <= 0x39)) {
+      number.lastIndex = i
+      plain += text.slice(copied, i) + plainNumber(number.exec(text))
+      i = copied = Math.max(number.lastIndex, i + 1)
+    } else {
+      i++
+    }
+  }
+  return plain + text.slice(copied)
+}
+
+const behindString = (text: string, at: number): number => {
+  let i = at + 1
+  for (let code = text.charCodeAt(i); code !== quote && i < text.length; code = text.charCodeAt(i)) {
+    i += code === backslash ? 2 : 1
+  }
+  return i + 1
+}
+
+const plainNumber = (match: RegExpExecArray | null): string => {
+  if (match === null) return ""
+  const [whole, sign = "", integer = "", fraction = "", exponent = "0"] = match
+  if (exponent.length > maxExponent) return whole
+  const digits = integer + fraction
+  let start = 0
+  while (digits[start] === "0") start++
+  let end = digits.length
+  while (end > start && digits[end - 1] === "0") end--
+  if (start === end) return "0"
+  const power = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - end)
+  return `${sign}${digits.slice(start, end)}e${power}`
+}

@@ -1,6 +1,6 @@
 /**
- * A client's conversation through the proxy, judged by the simulator's own records and by the same conversation straight against
- * another simulator.
+ * A client's conversation through the proxy, judged by the simulator's own records and by the same conversation straight
+ * against another simulator.
  */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
@@ -14,7 +14,7 @@ import { places, turnCount } from "./Script.ts"
 /** Holds the conversation with the upstream at that address and gives all that the client was told. */
 export type Converse = (baseURL: string) => Promise<unknown>
 
-const ids = /\b(?:(resp|msg|rs|fc|ctc)_[0-9a-f]{50}|(call)_[0-9a-z]{24}|(gAAAAAB)[0-9a-z]+==)/g
+const ids = /\b(?:(resp|msg|rs|fc|ctc|ws)_[0-9a-f]{50}|(call)_[0-9a-z]{24}|(gAAAAAB)[0-9a-z]+==)/g
 const changing = new Set([
   "previous_response_id",
   "requestId",
@@ -26,7 +26,7 @@ const changing = new Set([
   "headers",
 ])
 
-/** The same value with every id of the upstream's by its order of appearance; without other ids, times, usage, headers. */
+/** The value with the upstream's ids by their order of appearance, and without other ids, times, usage and headers. */
 const named = (value: unknown, steady = (text: string) => text): unknown => {
   const seen = new Map<string, string>()
   const text = JSON.stringify(value, (name, member: unknown) => (changing.has(name) ? undefined : member))

@@ -2,9 +2,9 @@
  * What the model answers to every client: seven turns over three user messages, with reasoning, messages beside tool
  * calls, parallel calls, a hosted tool's call, and a final answer to each user message.
  *
- * Arguments are texts that no client would write: spaces after `:` and `,`, keys out of the schema's order, numbers with
- * a zero at the end, escapes that need none. Each final answer quotes what the model was shown, so a context that lost or
- * doubled something gives another answer.
+ * Arguments are texts that no client would write: spaces after `:` and `,`, keys out of the schema's order, numbers
+ * with a zero at the end, escapes that need none. Each final answer quotes what the model was shown, so a context that
+ * lost or doubled something gives another answer.
  */
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { Part, Script } from "../../src/simulator/Simulator.ts"

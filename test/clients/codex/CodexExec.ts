@@ -1,8 +1,8 @@
 /**
  * Runs `codex exec` against one upstream, in directories of its own that are removed afterwards.
  *
- * Each process ends by itself or is killed after a minute. The environment is not inherited, and every proxy variable names
- * a listener on loopback that refuses, so a request for another host goes no further than to `strayed`.
+ * Each process ends by itself or is killed after half a minute. The environment is not inherited, and every proxy variable
+ * names a listener on loopback that refuses, so a request for another host goes no further than to `strayed`.
  */
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -90,13 +90,14 @@ export const withCodex = async <A>(
         RELAY_KEY: "test-key-a",
         ALL_PROXY: nowhere,
         HTTP_PROXY: nowhere,
+        http_proxy: nowhere,
         HTTPS_PROXY: nowhere,
         NO_PROXY: "127.0.0.1",
       },
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
-      timeout: 60_000,
+      timeout: 30_000,
       killSignal: "SIGKILL",
     })
     const [out, error, code] = await Promise.all([
