@@ -60,9 +60,14 @@ const make = Effect.gen(function* () {
   const now = () => clock.currentTimeMillisUnsafe()
 
   const waiters = new Set<Deferred.Deferred<void>>()
+  // Not in this step: a waiter resumes at once, and would choose in the middle of another's choice or wait again for ever.
   const wake = () => {
-    for (const waiter of waiters) Deferred.doneUnsafe(waiter, Exit.void)
+    if (waiters.size === 0) return
+    const woken = [...waiters]
     waiters.clear()
+    queueMicrotask(() => {
+      for (const waiter of woken) Deferred.doneUnsafe(waiter, Exit.void)
+    })
   }
   const context = yield* Effect.context<never>()
   const roster = new Roster(settings, poolScope, {

@@ -92,7 +92,9 @@ export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Ite
   }
   const args = members.get("arguments")
   // An output without a call id belongs to the call that its own id names (a local shell's does).
-  const idCounts = type?.endsWith("_output") === true && !present(bytes, members, "call_id")
+  // And an item that says nothing else is its id (a generated image is replayed so).
+  const idCounts =
+    (type?.endsWith("_output") === true && !present(bytes, members, "call_id")) || pointsOnly(bytes, members)
   const form =
     args !== undefined && isString(bytes, args.start)
       ? digester.rolling(digester.item(bytes, span, callFrame), argumentsForm(bytes, args, digester))

@@ -102,6 +102,11 @@ const edits: ReadonlyArray<Row> = [
     [thought('"summary":[]')],
     [thought('"summary":[]').replace("rs_1", "rs_2")],
   ],
+  [
+    "another image that was generated",
+    ['{"type":"image_generation_call","id":"ig_1"}'],
+    ['{"type":"image_generation_call","id":"ig_2"}'],
+  ],
   ["a reference to another item", ['{"type":"item_reference","id":"a"}'], ['{"type":"item_reference","id":"b"}']],
   [
     "the call that a local shell's output belongs to",

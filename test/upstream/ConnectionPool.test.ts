@@ -224,6 +224,29 @@ describe("ConnectionPool", () => {
       }).pipe(Effect.provide(pool({ maxConnections: 1, busy: "wait" }))),
     )
 
+    it.effect("wake every waiter once and none in the middle of another's choice", () =>
+      Effect.gen(function* () {
+        const service = yield* ConnectionPool
+        const first = yield* open()
+        let decided = 0
+        const recall = () => {
+          decided++
+          return []
+        }
+        const waiting = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(Effect.exit(open({ recall }))))
+        yield* Effect.yieldNow
+        assert.strictEqual(service.waiting(), 3)
+        yield* completed(first.lease)
+        yield* Effect.yieldNow
+        yield* Effect.yieldNow
+        assert.isBelow(decided, 20)
+        assert.isAtMost(service.connections().length, 1)
+        yield* TestClock.adjust("5 seconds")
+        for (const fiber of waiting) yield* Fiber.join(fiber)
+        assert.isAtMost(service.connections().length, 1)
+      }).pipe(Effect.provide(pool({ maxConnections: 1, busy: "wait" }))),
+    )
+
     it.effect("leave a session one connection with `busy: http`", () =>
       Effect.gen(function* () {
         const dialer = yield* TestDialer
