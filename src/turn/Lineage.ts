@@ -18,6 +18,8 @@ export interface Lineage {
   readonly items: ReadonlyArray<Item>
   /** `prefixes[k]` covers the first k items that are no reasoning; `prefixes[0]` covers none. */
   readonly prefixes: ReadonlyArray<Prefix>
+  /** True: state is kept in a `conversation`, which excludes an anchor of ours. */
+  readonly conversation: boolean
   /** One digest over the members that decide. */
   readonly members: string
 }
@@ -61,6 +63,7 @@ export const lineageOf = (body: RequestBody, digester: Digester): Lineage => {
     comparable: items !== undefined,
     items: items ?? [],
     prefixes,
+    conversation: (readMember(body, "conversation") ?? null) !== null,
     members: membersDigest(body, digester),
   }
 }

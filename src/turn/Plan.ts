@@ -27,6 +27,8 @@ export type FullReason =
   | "history_changed"
   /** A member that decides (model, store, …) differs from the remembered turn's. */
   | "members_changed"
+  /** The request keeps its state in a `conversation`, which excludes a `previous_response_id`. */
+  | "conversation_bound"
   /** Every item is known already, so there is nothing to send a suffix of. */
   | "nothing_new"
   /** The client chains by itself, and no connection here holds its anchor. */
@@ -43,6 +45,7 @@ export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, polic
       ? { _tag: "Suffix", reason: "client_chain", previousResponseId: undefined, fromItem: 0 }
       : full("client_anchor")
   }
+  if (lineage.conversation) return full("conversation_bound")
   if (checkpoint === undefined) return full("no_checkpoint")
   if (!lineage.comparable) return full("input_not_a_list")
   const from = covered(checkpoint, lineage, policy)

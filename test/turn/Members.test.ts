@@ -21,8 +21,6 @@ const continued = { _tag: "Suffix", reason: "continued", previousResponseId: "re
 const decides: ReadonlyArray<readonly [name: string, before: string, after: string]> = [
   ["model", '"gpt-5.5"', '"gpt-5.5-mini"'],
   ["store", "true", "false"],
-  ["conversation", '"conv_1"', '"conv_2"'],
-  ["conversation", '{"id":"conv_1"}', '{"id":"conv_2"}'],
   ["prompt", '{"id":"pmpt_1","version":"1"}', '{"id":"pmpt_1","version":"2"}'],
   ["prompt", '{"id":"pmpt_1","variables":{"a":"b"}}', '{"id":"pmpt_1","variables":{"a":"c"}}'],
   ["truncation", '"auto"', '"disabled"'],
@@ -103,7 +101,17 @@ describe("members of the request", () => {
 
   it("does not take one member's value for another's", () => {
     assert.deepStrictEqual(planned('"truncation":"auto"', '"model":"auto"'), changed)
-    assert.deepStrictEqual(planned('"store":"a","conversation":null', '"store":null,"conversation":"a"'), changed)
+    assert.deepStrictEqual(planned('"store":"a","prompt":null', '"store":null,"prompt":"a"'), changed)
+  })
+
+  it("never chains a request that keeps its state in a conversation", () => {
+    const bound = { _tag: "Full", reason: "conversation_bound", fromItem: 0, previousResponseId: undefined } as const
+    for (const value of ['"conv_1"', '{"id":"conv_1"}']) {
+      const member = `"conversation":${value}`
+      assert.deepStrictEqual(planned(member, member), bound)
+      assert.deepStrictEqual(planned('"conversation":null', member), bound)
+      assert.deepStrictEqual(planned(member, '"conversation":null'), changed)
+    }
   })
 
   it("leaves the order of a list in it alone", () => {
