@@ -6,9 +6,9 @@
  * of fault lists.
  */
 import { Option, Schema } from "effect"
-import { json, refused } from "./HttpApi.ts"
+import type { FaultQueue } from "./Arrival.ts"
+import { json, refused } from "./HttpAnswers.ts"
 import { invalid } from "./Refusal.ts"
-import type { Fault } from "./Faults.ts"
 import { agent } from "./Script.ts"
 import type { SimulatorState, TurnRecord } from "./SimulatorState.ts"
 import { resetState } from "./SimulatorState.ts"
@@ -16,23 +16,26 @@ import { resetState } from "./SimulatorState.ts"
 const strings = Schema.Record(Schema.String, Schema.String)
 const place = { at: Schema.optionalKey(Schema.Number) }
 
+const error = {
+  status: Schema.Number,
+  code: Schema.NullOr(Schema.String),
+  message: Schema.String,
+  type: Schema.optionalKey(Schema.String),
+  param: Schema.optionalKey(Schema.String),
+  headers: Schema.optionalKey(strings),
+  flat: Schema.optionalKey(Schema.Boolean),
+  withoutStatus: Schema.optionalKey(Schema.Boolean),
+}
+
 const FaultJson = Schema.Union([
   Schema.TaggedStruct("Close", { ...place, code: Schema.Number, reason: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("Reset", place),
+  Schema.TaggedStruct("Finish", place),
   Schema.TaggedStruct("Stall", place),
   Schema.TaggedStruct("Hold", place),
   Schema.TaggedStruct("Delay", { ...place, millis: Schema.Number }),
-  Schema.TaggedStruct("Error", {
-    ...place,
-    status: Schema.Number,
-    code: Schema.NullOr(Schema.String),
-    message: Schema.String,
-    type: Schema.optionalKey(Schema.String),
-    param: Schema.optionalKey(Schema.String),
-    headers: Schema.optionalKey(strings),
-    flat: Schema.optionalKey(Schema.Boolean),
-    withoutStatus: Schema.optionalKey(Schema.Boolean),
-  }),
+  Schema.TaggedStruct("Error", { ...place, ...error }),
+  Schema.TaggedStruct("UnknownEvent", place),
   Schema.TaggedStruct("InvalidJson", place),
   Schema.TaggedStruct("BinaryFrame", place),
   Schema.TaggedStruct("ExtraFrame", { ...place, text: Schema.optionalKey(Schema.String) }),
@@ -40,6 +43,11 @@ const FaultJson = Schema.Union([
   Schema.TaggedStruct("TerminalWithoutId", {}),
   Schema.TaggedStruct("Failed", { ...place, code: Schema.String, message: Schema.String }),
   Schema.TaggedStruct("Incomplete", { ...place, reason: Schema.String }),
+  Schema.TaggedStruct("Unread", { code: Schema.optionalKey(Schema.Number), reason: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Deaf", {}),
+  Schema.TaggedStruct("Forget", { stored: Schema.optionalKey(Schema.Boolean) }),
+  Schema.TaggedStruct("ConnectionLimit", {}),
+  Schema.TaggedStruct("Refuse", error),
 ])
 
 const Changes = Schema.Struct({
@@ -86,7 +94,7 @@ const configure = (state: SimulatorState, text: string): Response => {
     ...(upgradeRefusal === undefined ? {} : { upgradeRefusal: upgradeRefusal ?? undefined }),
     ...(script === undefined ? {} : { script: agent(script) }),
   }
-  const faults: ReadonlyArray<ReadonlyArray<Fault>> = failNext ?? []
+  const faults: Readonly<FaultQueue> = failNext ?? []
   state.faults.push(...faults)
   return json("{}")
 }

@@ -4,14 +4,16 @@
  * Faults are data. A fault's `at` is the index of the frame it comes before; an absent `at` is the terminal frame, an
  * `at` beyond the terminal frame comes after it.
  */
-import type { Refusal } from "./Refusal.ts"
-import { envelope, errorEvent } from "./Refusal.ts"
+import type { ErrorFault, Refusal } from "./Refusal.ts"
+import { errorText, refusalOf } from "./Refusal.ts"
 
 export type Fault =
   /** Ends the socket with a close frame (over HTTP: cuts the answer). */
   | { readonly _tag: "Close"; readonly at?: number; readonly code: number; readonly reason?: string }
   /** Ends the socket without a close frame (over HTTP: cuts the answer). */
   | { readonly _tag: "Reset"; readonly at?: number }
+  /** Ends the answer as if it were whole: a close frame with 1000, over HTTP an end of the body that looks right. */
+  | { readonly _tag: "Finish"; readonly at?: number }
   /** Sends nothing more; the socket stays open. */
   | { readonly _tag: "Stall"; readonly at?: number }
   /** Waits until `release`. */
@@ -19,19 +21,9 @@ export type Fault =
   /** Waits that many milliseconds. */
   | { readonly _tag: "Delay"; readonly at?: number; readonly millis: number }
   /** Ends the turn with an error: an envelope, or the flat event where `flat`. Over HTTP before any frame: the status. */
-  | {
-      readonly _tag: "Error"
-      readonly at?: number
-      readonly status: number
-      readonly code: string | null
-      readonly message: string
-      readonly type?: string
-      readonly param?: string
-      readonly headers?: Readonly<Record<string, string>>
-      readonly flat?: boolean
-      /** Leaves `status` out of the envelope. */
-      readonly withoutStatus?: boolean
-    }
+  | ({ readonly _tag: "Error"; readonly at?: number } & ErrorFault)
+  /** An event of a type that nobody knows yet, numbered in the turn's own order. Not after the terminal frame. */
+  | { readonly _tag: "UnknownEvent"; readonly at?: number }
   /** A text frame that is no JSON. */
   | { readonly _tag: "InvalidJson"; readonly at?: number }
   | { readonly _tag: "BinaryFrame"; readonly at?: number }
@@ -69,6 +61,7 @@ export type Step =
   | { readonly _tag: "Binary" }
   | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
   | { readonly _tag: "Reset" }
+  | { readonly _tag: "Finish" }
   | { readonly _tag: "Stall" }
   | { readonly _tag: "Hold" }
   | { readonly _tag: "Delay"; readonly millis: number }
@@ -99,19 +92,27 @@ const stray = JSON.stringify({
 })
 
 const errorStep = (fault: Extract<Fault, { readonly _tag: "Error" }>, sent: number, streamId?: string): Step => {
-  const refusal: Refusal = {
-    _tag: "Refusal",
-    status: fault.status,
-    type: fault.type ?? (fault.status >= 500 ? "server_error" : "invalid_request_error"),
-    code: fault.code,
-    message: fault.message,
-    param: fault.param ?? null,
-    ...(fault.headers === undefined ? {} : { headers: fault.headers }),
-  }
-  const whole = fault.flat === true ? errorEvent(refusal, sent, streamId) : envelope(refusal, streamId)
-  const data = fault.withoutStatus === true ? whole.replace(`"status":${fault.status},`, "") : whole
+  const refusal = refusalOf(fault)
+  const data = errorText(fault, sent, streamId)
   return { _tag: "End", frame: { event: "error", data, token: false }, status: "error", response: undefined, refusal }
 }
+
+export const unknownType = "response.future_thing.delta"
+
+/** The frame with its sequence number moved on. */
+const renumbered = (frame: Frame, by: number): Frame =>
+  by === 0
+    ? frame
+    : {
+        ...frame,
+        data: frame.data.replace(
+          /"sequence_number":(\d+)/,
+          (_, number: string) => `"sequence_number":${Number(number) + by}`,
+        ),
+      }
+
+const moved = (step: Step, by: number): Step =>
+  step._tag === "Send" || step._tag === "End" ? { ...step, frame: renumbered(step.frame, by) } : step
 
 const endStep = (ended: Ended, status: EndStatus): Step => ({
   _tag: "End",
@@ -128,6 +129,8 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
   const end = endStep(ended, turn.status)
   if (faults.length === 0) return [...sends, end]
   const steps: Array<Step> = []
+  let unknown = 0
+  const put = (step: Step) => steps.push(moved(step, unknown))
   const strike = (place: number): boolean => {
     for (const fault of faults) {
       const at = "at" in fault && fault.at !== undefined ? fault.at : sends.length
@@ -139,17 +142,18 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
           steps.push({ _tag: "Close", code: fault.code, reason: fault.reason ?? "" })
           return true
         case "Reset":
+        case "Finish":
         case "Stall":
           steps.push({ _tag: fault._tag })
           return true
         case "Error":
-          steps.push(errorStep(fault, sent, turn.streamId))
+          put(errorStep(fault, sent, turn.streamId))
           return true
         case "Failed":
-          steps.push(endStep(turn.failed(fault.code, fault.message, sent), "failed"))
+          put(endStep(turn.failed(fault.code, fault.message, sent), "failed"))
           return true
         case "Incomplete":
-          steps.push(endStep(turn.incomplete(fault.reason, sent), "incomplete"))
+          put(endStep(turn.incomplete(fault.reason, sent), "incomplete"))
           return true
         case "Hold":
           steps.push({ _tag: "Hold" })
@@ -163,6 +167,12 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
         case "BinaryFrame":
           steps.push({ _tag: "Binary" })
           break
+        case "UnknownEvent": {
+          if (place > sends.length) break
+          const data = `{"type":"${unknownType}","sequence_number":${sent + unknown++},"thing":{"delta":"?"}}`
+          steps.push({ _tag: "Send", frame: { event: unknownType, data, token: false } })
+          break
+        }
         case "ExtraFrame":
           steps.push({ _tag: "Text", text: fault.text ?? stray })
           break
@@ -172,11 +182,11 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
   }
   for (const [index, send] of sends.entries()) {
     if (strike(index)) return steps
-    steps.push(send)
+    put(send)
   }
   if (strike(sends.length)) return steps
-  steps.push(end)
-  if (faults.some(({ _tag }) => _tag === "DuplicateTerminal")) steps.push({ _tag: "Send", frame: ended.frame })
+  put(end)
+  if (faults.some(({ _tag }) => _tag === "DuplicateTerminal")) put({ _tag: "Send", frame: ended.frame })
   strike(sends.length + 1)
   return steps
 }

@@ -1,31 +1,20 @@
 /**
  * The HTTP side: the Responses endpoints, their storage and their error bodies.
  */
-import type { Fiber } from "effect"
+import { arrivalOf } from "./Arrival.ts"
 import { readCreateRequest } from "./CreateRequest.ts"
-import type { Frame } from "./Faults.ts"
-import type { Sink } from "./Play.ts"
-import { isImmediate, play, playNow } from "./Play.ts"
+import { json, makeHttpAnswers, refused } from "./HttpAnswers.ts"
 import type { Refusal } from "./Refusal.ts"
-import { errorBody, errorEvent, invalid } from "./Refusal.ts"
+import { invalid, refusalOf } from "./Refusal.ts"
 import type { SimulatorState } from "./SimulatorState.ts"
 import type { Runtime } from "./Sockets.ts"
-import type { Turn } from "./Turn.ts"
-import { arrive, begin, compact, refuse } from "./Turn.ts"
-
-export const json = (body: string, status = 200, headers: Readonly<Record<string, string>> = {}): Response =>
-  new Response(body, { status, headers: { "content-type": "application/json", ...headers } })
-
-export const refused = (refusal: Refusal): Response => json(errorBody(refusal), refusal.status, refusal.headers)
+import { arrive, begin, compact, forget, refuse } from "./Turn.ts"
 
 const notFound = (request: Request, path: string): Refusal =>
   invalid(`Invalid URL (${request.method} ${path})`, { status: 404 })
 
 const responseNotFound = (id: string): Refusal =>
   invalid(`Response with id '${id}' not found.`, { status: 404, param: "response_id" })
-
-const sse = (frame: Frame): string => `event: ${frame.event}\ndata: ${frame.data}\n\n`
-const eventStream = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" }
 
 export const headersOf = (request: Request): Readonly<Record<string, string>> => Object.fromEntries(request.headers)
 
@@ -41,120 +30,27 @@ const decoded = async (request: Request): Promise<string | Refusal> => {
   }
 }
 
-/** A body that ends in the middle: the peer sees the connection break. Bun would print a reason, so there is none. */
-const cut = (text: string): ReadableStream<Uint8Array> =>
-  new ReadableStream({
-    start: (controller) => {
-      if (text !== "") controller.enqueue(new TextEncoder().encode(text))
-    },
-    pull: (controller) => controller.error(undefined),
-  })
-
 export const makeHttpApi = (state: SimulatorState, runtime: Runtime) => {
-  const playInto = (turn: Turn, sink: Sink, ended: () => void): Fiber.Fiber<void> | undefined => {
-    if (isImmediate(turn, state.switches)) {
-      playNow(turn, sink)
-      ended()
-      return undefined
-    }
-    const fiber = runtime.fork(play(state.switches, turn, sink, runtime.held))
-    fiber.addObserver(ended)
-    return fiber
-  }
-
-  const errorFrame = (refusal: Refusal, sent: number): string =>
-    sse({ event: "error", data: errorEvent(refusal, sent), token: false })
-
-  /** Settles with the head: a status where the turn ends with an error before any frame, else the stream. */
-  const streamed = (turn: Turn, signal: AbortSignal): Promise<Response> =>
-    new Promise((resolve) => {
-      let sent = 0
-      let text = ""
-      let controller: ReadableStreamDefaultController<Uint8Array> | undefined
-      let broken = false
-      let over = false
-      const encoder = new TextEncoder()
-      const write = (chunk: string): void => {
-        if (controller === undefined) text += chunk
-        else controller.enqueue(encoder.encode(chunk))
-      }
-      const open = (): void => {
-        if (controller !== undefined || isImmediate(turn, state.switches)) return
-        const body = new ReadableStream<Uint8Array>({
-          start: (started) => {
-            controller = started
-          },
-          cancel: () => fiber?.interruptUnsafe(),
-        })
-        resolve(new Response(body, { headers: eventStream }))
-      }
-      const fail = (): void => {
-        broken = true
-        if (controller === undefined) return resolve(new Response(cut(text), { headers: eventStream }))
-        controller.error(undefined)
-      }
-      const sink: Sink = {
-        send: (frame) => {
-          if (over) return
-          open()
-          sent++
-          write(sse(frame))
-        },
-        end: (step) => {
-          if (step.refusal !== undefined && sent === 0) {
-            over = true
-            return resolve(refused(step.refusal))
-          }
-          open()
-          write(step.refusal === undefined ? sse(step.frame) : errorFrame(step.refusal, sent))
-        },
-        text: (chunk) => {
-          open()
-          write(`data: ${chunk}\n\n`)
-        },
-        binary: () => undefined,
-        close: fail,
-        reset: fail,
-      }
-      const fiber = playInto(turn, sink, () => {
-        if (over || broken) return
-        over = true
-        if (controller === undefined) return resolve(new Response(text, { headers: eventStream }))
-        try {
-          controller.close()
-        } catch {
-          // The client has gone and taken the stream with it.
-        }
-      })
-      signal.addEventListener("abort", () => fiber?.interruptUnsafe())
-    })
-
-  const whole = (turn: Turn, signal: AbortSignal): Promise<Response> =>
-    new Promise((resolve) => {
-      const nothing = (): void => undefined
-      const fail = (): void => resolve(new Response(cut(""), { headers: { "content-type": "application/json" } }))
-      const sink: Sink = {
-        send: nothing,
-        end: (step) => resolve(step.refusal === undefined ? json(step.response ?? "") : refused(step.refusal)),
-        text: nothing,
-        binary: nothing,
-        close: fail,
-        reset: fail,
-      }
-      const fiber = playInto(turn, sink, fail)
-      signal.addEventListener("abort", () => fiber?.interruptUnsafe())
-    })
+  const answers = makeHttpAnswers(state, runtime)
 
   const create = async (request: Request): Promise<Response> => {
+    const arrival = arrivalOf(state.faults)
+    if (arrival.deaf || arrival.unread !== undefined) {
+      state.counters.unread++
+      state.changed()
+      return arrival.deaf ? Promise.withResolvers<Response>().promise : answers.none()
+    }
     const text = await decoded(request)
     if (typeof text !== "string") return refused(text)
     const read = readCreateRequest(text, "http")
     const record = arrive(state, { transport: "http", connection: -1, headers: headersOf(request) }, text, read)
     if (read._tag === "Refusal") return refused(refuse(state, record, read))
-    const turn = begin(state, record, read, undefined, [])
+    if (arrival.forget !== undefined) forget(state, [], arrival.forget.stored === true)
+    if (arrival.refuse !== undefined) return refused(refuse(state, record, refusalOf(arrival.refuse)))
+    const turn = begin(state, record, read, undefined, [], arrival.faults)
     if (turn._tag === "Refusal") return refused(turn)
     state.changed()
-    return read.stream ? streamed(turn, request.signal) : whole(turn, request.signal)
+    return read.stream ? answers.streamed(turn, request.signal) : answers.whole(turn, request.signal)
   }
 
   const compaction = async (request: Request): Promise<Response> => {

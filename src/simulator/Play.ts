@@ -17,6 +17,9 @@ export interface Sink {
   readonly binary: () => void
   readonly close: (code: number, reason: string) => void
   readonly reset: () => void
+  readonly finish: () => void
+  /** Nothing more comes. True: the turn is over all the same. */
+  readonly stall: (ended: boolean) => boolean
 }
 
 const waits: ReadonlySet<Step["_tag"]> = new Set(["Stall", "Hold", "Delay"])
@@ -42,6 +45,9 @@ const act = (turn: Turn, step: Step, sink: Sink): void => {
     case "Reset":
       turn.abandon()
       return sink.reset()
+    case "Finish":
+      turn.abandon()
+      return sink.finish()
   }
 }
 
@@ -54,10 +60,14 @@ export const play = (switches: Switches, turn: Turn, sink: Sink, held: Effect.Ef
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const { eventLatency, latency, tokensPerSecond } = switches
+    let ended = false
     const tokenMillis = tokensPerSecond > 0 ? 1000 / tokensPerSecond : 0
     let due = clock.currentTimeMillisUnsafe() + latency - eventLatency
     for (const step of turn.steps) {
-      if (step._tag === "Stall") return yield* Effect.never
+      if (step._tag === "Stall") {
+        if (sink.stall(ended)) return
+        return yield* Effect.never
+      }
       if (step._tag === "Hold") {
         yield* held
         due = Math.max(due, clock.currentTimeMillisUnsafe())
@@ -70,6 +80,7 @@ export const play = (switches: Switches, turn: Turn, sink: Sink, held: Effect.Ef
       due += eventLatency + (step._tag === "Send" && step.frame.token ? tokenMillis : 0)
       const wait = due - clock.currentTimeMillisUnsafe()
       if (wait > 0) yield* Effect.sleep(wait)
+      ended ||= step._tag === "End"
       act(turn, step, sink)
     }
   }).pipe(Effect.onInterrupt(() => Effect.sync(turn.abandon)))

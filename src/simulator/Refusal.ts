@@ -62,3 +62,34 @@ export const errorEvent = (refusal: Refusal, sequenceNumber: number, streamId?: 
 /** The body of an HTTP answer. */
 export const errorBody = ({ code, message, param, type }: Refusal): string =>
   JSON.stringify({ error: { message, type, param, code } })
+
+/** An error that a test asks for. */
+export interface ErrorFault {
+  readonly status: number
+  readonly code: string | null
+  readonly message: string
+  readonly type?: string
+  readonly param?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** The flat event in place of the envelope. */
+  readonly flat?: boolean
+  /** Leaves `status` out of the envelope. */
+  readonly withoutStatus?: boolean
+}
+
+export const refusalOf = (fault: ErrorFault): Refusal => ({
+  _tag: "Refusal",
+  status: fault.status,
+  type: fault.type ?? (fault.status >= 500 ? "server_error" : "invalid_request_error"),
+  code: fault.code,
+  message: fault.message,
+  param: fault.param ?? null,
+  ...(fault.headers === undefined ? {} : { headers: fault.headers }),
+})
+
+/** Its frame on the socket, after that many others. */
+export const errorText = (fault: ErrorFault, sent: number, streamId?: string): string => {
+  const refusal = refusalOf(fault)
+  const whole = fault.flat === true ? errorEvent(refusal, sent, streamId) : envelope(refusal, streamId)
+  return fault.withoutStatus === true ? whole.replace(`"status":${fault.status},`, "") : whole
+}

@@ -7,15 +7,17 @@
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"
 import { handleControl } from "./Control.ts"
+import type { ArrivalFault } from "./Arrival.ts"
 import type { Fault } from "./Faults.ts"
-import { headersOf, json, makeHttpApi, refused } from "./HttpApi.ts"
+import { json, refused } from "./HttpAnswers.ts"
+import { headersOf, makeHttpApi } from "./HttpApi.ts"
 import { invalid } from "./Refusal.ts"
 import type { ConnectionRecord, Counters, FaultTurn, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
 import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
 import type { Connection, Runtime } from "./Sockets.ts"
 import { makeConnection, makeSockets } from "./Sockets.ts"
 
-export type { Fault, FaultTurn }
+export type { ArrivalFault, Fault, FaultTurn }
 export type { ConnectionRecord, Counters, Switches, TurnRecord }
 export { agent, type Answer, type Ending, type Part, type Script, type ScriptTurn } from "./Script.ts"
 
@@ -39,14 +41,19 @@ export interface SimulatorService {
   readonly switches: Switches
   /** Changes switches from the next upgrade, request or turn on. */
   readonly configure: (switches: Partial<Switches>) => Effect.Effect<void>
-  /** Gives the next executed turn these faults; calls queue up. An empty list is a turn without faults. */
-  readonly failNext: (...faults: ReadonlyArray<Fault>) => Effect.Effect<void>
+  /**
+   * Gives the next executed turn these faults, or the next request where one of them comes before the turn; calls queue
+   * up. An empty list is a turn without faults.
+   */
+  readonly failNext: (...faults: ReadonlyArray<Fault | ArrivalFault>) => Effect.Effect<void>
   /** Forgets records, counters and queued faults; sockets and conversations stay. */
   readonly reset: Effect.Effect<void>
   /** Lets go on whatever waits at a `Hold`. */
   readonly release: Effect.Effect<void>
   /** Closes open sockets with a code, or all without a close frame where there is none. */
   readonly disconnect: (options?: { readonly ordinal?: number; readonly code?: number }) => Effect.Effect<void>
+  /** `false` refuses every new connection, as a host where nothing listens; open sockets stay. `true` ends that. */
+  readonly listen: (on: boolean) => Effect.Effect<void>
   /** Sends a text nobody asked for to one socket, or to all. */
   readonly push: (text: string, ordinal?: number) => Effect.Effect<void>
   /** Waits until the predicate holds; it is asked again after every change. */
@@ -113,7 +120,11 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
         ),
       )
     }
-    if (websocket === "hang") return Promise.withResolvers<Response>().promise
+    if (websocket === "hang") {
+      state.counters.hangingUpgrades++
+      state.changed()
+      return Promise.withResolvers<Response>().promise
+    }
     if (websocket === "off") {
       return refuseUpgrade(refused(invalid("WebSocket is not supported here.", { status: websocketOffStatus })))
     }
@@ -124,40 +135,43 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
     return refuseUpgrade(refused(invalid("Not a WebSocket upgrade.")))
   }
 
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.serve<Connection>({
-        hostname: "127.0.0.1",
-        port,
+  const serve = (port: number) =>
+    Bun.serve<Connection>({
+      hostname: "127.0.0.1",
+      port,
+      idleTimeout: 0,
+      maxRequestBodySize: 1024 * 1024 * 1024,
+      fetch: (request, server) => {
+        const url = new URL(request.url)
+        if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
+        if (url.pathname === "/v1/responses" && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+          return upgrade(request, server)
+        }
+        if (!isAuthorized(state.switches, request)) return unauthorized()
+        return http.handle(request, url)
+      },
+      websocket: {
         idleTimeout: 0,
-        maxRequestBodySize: 1024 * 1024 * 1024,
-        fetch: (request, server) => {
-          const url = new URL(request.url)
-          if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
-          if (url.pathname === "/v1/responses" && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
-            return upgrade(request, server)
-          }
-          if (!isAuthorized(state.switches, request)) return unauthorized()
-          return http.handle(request, url)
+        maxPayloadLength: 1024 * 1024 * 1024,
+        backpressureLimit: 1024 * 1024 * 1024,
+        open: (socket) => {
+          open.add(socket.data)
+          sockets.open(socket)
         },
-        websocket: {
-          idleTimeout: 0,
-          maxPayloadLength: 1024 * 1024 * 1024,
-          backpressureLimit: 1024 * 1024 * 1024,
-          open: (socket) => {
-            open.add(socket.data)
-            sockets.open(socket)
-          },
-          message: sockets.message,
-          close: (socket, code) => {
-            open.delete(socket.data)
-            sockets.close(socket, code)
-          },
+        message: sockets.message,
+        close: (socket, code) => {
+          open.delete(socket.data)
+          sockets.close(socket, code)
         },
-      }),
-    ),
-    (server) => Effect.promise(() => server.stop(true)),
+      },
+    })
+
+  /** The first one is listening, or none; the others have open sockets at most. */
+  const servers = yield* Effect.acquireRelease(
+    Effect.sync(() => [serve(port)]),
+    (servers) => Effect.promise(() => Promise.all(servers.map((server) => server.stop(true)))),
   )
+  const address = { port: servers[0]?.port ?? 0, listening: true }
 
   const each = (ordinal: number | undefined, act: (connection: Connection) => void): void => {
     for (const connection of open) {
@@ -166,8 +180,8 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
   }
 
   const service: SimulatorService = {
-    url: `http://127.0.0.1:${server.port}/v1`,
-    port: server.port ?? 0,
+    url: `http://127.0.0.1:${address.port}/v1`,
+    port: address.port,
     get turns() {
       return state.turns
     },
@@ -198,6 +212,13 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
       Effect.sync(() =>
         each(ordinal, ({ socket }) => (code === undefined ? socket?.terminate() : socket?.close(code, "disconnected"))),
       ),
+    listen: (on) =>
+      Effect.sync(() => {
+        if (on === address.listening) return
+        address.listening = on
+        if (on) servers.unshift(serve(address.port))
+        else void servers[0]?.stop()
+      }),
     push: (text, ordinal) => Effect.sync(() => each(ordinal, ({ socket }) => void socket?.send(text))),
     until: (predicate) =>
       Effect.callback<void>((resume) => {

@@ -2,6 +2,7 @@
  * Holds what the simulator knows and reports: its switches, records, counters, and the conversations it has seen.
  */
 import type { Transport } from "./CreateRequest.ts"
+import type { FaultQueue } from "./Arrival.ts"
 import type { Fault } from "./Faults.ts"
 import type { Ids } from "./Ids.ts"
 import { makeIds } from "./Ids.ts"
@@ -57,16 +58,20 @@ export interface ConnectionRecord {
 export interface Counters {
   readonly upgrades: number
   readonly refusedUpgrades: number
+  /** Upgrades that get no answer. */
+  readonly hangingUpgrades: number
   readonly openSockets: number
   /** Every create request received, refused ones too. */
   readonly httpTurns: number
   readonly websocketTurns: number
-  /** Turns the model ran for; warm-ups and refused requests are none. */
+  /** Turns the model ran for, those that a fault cut included; warm-ups and refused requests are none. */
   readonly executions: number
   /** Executed turns that continued a response by its id and brought only what was new. */
   readonly continuations: number
   /** Create requests that were answered with an error before any execution. */
   readonly refusedTurns: number
+  /** Requests that a fault left unread; they are counted nowhere else. */
+  readonly unread: number
   /** Bytes of the requests' text in UTF-8, decoded. */
   readonly uplinkBytes: number
   /** Bytes of the values of `input`. */
@@ -142,12 +147,14 @@ export const defaultSwitches: Switches = {
 const zero: Counters = {
   upgrades: 0,
   refusedUpgrades: 0,
+  hangingUpgrades: 0,
   openSockets: 0,
   httpTurns: 0,
   websocketTurns: 0,
   executions: 0,
   continuations: 0,
   refusedTurns: 0,
+  unread: 0,
   uplinkBytes: 0,
   inputBytes: 0,
   neededBytes: 0,
@@ -218,7 +225,7 @@ export interface SimulatorState {
   /** Turns that were executed, whatever `reset` forgot. */
   executed: number
   dialled: number
-  readonly faults: Array<ReadonlyArray<Fault>>
+  readonly faults: FaultQueue
   readonly stored: Map<string, StoredResponse>
   readonly conversations: Map<string, History>
   /** Stored items by id, for references. */

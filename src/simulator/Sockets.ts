@@ -7,15 +7,17 @@
 import type { ServerWebSocket } from "bun"
 import type { Fiber } from "effect"
 import { Effect } from "effect"
+import type { Arrival } from "./Arrival.ts"
+import { arrivalOf, unheard } from "./Arrival.ts"
 import type { CreateRequest } from "./CreateRequest.ts"
 import { readCreateRequest } from "./CreateRequest.ts"
 import type { Sink } from "./Play.ts"
 import { isImmediate, play, playNow } from "./Play.ts"
 import type { Refusal } from "./Refusal.ts"
-import { connectionLimitReached, envelope, invalid } from "./Refusal.ts"
+import { connectionLimitReached, envelope, errorText, invalid, refusalOf } from "./Refusal.ts"
 import type { ConnectionRecord, Mutable, SimulatorState, TurnRecord } from "./SimulatorState.ts"
 import type { Lane } from "./Turn.ts"
-import { arrive, begin, evict, refuse } from "./Turn.ts"
+import { arrive, begin, evict, forget, refuse } from "./Turn.ts"
 
 const maxInFlight = 16
 const maxLanes = 32
@@ -24,6 +26,7 @@ interface Waiting {
   readonly lane: Lane
   readonly request: CreateRequest
   readonly record: Mutable<TurnRecord>
+  readonly faults: Arrival["faults"]
 }
 
 /** What a socket carries from its upgrade on. */
@@ -35,6 +38,8 @@ export interface Connection {
   inFlight: number
   /** A turn that runs inside a callback ends before the next one is looked for. */
   pumping: boolean
+  /** Reads nothing any more. */
+  deaf: boolean
   socket: Socket | undefined
   ageing: Fiber.Fiber<void> | undefined
 }
@@ -66,6 +71,7 @@ export const makeConnection = (state: SimulatorState, headers: Readonly<Record<s
     running: new Set(),
     inFlight: 0,
     pumping: false,
+    deaf: false,
     socket: undefined,
     ageing: undefined,
   }
@@ -83,11 +89,14 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     binary: () => void socket.sendBinary(new Uint8Array([0, 1, 2, 3])),
     close: (code, reason) => socket.close(code, reason),
     reset: () => socket.terminate(),
+    finish: () => socket.close(1000),
+    // A turn that has ended holds its lane no longer.
+    stall: (ended) => ended,
   })
 
-  const start = (socket: Socket, { lane, record, request }: Waiting): void => {
+  const start = (socket: Socket, { faults, lane, record, request }: Waiting): void => {
     const connection = socket.data
-    const turn = begin(state, record, request, lane, connection.lanes.values())
+    const turn = begin(state, record, request, lane, connection.lanes.values(), faults)
     if (turn._tag === "Refusal") return say(socket, turn, lane.name)
     state.changed()
     if (isImmediate(turn, state.switches)) return playNow(turn, sinkOf(socket))
@@ -157,6 +166,15 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
 
   const message = (socket: Socket, text: string | Buffer): void => {
     const connection = socket.data
+    const arrival = connection.deaf ? unheard : arrivalOf(state.faults)
+    connection.deaf = arrival.deaf
+    if (arrival.deaf || arrival.unread !== undefined) {
+      state.counters.unread++
+      state.changed()
+      if (arrival.unread === undefined) return
+      const { code, reason } = arrival.unread
+      return code === undefined ? socket.terminate() : socket.close(code, reason)
+    }
     if (typeof text !== "string") return say(socket, invalid("Binary messages are not supported."))
     if (Buffer.byteLength(text) > state.switches.maxMessageBytes) return socket.close(1009, "message too big")
     const request = readCreateRequest(text, "websocket")
@@ -168,7 +186,13 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
       evict(lane, record.request?.previous_response_id)
       return say(socket, refuse(state, record, request), lane?.name)
     }
-    if (isOld(connection)) {
+    if (arrival.forget !== undefined) forget(state, connection.lanes.values(), arrival.forget.stored === true)
+    if (arrival.refuse !== undefined) {
+      evict(connection.lanes.get(request.streamId), request.previousResponseId)
+      refuse(state, record, refusalOf(arrival.refuse))
+      return void socket.send(errorText(arrival.refuse, 0, request.streamId))
+    }
+    if (arrival.limit || isOld(connection)) {
       refuse(state, record, connectionLimitReached(Math.round(state.switches.maxConnectionAge / 60_000)))
       return expire(socket)
     }
@@ -180,7 +204,7 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
       )
       return say(socket, refuse(state, record, refusal), request.streamId)
     }
-    connection.waiting.push({ lane, request, record })
+    connection.waiting.push({ lane, request, record, faults: arrival.faults })
     pump(socket)
     state.changed()
   }

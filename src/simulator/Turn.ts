@@ -4,11 +4,12 @@
  * Nothing here knows a socket. A turn is a list of steps to play and two ends: `end`, called right before the terminal
  * frame leaves, and `abandon`, called when the turn is cut.
  */
+import { turnFaults } from "./Arrival.ts"
 import { editedItems, entryOf, rebuild } from "./Context.ts"
 import type { CreateRequest, Transport } from "./CreateRequest.ts"
 import { parseObject } from "./CreateRequest.ts"
-import type { Step } from "./Faults.ts"
-import { applyFaults } from "./Faults.ts"
+import type { Fault, Step } from "./Faults.ts"
+import { applyFaults, unknownType } from "./Faults.ts"
 import { perform } from "./Perform.ts"
 import { measure, nothingSeen, remember } from "./Prefixes.ts"
 import type { Refusal } from "./Refusal.ts"
@@ -103,21 +104,30 @@ const keep = (
   }
 }
 
+/** Forgets what the lanes kept, as a restart of the upstream would; with `stored` what was stored too. */
+export const forget = (state: SimulatorState, lanes: Iterable<Lane>, stored: boolean): void => {
+  for (const lane of lanes) lane.latest = undefined
+  if (!stored) return
+  state.stored.clear()
+  state.storedItems.clear()
+}
+
 /** A lane forgets the response that a failed turn of its own continued; another lane's failed fork leaves it. */
 export const evict = (lane: Lane | undefined, previousResponseId: unknown): void => {
   if (lane?.latest !== undefined && lane.latest.responseId === previousResponseId) lane.latest = undefined
 }
 
 const sentBefore = (steps: ReadonlyArray<Step>, end: Step): number =>
-  steps.slice(0, steps.indexOf(end)).filter(({ _tag }) => _tag === "Send").length
+  steps.slice(0, steps.indexOf(end)).filter((step) => step._tag === "Send" && step.frame.event !== unknownType).length
 
-/** Starts a turn, on a lane of a connection or over HTTP (no lane), or refuses it. */
+/** Starts a turn, on a lane of a connection or over HTTP (no lane), or refuses it. `given` are faults it came with. */
 export const begin = (
   state: SimulatorState,
   record: Mutable<TurnRecord>,
   request: CreateRequest,
   lane: Lane | undefined,
   lanes: Iterable<Lane>,
+  given: ReadonlyArray<Fault> | undefined,
 ): Turn | Refusal => {
   const reject = (refusal: Refusal): Refusal => {
     evict(lane, request.previousResponseId)
@@ -150,7 +160,8 @@ export const begin = (
     sparse: state.switches.sparseTerminal && record.transport === "websocket",
   })
   const faults =
-    state.faults.shift() ??
+    given ??
+    turnFaults(state.faults) ??
     state.switches.fault({
       index,
       transport: record.transport,

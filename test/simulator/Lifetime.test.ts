@@ -57,8 +57,13 @@ describe("Lifetime", () => {
       assert.deepInclude(yield* stats(), { httpTurns: 1, executions: 1 })
       const configure = (text: string) => post(control, text, { path: "/configure" })
       const fault = { _tag: "Error", at: 0, status: 503, code: "overloaded", message: "later" }
-      assert.strictEqual((yield* configure(JSON.stringify({ failNext: [[fault]], apiKeys: null }))).status, 200)
+      const refusal = { _tag: "Refuse", status: 429, code: "rate_limit_exceeded", message: "slow down" }
+      assert.strictEqual(
+        (yield* configure(JSON.stringify({ failNext: [[fault], [refusal]], apiKeys: null }))).status,
+        200,
+      )
       assert.strictEqual((yield* post({ url }, { input: "x" })).status, 503)
+      assert.strictEqual((yield* post({ url }, { input: "x" })).status, 429)
       assert.strictEqual((yield* configure('{"latency":"long"}')).status, 400)
       assert.strictEqual((yield* configure('{"unknown":1}')).status, 400)
       assert.strictEqual((yield* post(control, "", { path: "/reset" })).status, 200)

@@ -1,4 +1,5 @@
 /** A client of the simulator that hides nothing: one socket, its frames in order, its close code. */
+import { createConnection } from "node:net"
 import type { Scope } from "effect"
 import { Deferred, Effect, Queue } from "effect"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
@@ -105,6 +106,46 @@ export const post = (
     const text = await response.text()
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) as JsonObject }
   })
+
+/**
+ * All that a raw socket gets of an answer: its body, with ` broken` behind it where the connection ended in the middle;
+ * `no answer` where there was no head.
+ */
+export const outcome = ({ port }: Pick<SimulatorService, "port">, body: JsonObject): Effect.Effect<string> =>
+  Effect.callback<string>((resume) => {
+    const socket = createConnection(port, "127.0.0.1")
+    const text = JSON.stringify({ model: "gpt-5.5", ...body })
+    let got = ""
+    socket.setEncoding("latin1")
+    socket.on("data", (data) => {
+      got += String(data)
+    })
+    socket.on("error", () => undefined)
+    socket.on("close", () => resume(Effect.succeed(bodyOf(got))))
+    socket.write(
+      `POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    )
+    return Effect.sync(() => socket.destroy())
+  })
+
+/** The body of a whole or broken answer. */
+const bodyOf = (answer: string): string => {
+  const end = answer.indexOf("\r\n\r\n")
+  if (end < 0) return "no answer"
+  const head = answer.slice(0, end).toLowerCase()
+  let rest = answer.slice(end + 4)
+  const length = /content-length: (\d+)/.exec(head)?.[1]
+  if (length !== undefined) return rest.length < Number(length) ? `${rest} broken` : rest
+  let body = ""
+  for (;;) {
+    const chunk = /^([0-9a-f]+)\r\n/.exec(rest)
+    if (chunk?.[1] === undefined) return `${body} broken`
+    const size = Number.parseInt(chunk[1], 16)
+    if (size === 0) return body
+    body += rest.slice(chunk[0].length, chunk[0].length + size)
+    rest = rest.slice(chunk[0].length + size + 2)
+  }
+}
 
 export const get = ({ url }: Pick<SimulatorService, "url">, path: string, method = "GET") =>
   Effect.promise(async () => {
