@@ -5,12 +5,13 @@
  *
  * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
  */
-import { Effect, FileSystem, Layer, Path } from "effect"
+import { Effect, Layer, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
+import { Admission } from "./downstream/Admission.ts"
 import { AuthScope } from "./downstream/AuthScope.ts"
 import * as BunServer from "./downstream/BunServer.ts"
-import { Keys } from "./downstream/Keys.ts"
+import { Keys, privateFolder } from "./downstream/Keys.ts"
 import { Ownership } from "./downstream/Ownership.ts"
 import { PassThrough } from "./downstream/PassThrough.ts"
 import * as Routes from "./downstream/Routes.ts"
@@ -18,6 +19,7 @@ import { Session } from "./downstream/Session.ts"
 import { Turns } from "./downstream/Turns.ts"
 import { Settings, SettingsError } from "./Settings.ts"
 import { TurnMemory } from "./turn/TurnMemory.ts"
+import { Availability } from "./upstream/Availability.ts"
 import { ConnectionPool } from "./upstream/ConnectionPool.ts"
 import { layerWs } from "./upstream/DialerWs.ts"
 import { Evictor } from "./upstream/Evictor.ts"
@@ -30,7 +32,7 @@ import { WebSocketExecutor } from "./upstream/WebSocketExecutor.ts"
 /** Pool, memory and evictor: what connections live in. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provideMerge(TurnMemory.layer),
+  Layer.provideMerge([TurnMemory.layer, Availability.layer]),
 )
 
 /** `Executor` and `Forwarder`, over both transports. Needs `Settings` and a `Dialer`. */
@@ -46,7 +48,9 @@ const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Se
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(
-  Layer.provide([PassThrough.layerNoDeps, Turns.layerNoDeps, layerSession]),
+  Layer.provide([PassThrough.layerNoDeps, layerSession]),
+  Layer.provideMerge(Turns.layerNoDeps),
+  Layer.provide(Admission.layerNoDeps),
 )
 
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
@@ -59,8 +63,7 @@ export const layerAuth = Layer.unwrap(
     }
     const path = yield* Path.Path
     const ids = path.join(path.dirname(keysFile), "respool.ids")
-    // Made here, since the store would leave the folder open to whom the process's mask lets in.
-    yield* (yield* FileSystem.FileSystem).makeDirectory(ids, { recursive: true, mode: 0o700 })
+    yield* privateFolder(ids)
     return Layer.merge(
       AuthScope.layerKeys({ upstreamApiKey }).pipe(Layer.provide(Keys.layerFile(keysFile))),
       Ownership.layer().pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),

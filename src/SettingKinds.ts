@@ -3,7 +3,7 @@
  *
  * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
  */
-import { ByteSize, Config, Duration, Schema } from "effect"
+import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
 
 /** One setting: how it is read, and what its help says. */
 export interface Row<A> {
@@ -13,6 +13,8 @@ export interface Row<A> {
   readonly allowed: string
   readonly about: string
   readonly secret: boolean
+  /** A value as it would be written where settings are read from, so that one from code is held to the same rule. */
+  readonly written: (value: A) => string
 }
 
 export const row = <A>(
@@ -22,7 +24,10 @@ export const row = <A>(
   allowed: string,
   about: string,
   secret = false,
-): Row<A> => ({ read, fallback, shown, allowed, about, secret })
+  written: (value: A) => string = asText,
+): Row<A> => ({ read, fallback, shown, allowed, about, secret, written })
+
+const asText = (value: unknown) => String(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
 export const optional = (schema: Schema.Codec<string, string>, allowed: string, about: string) =>
   row(
@@ -48,6 +53,8 @@ export const duration = (fallback: Duration.Input & string, about: string) =>
     fallback,
     "a duration such as `3 seconds` or `50 minutes`",
     about,
+    false,
+    (value) => `${value} millis`,
   )
 
 /** A timer cannot be shorter than a millisecond: anything below would spin. */
@@ -63,6 +70,8 @@ export const size = (fallback: string, about: string) =>
     fallback,
     "a size such as `64 MiB`, at most 4 GiB",
     about,
+    false,
+    (value) => `${value} B`,
   )
 
 /** Digits only: what else reads as a number (blanks as 0, `0x10`, `1e3`) was not meant as one. */
@@ -90,6 +99,8 @@ export const headerNames = (about: string) =>
     "",
     "header names, separated by commas, but none of the upgrade's own",
     about,
+    false,
+    (value) => value.join(","),
   )
 
 export const isUpstream = (value: string) =>

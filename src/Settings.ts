@@ -5,8 +5,9 @@
  * (`upstreamUrl`). Durations are milliseconds and sizes bytes once read. A wrong one stops the start with one line that
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
-import { Config, ConfigProvider, Context, Effect, FileSystem, Layer, Redacted, Schema } from "effect"
+import { Config, ConfigProvider, Context, Effect, FileSystem, Layer, Option, Redacted, Schema } from "effect"
 import type { Row } from "./SettingKinds.ts"
+import { nearest, strayName } from "./SettingNames.ts"
 import {
   count,
   duration,
@@ -79,6 +80,16 @@ export const rows = {
   maxConnectionsPerSession: count(64, "upstream connections of one session"),
   maxBody: size("64 MiB", "request body, after decoding"),
   maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
+  maxTurns: count(4096, "turns at a time; further ones are answered 503"),
+  maxBodies: size("1 GiB", "request bodies in memory at a time; further ones are answered 503"),
+  maxWaiting: count(1024, "turns that wait for a connection at a time"),
+  maxBuffered: size("8 MiB", "of one answer, what may wait for a slow client; then the upstream is made to wait"),
+  clientTimeout: duration("60 seconds", "for a slow client to take some of what waits; then its turn is cancelled"),
+  retry: oneOf(
+    ["standard", "strict"],
+    "standard",
+    "`standard` sends a turn again when the upstream hung up before its answer began; `strict` never risks a second run",
+  ),
   reasoning: oneOf(["lenient", "strict"], "lenient", "whether a client that leaves reasoning out is continued"),
   busy: oneOf(
     ["dial", "wait", "http"],
@@ -111,7 +122,9 @@ export class SettingsError extends Schema.TaggedError<SettingsError>()("Settings
 
 /** `upstreamUrl` as the environment spells it. */
 export const environmentName = (name: string) =>
-  `RESPOOL_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+  `${prefix}_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+
+const prefix = "RESPOOL"
 
 const names = Object.keys(rows) as ReadonlyArray<keyof Rows>
 
@@ -121,31 +134,58 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     tls: undefined,
   }
 
-  /** The defaults with some settings of your own. */
-  static readonly layer = (options: Partial<SettingsValues> = {}) =>
-    Layer.succeed(Settings, { ...Settings.defaults, ...options })
+  /** The defaults with some settings of your own, which are held to the same rules. */
+  static readonly layer = (options: Partial<SettingsValues> = {}): Layer.Layer<Settings, SettingsError> =>
+    Layer.effect(
+      Settings,
+      Effect.suspend(() => given(options)),
+    )
 
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
   static readonly layerConfig = Layer.effect(
     Settings,
-    Effect.suspend(() => Effect.tap(load, checkTogether)),
+    Effect.suspend(() => Effect.flatMap(load, checkTogether)),
   )
 
   /** The same for commands that serve nothing, so that settings which only fit together when serving don't matter. */
   static readonly layerConfigUnchecked = Layer.effect(
     Settings,
-    Effect.suspend(() => load),
+    Effect.suspend(() => Effect.map(load, ({ settings }) => settings)),
   )
 }
 
+/** Says how whoever set a setting spelled its name, and where. */
+type Spell = (name: keyof Rows) => string
+
+const refused = (name: keyof Rows, spell: Spell, value: string | undefined) => {
+  const shown = rows[name].secret ? "" : `=${JSON.stringify(masked(value ?? ""))}`
+  return new SettingsError({ message: `${spell(name)}${shown}: expected ${rows[name].allowed}` })
+}
+
+/** Values are written as texts and read again, so that code can set no more, and nothing else, than a file can. */
+const given = Effect.fnUntraced(function* ({ tls, ...options }: Partial<SettingsValues>) {
+  const values: Record<string, unknown> = { ...Settings.defaults, tls }
+  for (const name of names) {
+    if (options[name] === undefined) continue
+    const { read, written } = rows[name] as Row<unknown>
+    const text = written(options[name])
+    // As the environment has it: what is set to nothing is not set.
+    if (text === "") continue
+    values[name] = yield* read(name)
+      .parse(ConfigProvider.fromUnknown({ [name]: text }))
+      .pipe(Effect.mapError(() => refused(name, (name) => `Settings.layer: ${name}`, text)))
+  }
+  return values as unknown as SettingsValues
+})
+
 const jsonFile = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
-  const named = yield* Config.option(Config.NonEmptyString("RESPOOL_CONFIG"))
+  const named = yield* Config.option(Config.NonEmptyString(`${prefix}_CONFIG`))
   const path = named._tag === "Some" ? named.value : "respool.json"
-  if (named._tag === "None" && !(yield* fs.exists(path))) return {}
+  if (named._tag === "None" && !(yield* fs.exists(path))) return { path, json: {} }
   const content = yield* fs.readFileString(path).pipe(
     Effect.mapError(() => {
-      const shown = named._tag === "Some" ? `RESPOOL_CONFIG=${JSON.stringify(path)}` : path
+      const shown = named._tag === "Some" ? `${prefix}_CONFIG=${JSON.stringify(path)}` : path
       return new SettingsError({ message: `${shown}: the file can't be read` })
     }),
   )
@@ -153,64 +193,74 @@ const jsonFile = Effect.gen(function* () {
     content,
   ).pipe(Effect.mapError(() => new SettingsError({ message: `${path} is not a JSON object` })))
   for (const [name, value] of Object.entries(json)) {
-    if (!Object.hasOwn(rows, name))
-      return yield* new SettingsError({ message: `${path}: there is no setting "${name}"` })
+    if (!Object.hasOwn(rows, name)) {
+      const message = `${path}: there is no setting "${name}"; the nearest is "${nearest(name, names)}"`
+      return yield* new SettingsError({ message })
+    }
     if (typeof value !== "string" && typeof value !== "number") {
       return yield* new SettingsError({ message: `${path}: "${name}" must be a text or a number` })
     }
   }
-  return json
+  return { path, json }
 }).pipe(
   Effect.catchTags({
-    ConfigError: (error) => Effect.fail(new SettingsError({ message: `RESPOOL_CONFIG: ${error.message}` })),
-    PlatformError: (error) => Effect.fail(new SettingsError({ message: `RESPOOL_CONFIG: ${error.message}` })),
+    ConfigError: (error) => Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
+    PlatformError: (error) => Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
   }),
 )
 
+/** A name that begins as ours do and is none would leave its setting at the default without a word. */
+const checkNames = Effect.fnUntraced(function* (environment: ConfigProvider.ConfigProvider) {
+  const known = [...names.map(environmentName), `${prefix}_CONFIG`]
+  const stray = yield* strayName(environment, prefix, known)
+  if (stray === undefined) return
+  return yield* new SettingsError({
+    message: `${stray}: there is no such setting; the nearest is ${nearest(stray, known)}`,
+  })
+})
+
 const load = Effect.gen(function* () {
-  const json = yield* jsonFile
   const environment = yield* ConfigProvider.ConfigProvider
-  const provider = environment.pipe(
-    ConfigProvider.mapInput(([name]) => [environmentName(String(name))]),
-    ConfigProvider.orElse(
-      ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)]))),
-    ),
-  )
+  yield* checkNames(environment)
+  const { json, path } = yield* jsonFile
+  const upper = environment.pipe(ConfigProvider.mapInput(([name]) => [environmentName(String(name))]))
+  const lower = ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)])))
+  const provider = ConfigProvider.orElse(upper, lower)
+  const text = (from: ConfigProvider.ConfigProvider, name: string) =>
+    Effect.map(Effect.option(Config.String(name).parse(from)), Option.getOrUndefined)
+  const inFile = new Set<string>()
+  const spell: Spell = (name) => (inFile.has(name) ? `${path}: ${name}` : environmentName(name))
   const values: Record<string, unknown> = {}
   for (const name of names) {
-    const { allowed, fallback, read, secret } = rows[name]
-    const config: Config.Config<unknown> = read(name)
-    values[name] = yield* config
+    const { fallback, read } = rows[name] as Row<unknown>
+    if (Object.hasOwn(json, name) && (yield* text(upper, name)) === undefined) inFile.add(name)
+    values[name] = yield* read(name)
       .pipe(Config.withDefault(fallback))
       .parse(provider)
       .pipe(
-        Effect.catch(() =>
-          Effect.flatMap(Effect.option(Config.String(name).parse(provider)), (given) => {
-            const value = secret ? "" : `=${JSON.stringify(given._tag === "Some" ? masked(given.value) : "")}`
-            return Effect.fail(new SettingsError({ message: `${environmentName(name)}${value}: expected ${allowed}` }))
-          }),
-        ),
+        Effect.catch(() => Effect.flatMap(text(provider, name), (value) => Effect.fail(refused(name, spell, value)))),
       )
   }
   const loaded = values as unknown as Loaded
-  return { ...loaded, tls: yield* readTls(loaded) }
+  const settings: SettingsValues = { ...loaded, tls: yield* readTls(loaded, spell) }
+  return { settings, spell }
 })
 
 /** Settings that contradict each other. */
-const checkTogether = Effect.fnUntraced(function* (loaded: Loaded) {
-  if (loaded.auth === "keys" && loaded.upstreamApiKey === undefined) {
+const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.Success<typeof load>) {
+  if (settings.auth === "keys" && settings.upstreamApiKey === undefined) {
     return yield* new SettingsError({
-      message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY, the upstream's own key",
+      message: `${spell("auth")}=keys needs ${environmentName("upstreamApiKey")}, the upstream's own key`,
     })
   }
-  if (loaded.transport === "http" && /^ws/i.test(loaded.upstreamUrl)) {
-    return yield* new SettingsError({
-      message: `RESPOOL_UPSTREAM_URL=${JSON.stringify(loaded.upstreamUrl)} names a WebSocket, but RESPOOL_TRANSPORT is http`,
-    })
+  if (settings.transport === "http" && /^ws/i.test(settings.upstreamUrl)) {
+    const url = `${spell("upstreamUrl")}=${JSON.stringify(settings.upstreamUrl)}`
+    return yield* new SettingsError({ message: `${url} names a WebSocket, but ${spell("transport")} is http` })
   }
+  return settings
 })
 
-const readTls = Effect.fnUntraced(function* (loaded: Loaded) {
+const readTls = Effect.fnUntraced(function* (loaded: Loaded, spell: Spell) {
   const fs = yield* FileSystem.FileSystem
   const tls: { ca?: string; cert?: string; key?: string } = {}
   for (const [part, name] of [
@@ -220,8 +270,7 @@ const readTls = Effect.fnUntraced(function* (loaded: Loaded) {
   ] as const) {
     const path = loaded[name]
     if (path === undefined) continue
-    const wrong = (what: string) =>
-      new SettingsError({ message: `${environmentName(name)}=${JSON.stringify(path)}: ${what}` })
+    const wrong = (what: string) => new SettingsError({ message: `${spell(name)}=${JSON.stringify(path)}: ${what}` })
     const pem = yield* fs.readFileString(path).pipe(Effect.mapError(() => wrong("the file can't be read")))
     if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
     tls[part] = pem

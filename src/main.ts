@@ -5,15 +5,15 @@
 import * as NodeChildProcessSpawner from "@effect/platform-node-shared/NodeChildProcessSpawner"
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
-import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
 import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
 import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
-import { Cause, Console, Effect, Exit, Layer, Option, Predicate, Redacted, Runtime } from "effect"
+import { Cause, Console, Duration, Effect, Exit, Layer, Option, Predicate, Redacted, Runtime } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import { demo } from "./Demo.ts"
 import { addKey } from "./downstream/Keys.ts"
+import { Turns } from "./downstream/Turns.ts"
 import * as Logging from "./Logging.ts"
 import * as Server from "./Server.ts"
 import { environmentName, rows, Settings } from "./Settings.ts"
@@ -33,8 +33,18 @@ const banner = Effect.gen(function* () {
   yield* Console.log(`OPENAI_BASE_URL=${address}/v1`)
 })
 
+/** Said when the process was told to stop, before anything closes. */
+const sayDraining = Effect.gen(function* () {
+  const { drainTimeout } = yield* Settings
+  const running = yield* Effect.flatMap(Turns, (turns) => turns.running)
+  const turns = `${running} ${running === 1 ? "turn" : "turns"}`
+  const atMost = Duration.format(Duration.millis(drainTimeout))
+  yield* Effect.logInfo(`draining ${turns} for at most ${atMost}; a second signal stops at once`)
+})
+
 const serve = Command.make("serve", {}, () =>
   Effect.andThen(banner, Effect.never).pipe(
+    Effect.onInterrupt(() => sayDraining),
     Effect.provide(Server.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layerConfig))),
   ),
 ).pipe(
@@ -98,7 +108,7 @@ const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildPr
 )
 
 /** What the user can mend is one line; only the unexpected shows its trace. */
-const userErrors = new Set(["SettingsError", "ServeError", "KeysFileError", "DemoError"])
+const userErrors = new Set(["SettingsError", "ServeError", "KeysFileError", "DemoError", "SimulatorError"])
 
 const report = (cause: Cause.Cause<unknown>) => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.void
@@ -112,9 +122,33 @@ const report = (cause: Cause.Cause<unknown>) => {
 const teardown: Runtime.Teardown = (exit, onExit) =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
 
+/** By the shells' convention: 128 and the signal's number. */
+const endedBy = { SIGINT: 130, SIGTERM: 143 } as const
+
+/** The first signal closes everything in order, however long that may take; the second, of either kind, does not wait. */
+const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  let told = false
+  const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
+    const tell = () => {
+      if (told) process.exit(endedBy[signal])
+      told = true
+      fiber.interruptUnsafe(fiber.id)
+    }
+    process.on(signal, tell)
+    return () => process.off(signal, tell)
+  })
+  fiber.addObserver((exit) => {
+    for (const stopListening of listeners) stopListening()
+    teardown(exit, (code) => {
+      // A command that ran to its end may still be writing.
+      if (told || code !== 0) process.exit(code)
+    })
+  })
+})
+
 respool.pipe(
   Command.run({ version: packageJson.version }),
   Effect.provide(platform),
   Effect.tapCause(report),
-  NodeRuntime.runMain({ disableErrorReporting: true, teardown }),
+  runMain({ disableErrorReporting: true, teardown }),
 )

@@ -1,8 +1,9 @@
 /**
  * The command line as processes of their own, each ended with the scope that started it.
  */
-import { Effect } from "effect"
+import { Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
+import { Simulator } from "../src/simulator/Simulator.ts"
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
 
@@ -13,6 +14,8 @@ export interface Running {
   readonly stderr: () => string
   /** Waits for text on the standard output; gives what the first group matched. Dies if the process ends without it. */
   readonly printed: (pattern: RegExp) => Effect.Effect<string>
+  /** The same for the standard error. */
+  readonly logged: (pattern: RegExp) => Effect.Effect<string>
   /** Waits for the end. */
   readonly exitCode: Effect.Effect<number>
   readonly signal: (name: "SIGTERM" | "SIGINT") => Effect.Effect<void>
@@ -49,23 +52,25 @@ export const start = Effect.fnUntraced(function* (
     }
   }
   const output = Promise.all([collect("stdout"), collect("stderr")])
+  const seen = (name: "stdout" | "stderr") => (pattern: RegExp) =>
+    Effect.callback<string>((resume) => {
+      const look = () => {
+        const found = pattern.exec(written[name])
+        if (found !== null) resume(Effect.succeed(found[1] ?? found[0]))
+      }
+      looking.add(look)
+      look()
+      void output.then(() =>
+        resume(Effect.die(new Error(`ended without ${pattern}: ${written.stdout}${written.stderr}`))),
+      )
+      return Effect.sync(() => looking.delete(look))
+    })
   const running: Running = {
     pid: child.pid,
     stdout: () => written.stdout,
     stderr: () => written.stderr,
-    printed: (pattern) =>
-      Effect.callback<string>((resume) => {
-        const look = () => {
-          const found = pattern.exec(written.stdout)
-          if (found !== null) resume(Effect.succeed(found[1] ?? found[0]))
-        }
-        looking.add(look)
-        look()
-        void output.then(() =>
-          resume(Effect.die(new Error(`ended without ${pattern}: ${written.stdout}${written.stderr}`))),
-        )
-        return Effect.sync(() => looking.delete(look))
-      }),
+    printed: seen("stdout"),
+    logged: seen("stderr"),
     exitCode: Effect.promise(async () => {
       await output
       return await child.exited
@@ -81,3 +86,20 @@ export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>, opt
   const code = yield* exitCode
   return { code, stdout: stdout(), stderr: stderr() }
 }, Effect.scoped)
+
+/** A folder for the working folder of a command, for as long as the scope. */
+export const folder = Effect.flatMap(FileSystem.FileSystem, (fs) =>
+  fs.makeTempDirectoryScoped({ prefix: "respool-command-" }),
+)
+
+export const address = /^OPENAI_BASE_URL=(http:\/\/127\.0\.0\.1:\d+\/v1)$/m
+
+/** `respool serve` on any free port in front of the simulator, up and with its base URL. */
+export const serve = Effect.fnUntraced(function* (env: Readonly<Record<string, string>> = {}) {
+  const { url: upstream } = yield* Simulator
+  const running = yield* start(["serve"], {
+    cwd: yield* folder,
+    env: { RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: upstream, ...env },
+  })
+  return { ...running, upstream, url: yield* running.printed(address) }
+})

@@ -1,67 +1,10 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer } from "effect"
-import { connect } from "node:net"
 import packageJson from "../package.json" with { type: "json" }
 import { environmentName, rows } from "../src/Settings.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
-import { run, start } from "./Command.ts"
-
-const folder = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "respool-command-" }))
-
-const address = /^OPENAI_BASE_URL=(http:\/\/127\.0\.0\.1:\d+\/v1)$/m
-
-/** `respool serve` on any free port in front of the simulator, up and with its base URL. */
-const serve = Effect.fnUntraced(function* (env: Readonly<Record<string, string>> = {}) {
-  const { url: upstream } = yield* Simulator
-  const running = yield* start(["serve"], {
-    cwd: yield* folder,
-    env: { RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: upstream, ...env },
-  })
-  return { ...running, upstream, url: yield* running.printed(address) }
-})
-
-const openTurn = (url: string) =>
-  Effect.promise((signal) =>
-    fetch(`${url}/responses`, {
-      method: "POST",
-      signal,
-      headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
-      body: JSON.stringify({ model: "gpt-5.5", stream: true, input: "Tell me." }),
-    }),
-  )
-
-/** Reads a stream until its text holds `marker`, or to its end. */
-const readTo = (reader: { read: () => Promise<{ done: boolean; value?: Uint8Array | undefined }> }, marker?: string) =>
-  Effect.promise(async () => {
-    const decoder = new TextDecoder()
-    let text = ""
-    for (;;) {
-      const { done, value } = await reader.read()
-      text += decoder.decode(value, { stream: true })
-      if (done || (marker !== undefined && text.includes(marker))) return text
-    }
-  })
-
-const isRefused = (url: string) =>
-  Effect.callback<boolean>((resume) => {
-    const { hostname, port } = new URL(url)
-    const socket = connect(Number(port), hostname)
-    socket.on("connect", () => {
-      socket.destroy()
-      resume(Effect.succeed(false))
-    })
-    socket.on("error", () => resume(Effect.succeed(true)))
-    return Effect.sync(() => socket.destroy())
-  })
-
-/** Every attempt is a round trip to the process, so this asks only as fast as it answers. */
-const untilRefused = (url: string) => Effect.repeat(isRefused(url), { until: (refused) => refused })
-
-const readerOf = ({ body }: Response) => {
-  if (body === null) throw new Error("no body")
-  return body.getReader()
-}
+import { address, folder, run, serve, start } from "./Command.ts"
 
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
 
@@ -78,61 +21,6 @@ it.layer(layer)("respool serve", (it) => {
       const health = yield* Effect.promise(() => fetch(new URL("/healthz", url)))
       assert.strictEqual(health.status, 200)
       assert.strictEqual(yield* Effect.promise(() => health.text()), '{"status":"ok"}')
-    }),
-  )
-
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
-    it.effect(
-      `finishes the turn that streams when it gets ${name}, takes no new ones meanwhile, and exits with 0`,
-      () =>
-        Effect.gen(function* () {
-          const simulator = yield* Simulator
-          const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
-          yield* simulator.failNext({ _tag: "Hold" })
-          const reader = readerOf(yield* openTurn(url))
-          yield* readTo(reader, "response.output_text.delta")
-          yield* signal(name)
-          yield* untilRefused(url)
-          assert.strictEqual(simulator.turns.at(-1)?.status, "running")
-          yield* simulator.release
-          const rest = yield* readTo(reader)
-          assert.include(rest, "event: response.completed\n")
-          assert.notInclude(rest, "event: error")
-          assert.isTrue(rest.endsWith("\n\n"))
-          assert.strictEqual(yield* exitCode, 0)
-          assert.match(stderr(), /status=completed/)
-          yield* simulator.until(({ counters }) => counters.openSockets === 0)
-        }),
-    )
-  }
-
-  it.effect("exits with 0 at once when it is idle, whatever connections were left open", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator
-      // A drain that waited for anything would outlast the test.
-      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
-      const whole = yield* readTo(readerOf(yield* openTurn(url)))
-      assert.include(whole, "response.completed")
-      assert.strictEqual(simulator.counters.openSockets, 1)
-      yield* signal("SIGTERM")
-      assert.strictEqual(yield* exitCode, 0)
-      assert.isTrue(yield* isRefused(url))
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
-    }),
-  )
-
-  it.effect("cancels a turn that outlasts the drain time-out, and exits with 0", () =>
-    Effect.gen(function* () {
-      const simulator = yield* Simulator
-      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "1 millis" })
-      yield* simulator.failNext({ _tag: "Stall" })
-      const reader = readerOf(yield* openTurn(url))
-      yield* readTo(reader, "response.output_text.delta")
-      assert.strictEqual(simulator.turns.at(-1)?.status, "running")
-      yield* signal("SIGTERM")
-      assert.strictEqual(yield* exitCode, 0)
-      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
-      yield* Effect.promise(() => reader.cancel().catch(() => undefined))
     }),
   )
 
@@ -173,6 +61,10 @@ it.layer(layer)("respool serve", (it) => {
       { RESPOOL_AUTH: "keys", RESPOOL_UPSTREAM_API_KEY: secret },
       /^respool: keys file respool\.keys\.json does not exist: make it with `respool keys add NAME`\n$/,
     ],
+    [
+      { RESPOOL_UPSTREM_URL: secret },
+      /^respool: RESPOOL_UPSTREM_URL: there is no such setting; the nearest is RESPOOL_UPSTREAM_URL\n$/,
+    ],
     [{ RESPOOL_CONFIG: "none.json" }, /^respool: RESPOOL_CONFIG="none\.json": the file can't be read\n$/],
     [{ RESPOOL_TLS_CA: "none.pem" }, /^respool: RESPOOL_TLS_CA="none\.pem": the file can't be read\n$/],
     [{ RESPOOL_HOST: "192.0.2.1" }, /^respool: Cannot listen on 192\.0\.2\.1:0: .*\n$/],
@@ -205,6 +97,21 @@ it.layer(layer)("respool serve", (it) => {
     }),
   )
 
+  it.effect("exits with 1 and one line that names the file for what is wrong in it", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      yield* fs.writeFileString(`${cwd}/respool.json`, '{"idleTtl":"soon"}')
+      const { code, stderr, stdout } = yield* run(["serve"], { cwd })
+      assert.strictEqual(
+        stderr,
+        'respool: respool.json: idleTtl="soon": expected a duration such as `3 seconds` or `50 minutes`\n',
+      )
+      assert.strictEqual(stdout, "")
+      assert.strictEqual(code, 1)
+    }),
+  )
+
   it.effect("lists every setting with its default in its help", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["serve", "--help"], { cwd: yield* folder })
@@ -231,6 +138,35 @@ it.layer(NodeFileSystem.layer)("respool", (it) => {
       const { code, stderr } = yield* run(["sevre"], { cwd: yield* folder })
       assert.include(stderr, 'Unknown subcommand "sevre"')
       assert.strictEqual(code, 1)
+    }),
+  )
+})
+
+it.layer(layer)("respool simulator", (it) => {
+  it.effect("says where it listens, answers there, and exits with 0 when it is told to stop", () =>
+    Effect.gen(function* () {
+      const { exitCode, printed, signal } = yield* start(["simulator"], { cwd: yield* folder })
+      const url = yield* printed(/^simulator (http:\/\/127\.0\.0\.1:\d+\/v1)$/m)
+      assert.strictEqual((yield* Effect.promise(() => fetch(`${url}/models`))).status, 200)
+      yield* signal("SIGINT")
+      assert.strictEqual(yield* exitCode, 0)
+    }),
+  )
+
+  it.effect("exits with 1 and one line when its port is in use or is none", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Simulator
+      const why = [
+        [String(port), "the port is in use"],
+        ["65536", "a port is a whole number from 0 to 65535"],
+        ["-1", "a port is a whole number from 0 to 65535"],
+      ] as const
+      for (const [given, reason] of why) {
+        const { code, stderr, stdout } = yield* run(["simulator", `--port=${given}`], { cwd: yield* folder })
+        assert.strictEqual(stderr, `respool: Cannot listen on 127.0.0.1:${given}: ${reason}\n`)
+        assert.strictEqual(stdout, "")
+        assert.strictEqual(code, 1)
+      }
     }),
   )
 })

@@ -52,6 +52,12 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_MAX_CONNECTIONS_PER_SESSION", 64, "5", 5],
   ["RESPOOL_MAX_BODY", 64 * 1024 * 1024, "1 MiB", 1024 * 1024],
   ["RESPOOL_MAX_MESSAGE", 15 * 1024 * 1024, "4 GiB", 4 * 1024 ** 3],
+  ["RESPOOL_MAX_TURNS", 4096, "8", 8],
+  ["RESPOOL_MAX_BODIES", 1024 * 1024 * 1024, "2 MiB", 2 * 1024 * 1024],
+  ["RESPOOL_MAX_WAITING", 1024, "9", 9],
+  ["RESPOOL_MAX_BUFFERED", 8 * 1024 * 1024, "3 MiB", 3 * 1024 * 1024],
+  ["RESPOOL_CLIENT_TIMEOUT", 60_000, "5 seconds", 5_000],
+  ["RESPOOL_RETRY", "standard", "strict", "strict"],
   ["RESPOOL_REASONING", "lenient", "strict", "strict"],
   ["RESPOOL_BUSY", "dial", "wait", "wait"],
   ["RESPOOL_DECISION_HEADERS", "on", "off", "off"],
@@ -144,7 +150,62 @@ const size = "expected a size such as `64 MiB`, at most 4 GiB"
 const count = "expected a whole number from 1"
 const port = "expected a whole number from 0 to 65535"
 const address = "expected an http, https, ws or wss address without user, query or fragment"
+const key = "expected a text of visible ASCII characters"
 const names = "expected header names, separated by commas, but none of the upgrade's own"
+
+const given = (options: Parameters<typeof Settings.layer>[0]) => Settings.pipe(Effect.provide(Settings.layer(options)))
+
+it.layer(NodeFileSystem.layer)("Settings given in code", (it) => {
+  it.effect("are each the ones that the environment would have given", () =>
+    Effect.gen(function* () {
+      const values = yield* read(Object.fromEntries(contract.map(([name, , given]) => [name, given])))
+      assert.deepStrictEqual(yield* given(values), values)
+      for (const [name, , , value] of contract) assert.deepStrictEqual(valueOf(yield* given(values), name), value, name)
+    }),
+  )
+
+  it.effect("are the defaults where none is given", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* given({}), Settings.defaults)
+      assert.deepStrictEqual(yield* given({ forwardHeaders: [], tls: undefined }), Settings.defaults)
+      assert.deepStrictEqual((yield* given({ tls: { ca: pem } })).tls, { ca: pem })
+    }),
+  )
+
+  it.effect("are read as a text would be: header names in lower case, a key without its line end", () =>
+    Effect.gen(function* () {
+      const values = yield* given({ forwardHeaders: ["X-Team"], upstreamApiKey: Redacted.make("test-key-upstream\n") })
+      assert.deepStrictEqual(values.forwardHeaders, ["x-team"])
+      assert.strictEqual(valueOf(values, "RESPOOL_UPSTREAM_API_KEY"), "test-key-upstream")
+    }),
+  )
+
+  it.effect("are refused where they are wrong, with one line and without what is secret in it", () =>
+    Effect.gen(function* () {
+      const refusals = [
+        [{ upstreamUrl: "api.openai.com" }, `upstreamUrl="api.openai.com": ${address}`],
+        [{ upstreamUrl: "https://me:test-secret@host/v1" }, `upstreamUrl="https://…@host/v1": ${address}`],
+        [{ upstreamUrl: "https://host/v1?key=test-secret" }, `upstreamUrl="https://host/v1?…": ${address}`],
+        [
+          { upstreamApiKey: Redacted.make("test secret") },
+          "upstreamApiKey: expected a text of visible ASCII characters",
+        ],
+        [{ port: 65_536 }, `port="65536": ${port}`],
+        [{ idleTtl: Number.NaN }, `idleTtl="NaN millis": ${duration}`],
+        [{ drainTimeout: 0 }, `drainTimeout="0 millis": ${duration}`],
+        [{ maxConnections: 1.5 }, `maxConnections="1.5": ${count}`],
+        [{ maxBody: 0 }, `maxBody="0 B": ${size}`],
+        [{ forwardHeaders: ["x-a", "Cookie"] }, `forwardHeaders="x-a,Cookie": ${names}`],
+      ] as const
+      for (const [options, line] of refusals) {
+        const error = yield* Effect.flip(given(options))
+        assert.strictEqual(error._tag, "SettingsError")
+        assert.strictEqual(error.message, `Settings.layer: ${line}`)
+        assert.notInclude(Bun.inspect(error), "test-secret")
+      }
+    }),
+  )
+})
 
 const wrong: ReadonlyArray<readonly [name: string, value: string, allowed: string]> = [
   ["RESPOOL_PORT", "65536", port],
@@ -195,21 +256,41 @@ it.layer(NodeFileSystem.layer)("A wrong setting", (it) => {
     }),
   )
 
-  it.effect("of the file is named the same way, and whatever type it has", () =>
+  const inFile = (content: string) =>
     Effect.gen(function* () {
-      const inFile = (content: string) => Effect.flatMap(file(content), (path) => refusal({ RESPOOL_CONFIG: path }))
-      assert.strictEqual(yield* inFile('{"port":70000}'), `RESPOOL_PORT="70000": ${port}`)
-      assert.strictEqual(yield* inFile('{"port":1.5}'), `RESPOOL_PORT="1.5": ${port}`)
-      assert.strictEqual(yield* inFile('{"idleTtl":50}'), `RESPOOL_IDLE_TTL="50": ${duration}`)
+      const path = yield* file(content)
+      return (yield* refusal({ RESPOOL_CONFIG: path })).replace(path, "respool.json")
+    })
+
+  it.effect("of the file is named with the file and as it is spelled there, and whatever type it has", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* inFile('{"port":70000}'), `respool.json: port="70000": ${port}`)
+      assert.strictEqual(yield* inFile('{"port":1.5}'), `respool.json: port="1.5": ${port}`)
+      assert.strictEqual(yield* inFile('{"idleTtl":50}'), `respool.json: idleTtl="50": ${duration}`)
+      assert.strictEqual(yield* inFile('{"upstreamApiKey":"a b"}'), `respool.json: upstreamApiKey: ${key}`)
+      assert.strictEqual(
+        yield* inFile('{"tlsCa":"/no/where"}'),
+        'respool.json: tlsCa="/no/where": the file can\'t be read',
+      )
+      assert.strictEqual(
+        yield* inFile('{"auth":"keys"}'),
+        "respool.json: auth=keys needs RESPOOL_UPSTREAM_API_KEY, the upstream's own key",
+      )
       for (const value of ["true", "null", "{}", '["x-a"]']) {
         assert.match(yield* inFile(`{"sessionHeader":${value}}`), /: "sessionHeader" must be a text or a number$/)
-      }
-      for (const name of ["prot", "RESPOOL_PORT", "toString", "__proto__"]) {
-        assert.match(yield* inFile(`{"${name}":1}`), new RegExp(`: there is no setting "${name}"$`))
       }
       for (const content of ["", "[]", '"x"', "{port:1}", '{"port":1']) {
         assert.match(yield* inFile(content), /respool\.json is not a JSON object$/)
       }
+    }),
+  )
+
+  it.effect("of the environment is named as it is spelled there, though the file has the setting too", () =>
+    Effect.gen(function* () {
+      const path = yield* file('{"port":1234,"idleTtl":"soon"}')
+      assert.strictEqual(yield* refusal({ RESPOOL_CONFIG: path, RESPOOL_PORT: "x" }), `RESPOOL_PORT="x": ${port}`)
+      const fallsToFile = yield* refusal({ RESPOOL_CONFIG: path, RESPOOL_IDLE_TTL: "" })
+      assert.strictEqual(fallsToFile, `${path}: idleTtl="soon": ${duration}`)
     }),
   )
 
@@ -269,6 +350,65 @@ it.layer(NodeFileSystem.layer)("A wrong setting", (it) => {
       assert.notInclude(yield* refusal({ RESPOOL_CONFIG: path }), secret)
       const broken = yield* file(`{"upstreamApiKey":"${secret}`)
       assert.notInclude(yield* refusal({ RESPOOL_CONFIG: broken }), secret)
+    }),
+  )
+})
+
+it.layer(NodeFileSystem.layer)("A name that is none", (it) => {
+  const inEnvironment = [
+    ["RESPOOL_UPSTREM_URL", "RESPOOL_UPSTREAM_URL"],
+    ["RESPOOL_UPSTREAM_KEY", "RESPOOL_UPSTREAM_API_KEY"],
+    ["RESPOOL_IDLETTL", "RESPOOL_IDLE_TTL"],
+    ["RESPOOL_MAX_BODY_", "RESPOOL_MAX_BODY"],
+    ["RESPOOL_PORT_1", "RESPOOL_PORT"],
+    ["RESPOOL__PORT", "RESPOOL_PORT"],
+    ["RESPOOL_HTTP_PORT", "RESPOOL_PORT"],
+    ["RESPOOL_CONFG", "RESPOOL_CONFIG"],
+    ["RESPOOL_port", "RESPOOL_PORT"],
+    ["RESPOOL", "RESPOOL_HOST"],
+  ] as const
+
+  it.effect.each(inEnvironment)("stops the start with one line and the nearest setting: %s", ([name, nearest]) =>
+    Effect.gen(function* () {
+      const message = yield* refusal({ RESPOOL_HOST: "127.0.0.1", [name]: "test-secret", PATH: "x", RESPOOLER: "y" })
+      assert.strictEqual(message, `${name}: there is no such setting; the nearest is ${nearest}`)
+    }),
+  )
+
+  it.effect("stops the start in the file as well", () =>
+    Effect.gen(function* () {
+      for (const [name, nearest] of [
+        ["prot", "port"],
+        ["RESPOOL_PORT", "port"],
+        ["toString", "host"],
+        ["__proto__", "auth"],
+        ["maxConnection", "maxConnections"],
+      ]) {
+        const path = yield* file(`{"${name}":1}`)
+        const message = yield* refusal({ RESPOOL_CONFIG: path })
+        assert.match(message, new RegExp(`: there is no setting "${name}"; the nearest is "\\w+"$`))
+        if (name === "prot" || name === "maxConnection") assert.include(message, `"${nearest}"`)
+      }
+    }),
+  )
+
+  it.effect("is let be where it is set to nothing, is no name of ours, or comes from Kubernetes", () =>
+    Effect.gen(function* () {
+      const values = yield* read({
+        RESPOOL_PROT: "",
+        RESPOOLER: "x",
+        MY_RESPOOL_PORT: "x",
+        RESPOOL_PORT: "4321",
+        RESPOOL_SERVICE_HOST: "10.0.0.1",
+        RESPOOL_SERVICE_PORT: "8080",
+        RESPOOL_SERVICE_PORT_HTTP: "8080",
+        RESPOOL_PORT_8080_TCP: "tcp://10.0.0.1:8080",
+        RESPOOL_PORT_8080_TCP_PROTO: "tcp",
+        RESPOOL_PORT_8080_TCP_PORT: "8080",
+        RESPOOL_PORT_8080_TCP_ADDR: "10.0.0.1",
+        RESPOOL_METRICS_PORT: "tcp://10.0.0.1:8080",
+      })
+      assert.deepStrictEqual(values, { ...Settings.defaults, port: 4321 })
     }),
   )
 })

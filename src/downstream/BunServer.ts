@@ -7,11 +7,14 @@
  * - When the layer's scope closes, every connection is closed.
  * - A raw web `Response` passes untouched, and its body's `cancel()` fires when the client goes away.
  * - An answer may take any time. The head of a request may not (Bun's own 12 s on a new connection, `idleTimeout` on one
- *   that is kept alive), and its body is `readRequestBytes`' to bound, as is its size.
+ *   that is kept alive), nor be larger than 16 KiB or have more than some 200 headers: Bun answers 431, without a body.
+ * - The body of a request has no bound here, in time or size: who reads it sets both, as all of `RequestBytes` does.
+ * - Every request is answered. Where a defect, also one of the answer itself (a status that HTTP does not have, a header
+ *   that can't be sent), leaves it without an answer, that is 500, and the cause is logged.
  * - Every answer of 400 or above that would be empty has the API's error shape.
  */
 import type { Cause, Scope } from "effect"
-import { Duration, Effect, FiberSet, FileSystem, Layer, Option, Path, Predicate, Schema } from "effect"
+import { Duration, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Predicate, Schema } from "effect"
 import type { HttpMiddleware } from "effect/http"
 import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
@@ -94,17 +97,30 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
           cancelRaw(answer)
           answerEnds(request)
         } else if (answer.body._tag === "Stream") {
+          // Its head is tried first: once the stream owns the request's scope, a throw would leave it open.
+          HttpServerResponse.toWeb(answer, { withoutBody: true })
           yield* Effect.addFinalizer(() => Effect.sync(() => answerEnds(request)))
           answer = HttpEffect.scopeTransferToStream(answer)
         } else if (!isOpenEnded(answer)) {
           answerEnds(request)
         }
-        answers.get(source)?.(HttpServerResponse.toWeb(answer, { withoutBody, context, signal: source.signal }))
+        const web = HttpServerResponse.toWeb(answer, { withoutBody, context, signal: source.signal })
+        answers.get(source)?.(web)
+        answers.delete(source)
       })
 
     // `toHandled` is uninterruptible around the application, which would outlive its client and hold up the drain.
     const app = Effect.interruptible(Effect.tapCause(httpEffect, logUnexpected))
     const handled = HttpEffect.toHandled(app, send, middleware)
+
+    /** For a fiber that has ended: without an answer it has failed in a way that only this log can tell. */
+    const answerAnyway = (request: Request, exit: Exit.Exit<void>) => {
+      const resolve = answers.get(request)
+      if (resolve === undefined) return
+      answers.delete(request)
+      resolve(webResponse(errorOf(500)))
+      if (Exit.isFailure(exit)) fork(logUnexpected(exit.cause))
+    }
 
     yield* Effect.addFinalizer(() => {
       handle = () => webResponse(unavailable)
@@ -125,10 +141,17 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
       return new Promise<Response>((resolve) => {
         answers.set(request, resolve)
         const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, httpRequest))
-        if (fiber.pollUnsafe() !== undefined) return
-        const abort = () => fiber.interruptUnsafe(undefined, HttpServerError.ClientAbort.annotation)
-        request.signal.addEventListener("abort", abort, { once: true })
-        fiber.addObserver(() => request.signal.removeEventListener("abort", abort))
+        const ended = fiber.pollUnsafe()
+        if (ended === undefined) {
+          const abort = () => fiber.interruptUnsafe(undefined, HttpServerError.ClientAbort.annotation)
+          request.signal.addEventListener("abort", abort, { once: true })
+          fiber.addObserver((exit) => {
+            request.signal.removeEventListener("abort", abort)
+            answerAnyway(request, exit)
+          })
+        } else {
+          answerAnyway(request, ended)
+        }
       })
     }
   })
@@ -192,7 +215,7 @@ const shaped = (response: HttpServerResponse.HttpServerResponse): HttpServerResp
 }
 
 const errorOf = (status: number): ApiError => {
-  if (status === 503) return unavailable
+  if (status === 503) return interrupted
   if (status === 404) return ApiError.notFound("unknown_url", "There is nothing at this URL.")
   return new ApiError({
     status,
@@ -204,6 +227,15 @@ const errorOf = (status: number): ApiError => {
 }
 
 const unavailable = ApiError.unavailable("server_shutdown", "The server is shutting down.", 1)
+/** To a request that was under way: what it asked for may have happened upstream, so no client may ask again by itself. */
+const interrupted = new ApiError({
+  status: 503,
+  message: "The server was shut down while it processed the request.",
+  type: "server_error",
+  code: "server_shutdown",
+  param: null,
+  headers: { "x-should-retry": "false" },
+})
 const starting = ApiError.unavailable("server_starting", "The server is starting.", 1)
 
 const webResponse = (error: ApiError): Response =>

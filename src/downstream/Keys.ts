@@ -57,6 +57,33 @@ export const makeKey = Effect.fnUntraced(function* (options: {
   return { secret: Redacted.make(key), record }
 })
 
+const openToOthers = (path: string, what: string, mode: number) =>
+  new KeysFileError({
+    reason: "Permissions",
+    path,
+    message: `${what} ${path} is open to other users of this machine: run \`chmod ${mode.toString(8)} ${quoted(path)}\``,
+  })
+
+/** As a POSIX shell takes it for one word. */
+const quoted = (path: string) =>
+  /^[\w./@%+=:,][\w./@%+=:,-]*$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
+
+/**
+ * Makes the folder for what belongs to the keys (mode 0700), with those above it. One that is there must be a folder and
+ * open to nobody else.
+ */
+export const privateFolder = Effect.fnUntraced(function* (
+  path: string,
+): Effect.fn.Return<void, KeysFileError, FileSystem.FileSystem> {
+  const fs = yield* FileSystem.FileSystem
+  const unusable = (cause: unknown) =>
+    new KeysFileError({ reason: "Unavailable", path, message: `folder ${path} cannot be made or read`, cause })
+  // Given its mode here, since whoever writes into it would leave it open to whom the process's mask lets in.
+  yield* fs.makeDirectory(path, { recursive: true, mode: 0o700 }).pipe(Effect.mapError(unusable))
+  const { mode } = yield* Effect.mapError(fs.stat(path), unusable)
+  if ((mode & 0o077) !== 0) return yield* openToOthers(path, "folder", 0o700)
+})
+
 /** Reads and checks the file; does not wait for a writer, since files are only ever replaced. */
 const readKeys = Effect.fnUntraced(function* (
   path: string,
@@ -73,13 +100,7 @@ const readKeys = Effect.fnUntraced(function* (
         : unavailable(path)(cause),
     ),
   )
-  if ((info.mode & 0o077) !== 0) {
-    return yield* new KeysFileError({
-      reason: "Permissions",
-      path,
-      message: `keys file ${path} is open to other users of this machine: run \`chmod 600 ${path}\``,
-    })
-  }
+  if ((info.mode & 0o077) !== 0) return yield* openToOthers(path, "keys file", 0o600)
   // The decoder's own words quote what they found, which may be a secret that was pasted into the file.
   const malformed = (what: string) =>
     new KeysFileError({ reason: "Malformed", path, message: `keys file ${path} ${what}` })

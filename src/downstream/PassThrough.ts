@@ -1,6 +1,9 @@
 /**
  * Every path but the turn's: the request goes to the upstream and its answer comes back, unchanged and streaming.
  *
+ * A body is bounded like a turn's, in size and time. One whose length is announced is read whole and counts until the
+ * upstream has answered; one in chunks streams, so that its size is known to be too large only after some has gone up.
+ *
  * Where many tenants share one upstream account only some paths exist, and only the caller's own ids (`TenantPaths`).
  */
 import { Context, Effect, Layer, Result, Stream } from "effect"
@@ -10,14 +13,18 @@ import { Settings } from "../Settings.ts"
 import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
 import { parseRequestBody } from "../wire/RequestBody.ts"
+import type { Place } from "./Admission.ts"
+import { Admission } from "./Admission.ts"
 import { ApiError } from "./ApiError.ts"
 import type { Caller } from "./AuthScope.ts"
 import { idsOf } from "./OwnedIds.ts"
 import { Ownership } from "./Ownership.ts"
-import { readRequestBytes } from "./RequestBytes.ts"
+import { readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "./RequestId.ts"
 import { checkTenantBody, tenantHeaders } from "./Tenant.ts"
 import { tenantPath } from "./TenantPaths.ts"
+import type { Strike } from "./Struck.ts"
+import { strikeOf, struckAnswer, struckError } from "./Struck.ts"
 import { failureResponse } from "./TurnFailure.ts"
 
 export class PassThrough extends Context.Service<
@@ -38,57 +45,99 @@ export class PassThrough extends Context.Service<
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const ownership = yield* Ownership
+  const admission = yield* Admission
   const { forward: send } = yield* Forwarder
 
-  /** A body whose length is known and fits is sent with that length; any other streams, as it is and unread. */
-  const rawBody = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-    if (request.method === "GET" || request.method === "HEAD") return undefined
-    const length = request.headers["content-length"]
-    if (length === undefined && request.headers["transfer-encoding"] === undefined) return undefined
-    if (length === undefined || Number(length) > settings.maxBody) return request.stream
-    return new Uint8Array(yield* Effect.mapError(request.arrayBuffer, () => incomplete))
+  /** Runs with a place for the request's body, if it has one. */
+  const placed = <A, E>(request: Request, use: (place: Place | undefined) => Effect.Effect<A, E>) =>
+    hasBody(request)
+      ? Effect.acquireUseRelease(admission.enter, use, ({ release }) => Effect.sync(release))
+      : use(undefined)
+
+  const asItIs = Effect.fnUntraced(function* (request: Request, outgoing: Outgoing, id: string, place?: Place) {
+    const limits = { maxBytes: settings.maxBody, ...(place === undefined ? {} : { holds: place.holds }) }
+    const headers = request.headers
+    if (place === undefined) return yield* relay({ ...outgoing, headers, body: undefined }, id)
+    if (headers["content-length"] !== undefined) {
+      return yield* relay({ ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
+    }
+    let refused: ApiError | undefined
+    const noted = (error: ApiError) => Effect.sync(() => void (refused = error))
+    const body = Stream.tapError(yield* streamRequestBytes(request, limits), noted)
+    const answer = yield* relay({ ...outgoing, headers, body }, id)
+    // Without its body the upstream was only told that the request is over.
+    return refused === undefined ? answer : yield* refused
   })
 
-  const forward = Effect.fn("PassThrough.forward")(function* (
-    request: HttpServerRequest.HttpServerRequest,
-    caller: Caller,
+  const ofTenant = Effect.fnUntraced(function* (
+    request: Request,
+    outgoing: Outgoing,
+    id: string,
+    owner: string,
+    place?: Place,
   ) {
-    const id = requestId(request.headers)
-    const path = request.url.replace(/^\/v1(?=\/)/, "")
-    const outgoing = { method: request.method, path, credential: caller.credential }
-    if (!caller.tenant || caller.scope === undefined) {
-      return yield* relay({ ...outgoing, headers: request.headers, body: yield* rawBody(request) }, id)
-    }
-
-    const owner = caller.scope
-    const route = tenantPath(request.method, path.split("?")[0] ?? "")
-    if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${request.method} ${path})`)
+    const { credential, method, path } = outgoing
+    const strike = strikeOf(credential)
+    const route = tenantPath(method, path.split("?")[0] ?? "")
+    if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${method} ${path})`)
     const refused = route.responseId === undefined ? undefined : ownership.checkResponseId(owner, route.responseId)
     if (refused !== undefined) return yield* refused
     if (!route.compact) {
-      const body = request.method === "POST" ? new Uint8Array() : undefined
-      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
+      const body = method === "POST" ? new Uint8Array() : undefined
+      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id, { strike })
     }
-    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody })
+    const bytes = yield* readRequestBytes(request, {
+      maxBytes: settings.maxBody,
+      ...(place === undefined ? {} : { holds: place.holds }),
+    })
     const body = parseRequestBody(bytes)
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
     yield* checkTenantBody(ownership, owner, body.success)
     const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
-    return yield* relay({ ...outgoing, headers, body: bytes }, id, (text) => record(owner, text))
+    return yield* relay({ ...outgoing, headers, body: bytes }, id, { strike, seen: (text) => record(owner, text) })
+  })
+
+  const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
+    const id = requestId(request.headers)
+    const path = request.url.replace(/^\/v1(?=\/)/, "")
+    const outgoing = { method: request.method, path, credential: caller.credential }
+    const { scope, tenant } = caller
+    return placed(request, (place) =>
+      tenant && scope !== undefined
+        ? ofTenant(request, outgoing, id, scope, place)
+        : asItIs(request, outgoing, id, place),
+    )
   })
 
   const record = (owner: string, text: string) =>
     Effect.ignore(Effect.try(() => ownership.record(owner, idsOf(JSON.parse(text)))))
 
-  /** `seen` gets the whole answer before it goes out. */
-  const relay = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
+  /** `seen` gets the whole answer before it goes out, `strike` what the upstream refuses with. */
+  const relay = (
+    request: ForwardRequest,
+    id: string,
+    { seen, strike }: { readonly seen?: (text: string) => Effect.Effect<void>; readonly strike?: Strike } = {},
+  ) =>
     send(request).pipe(
+      Effect.flatMap((answer) => (strike === undefined ? Effect.succeed(answer) : struckAnswer(answer, strike))),
       Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
-      Effect.catchTag("TurnError", (error) => Effect.succeed(failureResponse(error, { "x-request-id": id }))),
+      Effect.catchTag("TurnError", (error) => {
+        const shown = strike === undefined ? error : struckError(error, strike)
+        return Effect.succeed(failureResponse(shown, { "x-request-id": id }))
+      }),
     )
 
   return PassThrough.of({ forward })
 })
+
+type Request = HttpServerRequest.HttpServerRequest
+
+type Outgoing = Pick<ForwardRequest, "method" | "path" | "credential">
+
+const hasBody = ({ headers, method }: Request): boolean =>
+  method !== "GET" &&
+  method !== "HEAD" &&
+  (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined)
 
 const options = ({ headers, status }: ForwardAnswer, id: string) => ({
   status,
@@ -105,5 +154,3 @@ const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect
     Effect.tap(seen),
     Effect.map((text) => HttpServerResponse.text(text, options(answer, id))),
   )
-
-const incomplete = ApiError.badRequest("incomplete_body", "The request body ended too early.")

@@ -1,13 +1,14 @@
 /**
- * Reads a request's body as bytes, decoded and bounded in size and time.
+ * Reads a request's body, bounded in size and time: as bytes, decoded or as they came, or as a stream.
  *
  * `maxBytes` bounds both what is read and what comes out of the decoder, which stops there: a small body that unfolds
- * without end costs no more memory than an honest one.
+ * without end costs no more memory than an honest one. `holds` hears of every byte before it is kept, and may refuse it.
  */
-import type { Duration } from "effect"
-import { Effect, Stream } from "effect"
+import { Clock, Duration, Effect, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
+import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
+import { tooMuch } from "./Admission.ts"
 import { ApiError } from "./ApiError.ts"
 
 export interface Options {
@@ -15,39 +16,84 @@ export interface Options {
   readonly maxBytes: number
   /** How long the whole body may take to arrive. Default 5 minutes. */
   readonly timeout?: Duration.Input
+  /** Told how many bytes are kept now; false: there is no room for them. Default: there always is. */
+  readonly holds?: (bytes: number) => boolean
 }
 
+type Request = HttpServerRequest.HttpServerRequest
+
+const wholeWithin = "5 minutes"
+
+/** How long a stream may be silent between two parts of it. */
+const partWithin = "60 seconds"
+
 /**
- * The body's bytes, empty if there is none. They are the caller's alone.
+ * The body's bytes, decoded, empty if there is none. They are the caller's alone.
  *
  * Fails with 413 `request_too_large`, 415 `unsupported_content_encoding` (unknown, or several in a row), 400
- * `invalid_content_encoding` (corrupt or cut short), 400 `incomplete_body` (the client broke off) or 408 `request_timeout`.
+ * `invalid_content_encoding` (corrupt or cut short), 400 `incomplete_body` (the client broke off), 408 `request_timeout`
+ * or 503 `server_overloaded` (no room).
  */
-export const readRequestBytes: (
-  request: HttpServerRequest.HttpServerRequest,
-  options: Options,
-) => Effect.Effect<Uint8Array, ApiError> = Effect.fn("readRequestBytes")(function* (request, options) {
+export const readRequestBytes: (request: Request, options: Options) => Effect.Effect<Uint8Array, ApiError> = Effect.fn(
+  "readRequestBytes",
+)(function* (request, options) {
   const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase()
-  const decode = decoders[encoding]
-  if (decode === undefined) return yield* unsupported
-  const announced = Number(request.headers["content-length"] ?? 0)
-  if (announced > options.maxBytes) return yield* tooLarge(options.maxBytes)
-  const bytes = yield* read(request, options.maxBytes).pipe(
-    Effect.timeoutOrElse({ duration: options.timeout ?? "5 minutes", orElse: () => Effect.fail(timedOut) }),
-  )
-  return decode === identity || bytes.length === 0 ? bytes : yield* inflate(decode, bytes, options.maxBytes)
+  const decoder = decoders[encoding]
+  if (decoder === undefined) return yield* unsupported
+  const bytes = yield* readEncodedBytes(request, options)
+  if (decoder === identity || bytes.length === 0) return bytes
+  if (encoding === "zstd" && !isWholeZstd(bytes)) return yield* corrupt
+  return yield* inflate(decoder(), bytes, options)
 })
 
-const read = (request: HttpServerRequest.HttpServerRequest, maxBytes: number): Effect.Effect<Uint8Array, ApiError> => {
+/** The same, as they came, whatever their encoding. */
+export const readEncodedBytes = Effect.fnUntraced(function* (request: Request, options: Options) {
+  const { holds = hasRoom, maxBytes, timeout = wholeWithin } = options
+  const announced = Number(request.headers["content-length"] ?? 0)
+  if (announced > maxBytes) return yield* tooLarge(maxBytes)
+  if (!holds(announced)) return yield* tooMuch
+  return yield* read(request, maxBytes, holds).pipe(
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(timedOut) }),
+  )
+})
+
+/**
+ * The body as it comes, for who keeps nothing of it. The stream fails like `readEncodedBytes`, also with 408 when it is
+ * silent for 60 seconds, which count only while somebody waits for more; the time for the whole counts from here.
+ */
+export const streamRequestBytes = (request: Request, options: Options) =>
+  Effect.map(Clock.currentTimeMillis, (startedAt): Stream.Stream<Uint8Array, ApiError> => {
+    const late = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.sleep(Math.max(0, startedAt + Duration.toMillis(options.timeout ?? wholeWithin) - now)),
+    )
+    let size = 0
+    return request.stream.pipe(
+      Stream.mapError(() => incomplete),
+      Stream.timeoutOrElse({ duration: partWithin, orElse: () => Stream.fail(timedOut) }),
+      Stream.interruptWhen(Effect.andThen(late, Effect.fail(timedOut))),
+      Stream.mapEffect((part) => {
+        size += part.length
+        return size > options.maxBytes ? Effect.fail(tooLarge(options.maxBytes)) : Effect.succeed(part)
+      }),
+    )
+  })
+
+const hasRoom = () => true
+
+const read = (request: Request, maxBytes: number, holds: (bytes: number) => boolean) => {
   const { source } = request
-  if (!(source instanceof Request)) return collect(request.stream, maxBytes)
+  if (!(source instanceof Request)) return collect(request.stream, maxBytes, holds)
   if (source.body === null) return Effect.succeed(new Uint8Array())
   // The parser holds a client to the length it announced, so that the platform may gather the body in one piece.
-  if (request.headers["content-length"] === undefined) return collect(request.stream, maxBytes)
+  if (request.headers["content-length"] === undefined) return collect(request.stream, maxBytes, holds)
   return Effect.tryPromise({ try: async () => new Uint8Array(await source.arrayBuffer()), catch: () => incomplete })
 }
 
-const collect = (stream: Stream.Stream<Uint8Array, unknown>, maxBytes: number): Effect.Effect<Uint8Array, ApiError> =>
+const collect = (
+  stream: Stream.Stream<Uint8Array, unknown>,
+  maxBytes: number,
+  holds: (bytes: number) => boolean,
+): Effect.Effect<Uint8Array, ApiError> =>
   Effect.suspend(() => {
     const parts: Array<Uint8Array> = []
     let size = 0
@@ -56,6 +102,7 @@ const collect = (stream: Stream.Stream<Uint8Array, unknown>, maxBytes: number): 
       Stream.runForEach((part) => {
         size += part.length
         if (size > maxBytes) return Effect.fail(tooLarge(maxBytes))
+        if (!holds(size)) return Effect.fail(tooMuch)
         parts.push(part)
         return Effect.void
       }),
@@ -63,38 +110,53 @@ const collect = (stream: Stream.Stream<Uint8Array, unknown>, maxBytes: number): 
     )
   })
 
-type Decode = (
-  bytes: Uint8Array,
-  options: { readonly maxOutputLength: number },
-  done: (error: Error | null, result: Uint8Array) => void,
-) => void
+const identity = (): Transform => {
+  throw new Error("an identity has no decoder")
+}
 
-const identity: Decode = (bytes, _options, done) => done(null, bytes)
+const chunkSize = 65_536
 
-/** A cut frame decodes without an error here, so it is looked for first. */
-const zstd: Decode = (bytes, options, done) =>
-  isWholeZstd(bytes) ? Zlib.zstdDecompress(bytes, options, done) : done(new Error("incomplete zstd frame"), bytes)
-
-const decoders: Readonly<Record<string, Decode | undefined>> = Object.assign(Object.create(null), {
+const decoders: Readonly<Record<string, (() => Transform) | undefined>> = Object.assign(Object.create(null), {
   "": identity,
   identity,
-  gzip: Zlib.gunzip,
-  "x-gzip": Zlib.gunzip,
-  deflate: Zlib.inflate,
-  br: Zlib.brotliDecompress,
-  zstd,
+  gzip: () => Zlib.createGunzip({ chunkSize }),
+  "x-gzip": () => Zlib.createGunzip({ chunkSize }),
+  deflate: () => Zlib.createInflate({ chunkSize }),
+  br: () => Zlib.createBrotliDecompress({ chunkSize }),
+  zstd: () => Zlib.createZstdDecompress({ chunkSize }),
 })
 
-const inflate = (decode: Decode, bytes: Uint8Array, maxBytes: number): Effect.Effect<Uint8Array, ApiError> =>
+const inflate = (
+  decoder: Transform,
+  bytes: Uint8Array,
+  { holds = hasRoom, maxBytes }: Options,
+): Effect.Effect<Uint8Array, ApiError> =>
   Effect.callback((resume) => {
-    decode(bytes, { maxOutputLength: maxBytes }, (error, result) => {
-      if (error === null) return resume(Effect.succeed(result))
-      const full = "code" in error && error.code === "ERR_BUFFER_TOO_LARGE"
-      resume(Effect.fail(full ? tooLarge(maxBytes) : corrupt))
+    const parts: Array<Uint8Array> = []
+    let size = 0
+    const refuse = (error: ApiError) => {
+      decoder.destroy()
+      resume(Effect.fail(error))
+    }
+    decoder.on("data", (part: Uint8Array) => {
+      size += part.length
+      if (size > maxBytes) return refuse(tooLarge(maxBytes))
+      if (!holds(bytes.length + size)) return refuse(tooMuch)
+      parts.push(part)
     })
+    decoder.on("error", () => resume(Effect.fail(corrupt)))
+    decoder.on("end", () => {
+      holds(size)
+      resume(Effect.succeed(Buffer.concat(parts, size)))
+    })
+    decoder.end(bytes)
+    return Effect.sync(() => decoder.destroy())
   })
 
-/** Whether the bytes are zstd frames up to their last block (RFC 8878 3.1), whatever the blocks hold. */
+/**
+ * Whether the bytes are zstd frames up to their last block (RFC 8878 3.1), whatever the blocks hold. A cut frame decodes
+ * without an error here.
+ */
 const isWholeZstd = (bytes: Uint8Array): boolean => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = bytes.length

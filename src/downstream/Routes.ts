@@ -4,12 +4,14 @@
  * `Routes.layer` adds to any `HttpRouter`, so an app may serve it beside its own routes; `layerNotFound` answers what no
  * route fits, for those who want that in the API's shape too.
  */
-import { Clock, Effect, Layer, Result } from "effect"
+import { Clock, Effect, Exit, Layer, Result } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Settings } from "../Settings.ts"
 import type { TurnRequest } from "../turn/Executor.ts"
 import type { RequestBody } from "../wire/RequestBody.ts"
 import { parseRequestBody, readMember } from "../wire/RequestBody.ts"
+import type { Place } from "./Admission.ts"
+import { Admission } from "./Admission.ts"
 import { ApiError } from "./ApiError.ts"
 import type { Caller } from "./AuthScope.ts"
 import { AuthScope } from "./AuthScope.ts"
@@ -20,6 +22,7 @@ import { readRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "./RequestId.ts"
 import { Session, sessionKey } from "./Session.ts"
 import { checkTenantBody, recordEvents, tenantHeaders } from "./Tenant.ts"
+import { strikeOf } from "./Struck.ts"
 import { Turns } from "./Turns.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -31,6 +34,7 @@ const make = Effect.gen(function* () {
   const ownership = yield* Ownership
   const turns = yield* Turns
   const passThrough = yield* PassThrough
+  const admission = yield* Admission
 
   const callerOf = Effect.fnUntraced(function* (request: Request) {
     const caller = yield* auth.resolve(request.headers)
@@ -39,11 +43,12 @@ const make = Effect.gen(function* () {
     return caller
   })
 
-  const turnOf = (request: Request, body: RequestBody, caller: Caller): TurnRequest => {
+  const turnOf = (request: Request, body: RequestBody, caller: Caller, startedAt: number): TurnRequest => {
     const cacheKey = readMember(body, "prompt_cache_key")
     const name = session.name(request.headers, typeof cacheKey === "string" ? cacheKey : undefined)
     return {
       id: requestId(request.headers),
+      startedAt,
       body,
       query: /\?.*$/.exec(request.url)?.[0] ?? "",
       stream: readMember(body, "stream") === true,
@@ -57,22 +62,33 @@ const make = Effect.gen(function* () {
     }
   }
 
-  const postTurn = Effect.fn("Routes.turn")(function* (request: Request) {
+  const turn = Effect.fnUntraced(function* (request: Request, { holds, release }: Place) {
     const startedAt = yield* Clock.currentTimeMillis
     const caller = yield* callerOf(request)
-    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody })
+    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds })
     const parsed = parseRequestBody(bytes)
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
     const body = parsed.success
     const { scope, tenant } = caller
     const owner = tenant ? scope : undefined
     if (owner !== undefined) yield* checkTenantBody(ownership, owner, body)
-    return yield* turns.answer(turnOf(request, body, caller), {
-      startedAt,
+    const options = {
       observe: owner === undefined ? undefined : recordEvents(ownership, owner),
       ended: () => answerEnds(request),
-    })
+      released: release,
+      strike: owner === undefined ? undefined : strikeOf(caller.credential),
+    }
+    return yield* turns.answer(turnOf(request, body, caller, startedAt), options)
   })
+
+  // Once there is an answer the turn may go on, and gives up the place at its own end.
+  const postTurn = Effect.fn("Routes.turn")((request: Request) =>
+    Effect.acquireUseRelease(
+      admission.enter,
+      (place) => turn(request, place),
+      ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
+    ),
+  )
 
   const responses = (request: Request) => {
     if (request.method === "POST") return postTurn(request)

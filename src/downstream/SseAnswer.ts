@@ -1,23 +1,22 @@
 /**
- * A turn's answer as server-sent events: holds them until the status is certain, then streams them.
+ * A turn's answer as server-sent events. The head leaves with the first event, or when `open` ends the wait for one.
  *
- * Until the first event that is not mere lifecycle nothing is shown, so an upstream error is still a real HTTP status
- * (design.md 3.6, status horizon). What is held is bounded; `open` ends the wait. Events come from the transport's own
- * callback and go straight to the stream's queue: no fiber, no Effect per event.
+ * Until then an upstream error is a real HTTP status (design.md 3.6, status horizon); from there on it is an event. Events
+ * come from the transport's own callback and go straight to the stream's queue: no fiber, no Effect per event.
  */
 import { Deferred, Effect, Exit } from "effect"
 import { HttpServerResponse } from "effect/http"
 import type { TurnRoute, TurnSink } from "../turn/Executor.ts"
 import type { TurnError } from "../turn/TurnError.ts"
-import { isLifecycle, toSse } from "../wire/Event.ts"
+import { textAt, toSse } from "../wire/Event.ts"
 import { failureEvent, failureOf, failureResponse } from "./TurnFailure.ts"
 import type { TurnReport } from "./TurnReport.ts"
 
-const maxHeldEvents = 64
-const maxHeldBytes = 1024 * 1024
-
-/** The stream asks its source to pause when this many bytes wait for the client. */
-const highWaterMark = 1024 * 1024
+/**
+ * The platform takes as much at once and keeps as much besides, and says only then that the client has taken something;
+ * so it gets little, and what waits is kept here.
+ */
+const highWaterMark = 64 * 1024
 
 export interface ClientEnd {
   /** The client went away in the middle of the stream. */
@@ -32,17 +31,25 @@ const comment = encoder.encode(": heartbeat\n\n")
 export class SseAnswer implements TurnSink {
   /** The response, once its status is certain. */
   readonly response = Deferred.makeUnsafe<HttpServerResponse.HttpServerResponse>()
+  /** Done when the request is about to be sent. */
+  readonly sent = Deferred.makeUnsafe<void>()
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  #held: Array<string> = []
-  #heldBytes = 0
   #opened = false
+  /** The latest event, for the number of one that must follow it. */
+  #last: string | undefined
   #closed = false
-  #resume: (() => void) | undefined
+  #waiting: Array<Uint8Array> = []
+  #waitingBytes = 0
+  #over = false
+  #drained: (() => void) | undefined
+  #taken: (() => void) | undefined
   readonly #report: TurnReport
   readonly #decisions: boolean
   readonly #client: ClientEnd
+  readonly #maxBuffered: number
 
-  constructor(report: TurnReport, decisions: boolean, client: ClientEnd) {
+  constructor(report: TurnReport, decisions: boolean, maxBuffered: number, client: ClientEnd) {
+    this.#maxBuffered = maxBuffered
     this.#report = report
     this.#decisions = decisions
     this.#client = client
@@ -50,9 +57,7 @@ export class SseAnswer implements TurnSink {
 
   route(route: TurnRoute) {
     this.#report.routed(route)
-    if (this.#opened) return
-    this.#held = []
-    this.#heldBytes = 0
+    Deferred.doneUnsafe(this.sent, Effect.void)
   }
 
   head(headers: Readonly<Record<string, string>>) {
@@ -62,41 +67,40 @@ export class SseAnswer implements TurnSink {
   event(type: string, text: string): boolean {
     if (this.#closed) return true
     this.#report.event()
-    const chunk = toSse(type, text)
-    if (this.#controller !== undefined) {
-      this.#controller.enqueue(encoder.encode(chunk))
-      return (this.#controller.desiredSize ?? 1) > 0
-    }
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-    if (!isLifecycle(type) || this.#held.length >= maxHeldEvents || this.#heldBytes >= maxHeldBytes) this.open()
-    return true
+    this.#last = text
+    this.#open(false)
+    this.#enqueue(toSse(type, text))
+    // Half of what may wait is for what still comes once the upstream has been told, and for the platform's part.
+    return this.#waitingBytes < this.#maxBuffered / 2
   }
 
-  onDrain(resume: () => void) {
-    this.#resume = resume
+  onDrain(drained: () => void, taken: () => void) {
+    this.#drained = drained
+    this.#taken = taken
   }
 
-  /** Lets the head go out with what is held; from here on an error is an event. */
+  /** Lets the head go out; from here on an error is an event. */
   open() {
+    // The platform keeps the head back until there is something of the body.
+    this.#open(true)
+  }
+
+  #open(empty: boolean) {
     if (this.#opened) return
     this.#opened = true
     const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#controller = controller
-          // The platform keeps the head back until there is something of the body.
-          if (this.#held.length === 0) controller.enqueue(comment)
-          for (const chunk of this.#held) controller.enqueue(encoder.encode(chunk))
-          this.#held = []
+          if (empty) controller.enqueue(comment)
         },
         pull: () => {
-          const resume = this.#resume
-          this.#resume = undefined
-          resume?.()
+          this.#taken?.()
+          this.#flush()
         },
         cancel: () => {
           this.#closed = true
+          this.#waiting = []
           this.#client.cancel()
         },
       },
@@ -115,7 +119,7 @@ export class SseAnswer implements TurnSink {
   /** A comment: it keeps a quiet stream alive, and is no event. */
   heartbeat() {
     this.open()
-    if (!this.#closed) this.#controller?.enqueue(comment)
+    if (!this.#closed && this.#waiting.length === 0) this.#controller?.enqueue(comment)
   }
 
   /** The turn has ended. */
@@ -126,20 +130,52 @@ export class SseAnswer implements TurnSink {
         this.#closed = true
         return this.#respond(failureResponse(error, this.#report.headers(this.#decisions)))
       }
-      this.#enqueue(failureEvent(error, this.#report.events))
+      this.#enqueue(failureEvent(error, nextNumber(this.#last) ?? this.#report.events))
     }
     this.open()
     if (this.#closed) return
     this.#closed = true
+    // From here on the platform ends a connection whose client takes nothing; it can't be told after the close.
     this.#client.ended()
-    this.#controller?.close()
+    this.#over = true
+    this.#flush()
   }
 
   #enqueue(chunk: string) {
-    if (!this.#closed) this.#controller?.enqueue(encoder.encode(chunk))
+    if (this.#closed) return
+    const bytes = encoder.encode(chunk)
+    if (this.#waiting.length === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
+    this.#waiting.push(bytes)
+    this.#waitingBytes += bytes.length
+  }
+
+  /** Hands on what the platform takes. */
+  #flush() {
+    const controller = this.#controller
+    if (controller === undefined) return
+    let count = 0
+    for (; count < this.#waiting.length && (controller.desiredSize ?? 0) > 0; count++) {
+      const bytes = this.#waiting[count]
+      if (bytes === undefined) break
+      this.#waitingBytes -= bytes.length
+      controller.enqueue(bytes)
+    }
+    this.#waiting.splice(0, count)
+    if (this.#over && this.#waiting.length === 0) return controller.close()
+    if (this.#waitingBytes > this.#maxBuffered / 4) return
+    const drained = this.#drained
+    this.#drained = undefined
+    this.#taken = undefined
+    drained?.()
   }
 
   #respond(response: HttpServerResponse.HttpServerResponse) {
     Deferred.doneUnsafe(this.response, Effect.succeed(response))
   }
+}
+
+/** The `sequence_number` that follows an event's. */
+const nextNumber = (event: string | undefined): number | undefined => {
+  const number = event === undefined ? undefined : Number(textAt(event, ["sequence_number"]))
+  return number !== undefined && Number.isSafeInteger(number) ? number + 1 : undefined
 }

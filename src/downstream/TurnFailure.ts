@@ -7,12 +7,13 @@
 import { Cause } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TurnError } from "../turn/TurnError.ts"
-import { toSse } from "../wire/Event.ts"
+import { textAt, toSse } from "../wire/Event.ts"
 import { ApiError } from "./ApiError.ts"
 
 const statuses: Partial<Record<TurnError["reason"], number>> = {
   pool_full: 503,
   session_busy: 503,
+  dial_backoff: 503,
   shutdown: 503,
   no_scope: 503,
   message_too_big: 413,
@@ -58,7 +59,9 @@ export const failureResponse = (
   const retry: Record<string, string> = mayHaveRun(error) ? { "x-should-retry": "false" } : {}
   const ours = passing(headers)
   if (error.answer !== undefined) {
-    const { status, body } = error.answer
+    const { body } = error.answer
+    // What is no status of an answer can't be passed on as one.
+    const status = error.answer.status >= 200 && error.answer.status <= 599 ? error.answer.status : 502
     const type = error.answer.headers["content-type"] ?? ""
     return HttpServerResponse.text(body, {
       status,
@@ -72,14 +75,22 @@ export const failureResponse = (
   return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...retry, ...ours } })
 }
 
-/** The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's. */
-export const failureEvent = (error: TurnError, sequence: number): string => {
-  if (error.event !== undefined) return toSse("error", error.event)
-  const { message, reason } = error
-  return toSse(
-    "error",
-    JSON.stringify({ type: "error", code: reason, message, param: null, sequence_number: sequence }),
-  )
+/**
+ * The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's.
+ *
+ * What the upstream answered without an event of its own becomes the envelope of the socket, which says its status and
+ * headers as well (protocol.md 1.7).
+ */
+export const failureEvent = ({ answer, event, message, reason }: TurnError, sequence: number): string => {
+  if (event !== undefined) return toSse("error", event)
+  const error = answer === undefined ? undefined : textAt(answer.body, ["error"])
+  if (answer !== undefined && error?.startsWith("{") === true) {
+    const headers = JSON.stringify(passing(answer.headers))
+    const envelope = `{"type":"error","status":${answer.status},"error":${error},"headers":${headers},"sequence_number":${sequence}}`
+    return toSse("error", envelope)
+  }
+  const said = { code: reason, message, param: null, sequence_number: sequence }
+  return toSse("error", JSON.stringify({ type: "error", ...said }))
 }
 
 const apiError = ({ message, reason }: TurnError, status: number) =>

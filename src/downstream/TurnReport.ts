@@ -10,15 +10,13 @@ export class TurnReport {
   events = 0
   readonly turn: TurnRequest
   readonly #now: () => number
-  readonly #startedAt: number
   #routedAt: number | undefined
   #firstEventAt: number | undefined
 
-  /** `startedAt` is when the request came in, in milliseconds of the clock `now`. */
-  constructor(turn: TurnRequest, now: () => number, startedAt: number) {
+  /** `now` is the clock that the turn's `startedAt` is of. */
+  constructor(turn: TurnRequest, now: () => number) {
     this.turn = turn
     this.#now = now
-    this.#startedAt = startedAt
   }
 
   routed(route: TurnRoute) {
@@ -63,8 +61,8 @@ export class TurnReport {
           }),
       status,
       events: this.events,
-      ...(this.#firstEventAt === undefined ? {} : { firstMs: this.#firstEventAt - this.#startedAt }),
-      totalMs: this.#now() - this.#startedAt,
+      ...(this.#firstEventAt === undefined ? {} : { firstMs: this.#firstEventAt - this.turn.startedAt }),
+      totalMs: this.#now() - this.turn.startedAt,
     }
   }
 
@@ -72,6 +70,6 @@ export class TurnReport {
   #timing(): string {
     const routed = this.#routedAt ?? this.#now()
     const first = this.#firstEventAt ?? this.#now()
-    return `lease;dur=${routed - this.#startedAt}, upstream;dur=${first - routed}`
+    return `lease;dur=${routed - this.turn.startedAt}, upstream;dur=${first - routed}`
   }
 }

@@ -13,19 +13,23 @@ import { Executor, withObserver } from "../turn/Executor.ts"
 import type { TurnError } from "../turn/TurnError.ts"
 import { JsonAnswer } from "./JsonAnswer.ts"
 import { SseAnswer } from "./SseAnswer.ts"
+import type { Strike } from "./Struck.ts"
+import { struckError, struckSink } from "./Struck.ts"
 import { failureOf } from "./TurnFailure.ts"
 import { TurnReport } from "./TurnReport.ts"
 
 export interface TurnOptions {
-  /** When the request came in, in milliseconds of the clock. */
-  readonly startedAt: number
   /** Sees every event before it goes out. */
   readonly observe: ((type: string, text: string) => void) | undefined
   /** Called in the step in which a streamed answer ends. */
   readonly ended: () => void
+  /** What of an upstream's refusals the client must not read; undefined: it may read all. */
+  readonly strike: Strike | undefined
+  /** Called when the turn is over, and with it the need for the request's body. */
+  readonly released: () => void
 }
 
-/** The head leaves at the latest this long after the turn began, and so often a quiet stream shows life. */
+/** The head leaves at the latest this long after the request was sent, and so often a quiet stream shows life. */
 const headWithin = Duration.seconds(2)
 const heartbeatEvery = Duration.seconds(15)
 
@@ -52,25 +56,44 @@ const make = Effect.gen(function* () {
 
   const fibers = yield* FiberSet.make<TurnEnd, TurnError>()
 
-  const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) =>
-    Effect.logInfo("turn").pipe(Effect.annotateLogs(report.fields(statusOf(exit))))
+  const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) => {
+    const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
+    const defect =
+      failure?.reason === "internal" ? Effect.logError("a turn failed unexpectedly", failure.cause) : Effect.void
+    return Effect.logInfo("turn").pipe(
+      Effect.annotateLogs(report.fields(statusOf(exit))),
+      // The upstream's own words may repeat what it was sent, so only ours are logged.
+      failure === undefined || failure.reason === "upstream_error"
+        ? (line) => line
+        : Effect.annotateLogs({ error: failure.message }),
+      Effect.andThen(defect),
+    )
+  }
 
-  const execute = (turn: TurnRequest, sink: TurnSink, observe: TurnOptions["observe"]) =>
-    executor.execute(turn, observe === undefined ? sink : withObserver(sink, observe))
+  const execute = (turn: TurnRequest, answer: TurnSink, { observe, strike }: TurnOptions) => {
+    const sink = observe === undefined ? answer : withObserver(answer, observe)
+    if (strike === undefined) return executor.execute(turn, sink)
+    return Effect.mapError(executor.execute(turn, struckSink(sink, strike)), (error) => struckError(error, strike))
+  }
 
-  const stream = Effect.fnUntraced(function* (turn: TurnRequest, { ended, observe, startedAt }: TurnOptions) {
-    const report = new TurnReport(turn, now, startedAt)
+  const stream = Effect.fnUntraced(function* (turn: TurnRequest, options: TurnOptions) {
+    const report = new TurnReport(turn, now)
     const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError> } = {}
-    const answer = new SseAnswer(report, decisions, { cancel: () => running.fiber?.interruptUnsafe(), ended })
-    const pulse = Effect.sleep(headWithin).pipe(
+    const answer = new SseAnswer(report, decisions, settings.maxBuffered, {
+      cancel: () => running.fiber?.interruptUnsafe(),
+      ended: options.ended,
+    })
+    const pulse = Deferred.await(answer.sent).pipe(
+      Effect.andThen(Effect.sleep(headWithin)),
       Effect.andThen(Effect.sync(() => answer.open())),
       Effect.andThen(
         Effect.forever(Effect.sleep(heartbeatEvery).pipe(Effect.andThen(Effect.sync(() => answer.heartbeat())))),
       ),
     )
-    const fiber = yield* execute(turn, answer, observe).pipe(
+    const fiber = yield* execute(turn, answer, options).pipe(
       Effect.raceFirst(pulse),
       Effect.onExit((exit) => {
+        options.released()
         answer.end(exit)
         return log(report, exit)
       }),
@@ -80,11 +103,14 @@ const make = Effect.gen(function* () {
     return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
   })
 
-  const json = Effect.fnUntraced(function* (turn: TurnRequest, { observe, startedAt }: TurnOptions) {
-    const report = new TurnReport(turn, now, startedAt)
+  const json = Effect.fnUntraced(function* (turn: TurnRequest, options: TurnOptions) {
+    const report = new TurnReport(turn, now)
     const answer = new JsonAnswer(report, decisions)
-    const running = yield* execute(turn, answer, observe).pipe(
-      Effect.onExit((exit) => log(report, exit)),
+    const running = yield* execute(turn, answer, options).pipe(
+      Effect.onExit((exit) => {
+        options.released()
+        return log(report, exit)
+      }),
       FiberSet.run(fibers),
     )
     const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))

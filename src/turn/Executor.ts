@@ -13,6 +13,8 @@ import type { TurnError } from "./TurnError.ts"
 /** One Responses request, with what respool knows about who sent it. */
 export interface TurnRequest {
   readonly id: string
+  /** When the request came in, in milliseconds of the clock: what the time for the whole turn counts from. */
+  readonly startedAt: number
   readonly body: RequestBody
   /** The query of the client's URL, with its `?`; upstreams may take their version there. */
   readonly query: string
@@ -32,7 +34,7 @@ export interface TurnRequest {
   readonly headers: Readonly<Record<string, string | undefined>>
 }
 
-/** How a turn travels. A second call for one turn means that the first way came to nothing. */
+/** How an attempt travels. A second call for one turn means that the first way came to nothing. */
 export interface TurnRoute {
   readonly transport: "websocket" | "http"
   readonly connection: "new" | "reused"
@@ -55,16 +57,8 @@ export interface TurnSink {
   readonly head: (headers: Readonly<Record<string, string>>) => void
   /** One event. False: the reader is behind, please pause; `onDrain` tells when it has caught up. */
   readonly event: (type: string, text: string) => boolean
-  readonly onDrain: (resume: () => void) => void
+  readonly onDrain: (resume: () => void, taken: () => void) => void
 }
-
-/** The same sink, told another reason for the way the turn takes. */
-export const withReason = (sink: TurnSink, reason: string): TurnSink => ({
-  route: (route) => sink.route({ ...route, reason }),
-  head: (headers) => sink.head(headers),
-  event: (type, text) => sink.event(type, text),
-  onDrain: (resume) => sink.onDrain(resume),
-})
 
 /** The same sink, with somebody who sees each event before it goes on. */
 export const withObserver = (sink: TurnSink, observe: (type: string, text: string) => void): TurnSink => ({
@@ -74,7 +68,7 @@ export const withObserver = (sink: TurnSink, observe: (type: string, text: strin
     observe(type, text)
     return sink.event(type, text)
   },
-  onDrain: (resume) => sink.onDrain(resume),
+  onDrain: (resume, taken) => sink.onDrain(resume, taken),
 })
 
 /** How the upstream ended the turn; `type` is the terminal event's. */

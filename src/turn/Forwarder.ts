@@ -1,7 +1,7 @@
 /**
  * The contract for requests that are no turns: sent to the upstream as they are, answered as they come.
  */
-import type { Effect, Redacted, Stream } from "effect"
+import type { Effect, Redacted, Scope, Stream } from "effect"
 import { Context } from "effect"
 import type { TurnError } from "./TurnError.ts"
 
@@ -13,9 +13,12 @@ export interface ForwardRequest {
   /** Value of the upstream's `authorization` header. */
   readonly credential: Redacted.Redacted<string> | undefined
   readonly body: Uint8Array | Stream.Stream<Uint8Array, unknown> | undefined
+  /** Aborts the request when it closes, wherever the answer is then; else only reading the body ends it. */
+  readonly scope?: Scope.Scope
 }
 
 export interface ForwardAnswer {
+  /** From 200 to 599. */
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   /** Fails when the upstream breaks off. */
@@ -25,7 +28,7 @@ export interface ForwardAnswer {
 export class Forwarder extends Context.Service<
   Forwarder,
   {
-    /** Any status is an answer; it fails only when none came. Interrupting it, or the body, aborts the request. */
+    /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
     readonly forward: (request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
   }
 >()("respool/turn/Forwarder") {}

@@ -13,7 +13,7 @@ import { membersDigest } from "./Members.ts"
 export interface Lineage {
   /** The client's own `previous_response_id`. */
   readonly anchor: string | undefined
-  /** False: `input` is neither a list of items nor a text, so nothing can be compared. */
+  /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
   readonly comparable: boolean
   readonly items: ReadonlyArray<Item>
   /** `prefixes[k]` covers the first k items that are no reasoning; `prefixes[0]` covers none. */

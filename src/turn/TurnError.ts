@@ -15,6 +15,7 @@ export const TurnErrorReason = Schema.Literals([
   "no_scope",
   "dial_failed",
   "dial_timeout",
+  "dial_backoff",
   "upgrade_refused",
   "upstream_http_only",
   "pool_full",
@@ -39,6 +40,7 @@ export type TurnErrorReason = typeof TurnErrorReason.Type
 export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", {
   reason: TurnErrorReason,
   delivery: Delivery,
+  /** Ours, never the upstream's. */
   message: Schema.String,
   /** The upstream's refusal: HTTP status, headers (lower case) and body text, as an HTTP client would have got it. */
   answer: Schema.optionalKey(
@@ -48,7 +50,32 @@ export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", {
       body: Schema.String,
     }),
   ),
+  /** The upstream's own code for its refusal. */
+  code: Schema.optionalKey(Schema.String),
   /** The upstream's own `error` event, for a client that already reads a stream. */
   event: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect()),
 }) {}
+
+/**
+ * What is said of an upstream's refusal where its own words must not go, since they may repeat what it was sent: in logs
+ * and spans. A code is a word of the API's.
+ */
+export const refusedWith = (code: string | undefined): string =>
+  code !== undefined && /^[a-z_]{1,64}$/.test(code)
+    ? `the upstream answered with an error (${code})`
+    : "the upstream answered with an error"
+
+/** The same error of a request that got further than it says itself. */
+export const withDelivery = (error: TurnError, delivery: Delivery): TurnError => {
+  const { answer, cause, code, event, message, reason } = error
+  return new TurnError({
+    reason,
+    delivery,
+    message,
+    ...(answer === undefined ? {} : { answer }),
+    ...(code === undefined ? {} : { code }),
+    ...(event === undefined ? {} : { event }),
+    ...(cause === undefined ? {} : { cause }),
+  })
+}

@@ -33,8 +33,8 @@ export class TurnMemory extends Context.Service<
     /** The owner whose current response this is. */
     readonly ownerOf: (affinity: string, responseId: string) => number | undefined
     /**
-     * Owners whose checkpoint is the head of the lineage, longest first; in the session, or in the whole affinity when
-     * none is named. Those with equal deciding members come before those without.
+     * Owners whose checkpoint is the head of the lineage and has the same deciding members, longest first; in the
+     * session, or in the whole affinity when none is named.
      */
     readonly recall: (place: Place, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<number>
     readonly size: () => number
@@ -43,7 +43,7 @@ export class TurnMemory extends Context.Service<
   static readonly layer = Layer.sync(TurnMemory, () => make())
 }
 
-/** Separates the parts of an index key; neither a digest nor a session key holds it. */
+/** No digest holds a line end, so the affinity in front can't run into what follows. */
 const under = (affinity: string, session: string | undefined) =>
   session === undefined ? affinity : `${affinity}\n${session}`
 
@@ -94,16 +94,15 @@ const make = (): TurnMemory["Service"] => {
     const line = lines.get(under(affinity, session))
     if (line === undefined || !lineage.comparable) return []
     const found: Array<number> = []
-    const otherMembers: Array<number> = []
     for (let length = lineage.prefixes.length - 1; length >= 0; length--) {
       for (const owner of line.get(lineage.prefixes[length]?.digest ?? "") ?? []) {
         const checkpoint = entries.get(owner)?.checkpoint
-        if (checkpoint === undefined || covered(checkpoint, lineage, policy) === undefined) continue
-        if (checkpoint.members === lineage.members) found.push(owner)
-        else otherMembers.push(owner)
+        // One with other deciding members can't be continued, and its chain may be in use: not this turn's to end.
+        if (checkpoint === undefined || checkpoint.members !== lineage.members) continue
+        if (covered(checkpoint, lineage, policy) !== undefined) found.push(owner)
       }
     }
-    return [...found, ...otherMembers]
+    return found
   }
 
   return {

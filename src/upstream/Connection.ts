@@ -60,8 +60,11 @@ export class Connection {
     onAlive: () => {
       this.alive = true
     },
-    onClose: (code, reason) =>
-      this.evict("closed", `the upstream closed the connection (${`${code} ${reason}`.trim()})`),
+    onViolation: () => this.evict("protocol", "the upstream broke the WebSocket protocol"),
+    onOverflow: () => this.evict("overflow", "the upstream sent a message over the limit"),
+    // The peer's reason may repeat what it was sent, and errors are logged.
+    onClose: (code) =>
+      this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`),
   }
 
   opened(socket: Socket) {

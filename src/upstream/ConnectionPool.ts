@@ -9,11 +9,12 @@
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { Settings } from "../Settings.ts"
 import { TurnError } from "../turn/TurnError.ts"
+import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"
 import type { ConnectionState, EvictReason } from "./ConnectionState.ts"
 import { Dialer } from "./Dialer.ts"
 import type { Lease } from "./Lease.ts"
-import type { LeaseRequest } from "./Roster.ts"
+import type { LeaseRequest, RefuseReason } from "./Roster.ts"
 import { Roster } from "./Roster.ts"
 
 /** One connection as others may see it: for tests, metrics and the page. */
@@ -55,6 +56,7 @@ export class ConnectionPool extends Context.Service<
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const dialer = yield* Dialer
+  const availability = yield* Availability
   const clock = yield* Clock.Clock
   const poolScope = yield* Effect.scope
   const now = () => clock.currentTimeMillisUnsafe()
@@ -72,6 +74,10 @@ const make = Effect.gen(function* () {
   const context = yield* Effect.context<never>()
   const roster = new Roster(settings, poolScope, {
     now,
+    trouble: (url) => {
+      const trouble = availability.trouble(url)
+      return trouble === "upstream_http_only" && settings.transport === "websocket" ? undefined : trouble
+    },
     onIdle: wake,
     onEvicted: (reason) => {
       evictions.updateUnsafe(reason, context)
@@ -84,7 +90,7 @@ const make = Effect.gen(function* () {
     yield* Scope.addFinalizer(
       connection.scope,
       Effect.sync(() => {
-        Deferred.doneUnsafe(lost, Exit.fail(notSent("dial_failed", "the pool closed while the socket opened")))
+        Deferred.doneUnsafe(lost, Exit.fail(notSent("shutdown", "the proxy is shutting down")))
         connection.evict("shutdown", "respool is shutting down")
       }),
     )
@@ -105,10 +111,21 @@ const make = Effect.gen(function* () {
       }),
       Effect.raceFirst(Deferred.await(lost)),
     )
+    availability.opened(connection.affinity.url)
     connection.opened(socket)
     // The upstream may have hung up between its answer and this line.
     if (connection.state._tag !== "Connecting") return yield* notSent("dial_failed", "the upstream closed at once")
     return connection.lease(false, session)
+  })
+
+  /** One line for each failed dial, which the back-off keeps few; a turn that goes over HTTP for it names it only. */
+  const couldNotDial = Effect.fnUntraced(function* (url: string, error: TurnError) {
+    if (error.reason === "shutdown") return
+    availability.failed(url, error)
+    const { host, pathname } = new URL(url)
+    yield* Effect.logWarning("no connection to the upstream").pipe(
+      Effect.annotateLogs({ upstream: `${host}${pathname}`, reason: error.reason, error: error.message }),
+    )
   })
 
   const leaseWithin = (
@@ -116,7 +133,7 @@ const make = Effect.gen(function* () {
     restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
   ) =>
     Effect.gen(function* () {
-      let decision = roster.decide(request, false)
+      let decision = roster.decide(request, waiters.size >= settings.maxWaiting)
       if (decision._tag === "Wait") {
         const until = now() + Duration.toMillis(busyWait)
         while (decision._tag === "Wait") {
@@ -132,10 +149,11 @@ const make = Effect.gen(function* () {
         case "Lease":
           return decision.lease
         case "Refuse":
-          return yield* notSent(decision.reason, "every connection is in use")
+          return yield* notSent(decision.reason, refusals[decision.reason])
         case "Dial": {
           const { connection } = decision
           return yield* restore(dial(connection, request.session)).pipe(
+            Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
             Effect.onExit((exit) =>
               Effect.sync(() => {
                 if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")
@@ -187,6 +205,14 @@ const make = Effect.gen(function* () {
     waiting: () => waiters.size,
   })
 })
+
+const refusals: Readonly<Record<RefuseReason, string>> = {
+  pool_full: "every connection is in use",
+  session_busy: "every connection of the session is in use",
+  shutdown: "the proxy is shutting down",
+  upstream_http_only: "the upstream takes no WebSocket",
+  dial_backoff: "the upstream could not be reached just now",
+}
 
 const notSent = (reason: TurnError["reason"], message: string, answer?: TurnError["answer"]) =>
   new TurnError({ reason, delivery: "NotSent", message, ...(answer === undefined ? {} : { answer }) })

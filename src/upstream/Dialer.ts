@@ -4,10 +4,11 @@
  * The socket belongs to the `Scope` it was dialled in: closing the scope, or interrupting the dial, terminates it.
  */
 import { Context, Effect, Schema, Scope } from "effect"
+import { setImmediate } from "node:timers"
 
 /**
  * Where to dial and with what. `url` is `ws:` or `wss:` without a fragment or credentials. `maxMessage` is in bytes: a
- * larger inbound message is dropped and ends the socket, seen as `onClose(1009)`.
+ * larger inbound message is dropped and ends the socket, seen as `onOverflow()`.
  */
 export interface DialRequest {
   readonly url: string
@@ -17,8 +18,8 @@ export interface DialRequest {
 }
 
 /**
- * Called from the socket's own callbacks, so they must not throw and must not block. No call comes after `onClose`, nor
- * once the socket's scope has closed (then not even `onClose`), nor before `dial` has succeeded.
+ * Called from the socket's own callbacks, so they must not throw and must not block. The last call is one `onClose` or
+ * one `onOverflow`; none comes once the socket's scope has closed (then not even these), nor before `dial` has succeeded.
  */
 export interface SocketHandlers {
   readonly onText: (text: string) => void
@@ -26,6 +27,11 @@ export interface SocketHandlers {
   readonly onBinary: () => void
   /** A ping or a pong: a sign of life that is no message. */
   readonly onAlive: () => void
+  /** A message over `maxMessage`, or in more pieces than are kept, came and was dropped; the socket has ended. */
+  readonly onOverflow: () => void
+  /** A frame came that RFC 6455 forbids; the socket has ended. A dialer that can't tell says `onClose`. */
+  readonly onViolation: () => void
+  /** The peer's code and reason (its 1009 among them: what we sent was too big), or 1006 where it gave none. */
   readonly onClose: (code: number, reason: string) => void
 }
 
@@ -43,9 +49,9 @@ export interface Socket {
 }
 
 /**
- * Why no socket came to be; nothing of a turn was sent. `Refused` is an HTTP answer of 400 or above and carries it, since
- * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a broken upgrade, or an answer below 400, which no client
- * may take for its own. `answer.headers` are as received, in lower case, repeated ones joined by `, `; `answer.body` is
+ * Why no socket came to be; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599 and carries it, since
+ * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a broken upgrade, a peer that spoke or hung up together with
+ * its answer, or an answer of another status, which no client may take for its own. `answer.headers` are as received, in lower case, repeated ones joined by `, `; `answer.body` is
  * without transfer coding, at most 64 KiB. `layerBun` has of the body only what came together with the head.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
@@ -72,7 +78,7 @@ export const unreachable = (message: string): DialError => new DialError({ reaso
 
 /** The error for an upgrade that was answered with anything but 101. */
 export const refused = (status: number, headers: Readonly<Record<string, string>>, body: string): DialError =>
-  status < 400
+  status < 400 || status > 599
     ? unreachable(`the upstream answered the upgrade with status ${status}`)
     : new DialError({
         reason: "Refused",
@@ -96,14 +102,17 @@ export const headersFromRaw = (raw: ReadonlyArray<string>): Record<string, strin
 }
 
 /**
- * A runtime's way to open a socket: starts at once, calls `settle` at most once that counts, and returns what terminates
- * the socket in any of its states. It may throw instead of starting.
+ * A runtime's way to open a socket: starts at once, tells `upgrade` how it went, and returns what terminates the socket
+ * in any of its states. It may throw instead of starting.
  */
-export type Start = (
-  request: DialRequest,
-  handlers: SocketHandlers,
-  settle: (outcome: Effect.Effect<Socket, DialError>) => void,
-) => () => void
+export type Start = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) => () => void
+
+/** Of all calls the first one counts. */
+export interface Upgrade {
+  /** `socket` is asked when all that came together with the answer has been read; undefined: it is closing already. */
+  readonly opened: (socket: () => Socket | undefined) => void
+  readonly failed: (error: DialError) => void
+}
 
 /** A dialer from a runtime's `Start`: adds the check of the URL, the ownership by a `Scope` and the end of all calls. */
 export const make = (start: Start): Dialer["Service"] => ({
@@ -113,30 +122,58 @@ export const make = (start: Start): Dialer["Service"] => ({
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.fork(yield* Effect.scope)
-        let live = true
+        let state: "connecting" | "opening" | "open" | "over" = "connecting"
+        let early: string | undefined
         let terminate = () => {}
         yield* Scope.addFinalizer(
           scope,
           Effect.sync(() => {
-            live = false
+            state = "over"
             terminate()
           }),
         )
+        // Of what comes before anything was asked nothing can be a turn's, and nothing is lost by not using the socket.
+        const spoke = () => {
+          if (state === "opening") early ??= "spoke"
+        }
+        const last = (call: () => void) => {
+          if (state === "opening") early ??= "hung up"
+          if (state !== "open") return
+          state = "over"
+          call()
+        }
         const guarded: SocketHandlers = {
-          onText: (text) => live && handlers.onText(text),
-          onBinary: () => live && handlers.onBinary(),
-          onAlive: () => live && handlers.onAlive(),
-          onClose: (code, reason) => {
-            if (!live) return
-            live = false
-            handlers.onClose(code, reason)
-          },
+          onText: (text) => (state === "open" ? handlers.onText(text) : spoke()),
+          onBinary: () => (state === "open" ? handlers.onBinary() : spoke()),
+          onAlive: () => state === "open" && handlers.onAlive(),
+          onOverflow: () => last(() => handlers.onOverflow()),
+          onViolation: () => last(() => handlers.onViolation()),
+          onClose: (code, reason) => last(() => handlers.onClose(code, reason)),
         }
         const opened = Effect.callback<Socket, DialError>((resume) => {
+          const failed = (error: DialError) => {
+            if (state !== "connecting") return
+            state = "over"
+            resume(error)
+          }
+          const opened = (ready: () => Socket | undefined) => {
+            if (state !== "connecting") return
+            state = "opening"
+            setImmediate(() => {
+              if (state !== "opening") return
+              const socket = early === undefined ? ready() : undefined
+              state = socket === undefined ? "over" : "open"
+              resume(
+                socket === undefined
+                  ? unreachable(`the upstream ${early ?? "hung up"} before it was asked anything`)
+                  : Effect.succeed(socket),
+              )
+            })
+          }
           try {
-            terminate = start(request, guarded, resume)
+            terminate = start(request, guarded, { opened, failed })
           } catch (cause) {
-            resume(unreachable(cause instanceof Error ? cause.message : "the socket could not be made"))
+            failed(unreachable(cause instanceof Error ? cause.message : "the socket could not be made"))
           }
         })
         return yield* restore(opened).pipe(

@@ -2,11 +2,12 @@
  * Dials with Bun's own `WebSocket`.
  *
  * Nothing of Bun is touched before the first dial, so the module loads anywhere. What Bun leaves out is done here: the
- * bound on a message's size, and the chunked coding of a refusal's body. Bun reports of that body only what was read
- * together with the head, a socket keeps about its largest send in memory, and the close of a peer that leaves its
- * connection open is told half a minute late (`send` is false at once); `DialerWs` has none of these limits.
+ * bound on a message's size, and the chunked coding of a refusal's body. Bun holds a message until it is whole, so that
+ * one which never ends is bounded by nothing; it reports of a refusal's body only what was read together with the head;
+ * a socket keeps about its largest send in memory; and the close of a peer that leaves its connection open is told half
+ * a minute late (`send` is false at once). `DialerWs` has none of these limits.
  */
-import { Effect, Layer } from "effect"
+import { Layer } from "effect"
 import type { Socket, Start } from "./Dialer.ts"
 import { Dialer, headersFromRaw, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
 
@@ -22,7 +23,7 @@ type Constructor = new (url: string, options: Bun.WebSocketOptions) => Bun.WebSo
 
 const open = 1
 
-const start: Start = (request, handlers, settle) => {
+const start: Start = (request, handlers, upgrade) => {
   const WebSocket: Constructor = Reflect.get(globalThis, "WebSocket")
   const socket = new WebSocket(request.url, {
     headers: { ...request.headers },
@@ -39,13 +40,15 @@ const start: Start = (request, handlers, settle) => {
     const answer: Handshake = event.data
     status = answer.statusCode
     headers = headersFromRaw(answer.rawHeaders)
-    if (status !== 101) settle(refused(status, headers, bodyText(answer.body, headers)))
+    if (status !== 101) upgrade.failed(refused(status, headers, bodyText(answer.body, headers)))
   })
-  socket.addEventListener("open", () => settle(Effect.succeed(asSocket(socket, status, headers))))
+  socket.addEventListener("open", () =>
+    upgrade.opened(() => (socket.readyState === open ? asSocket(socket, status, headers) : undefined)),
+  )
   socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
     if (typeof data !== "string") return handlers.onBinary()
     if (isLonger(data, request.maxMessage)) {
-      handlers.onClose(1009, "message too big")
+      handlers.onOverflow()
       return socket.terminate()
     }
     handlers.onText(data)
@@ -54,10 +57,10 @@ const start: Start = (request, handlers, settle) => {
   socket.addEventListener("pong", handlers.onAlive)
   socket.addEventListener("error", (event) => {
     failure = withoutUrl("message" in event && typeof event.message === "string" ? event.message : "")
-    settle(unreachable(failure))
+    upgrade.failed(unreachable(failure))
   })
   socket.addEventListener("close", (event) => {
-    settle(unreachable(failure))
+    upgrade.failed(unreachable(failure))
     handlers.onClose(event.code, event.reason === "" ? failure : event.reason)
   })
   return () => socket.terminate()

@@ -4,22 +4,29 @@
  * `ws` itself holds the bound on a message's size and checks UTF-8. Its client gives up on a burst of pings, so pongs
  * are ours: at most one is on its way, and it answers the latest ping, as RFC 6455 5.5.3 allows.
  */
-import { Effect, Layer } from "effect"
+import { Layer } from "effect"
 import type { IncomingMessage } from "node:http"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import type { WebSocket as WsWebSocket } from "ws"
-import type { Socket, Start } from "./Dialer.ts"
+import type { Socket, Start, Upgrade } from "./Dialer.ts"
 import { Dialer, headersFromRaw, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
 
 /** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */
 const closeTimeout = 1_000
 
+/** The codes of `ws` for a message that is too long, announces to be, or comes in too many pieces. */
+const overflows: ReadonlySet<string | undefined> = new Set([
+  "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
+  "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
+  "WS_ERR_TOO_MANY_BUFFERED_PARTS",
+])
+
 // Bun puts its own shim in place of `ws`, and the package exports no deeper path: only its file is the real one.
 const require = createRequire(import.meta.url)
 const WebSocket: typeof WsWebSocket = require(join(dirname(require.resolve("ws/package.json")), "lib", "websocket.js"))
 
-const start: Start = (request, handlers, settle) => {
+const start: Start = (request, handlers, upgrade) => {
   // Made apart from the call, because the types of `ws` lag behind and do not know `closeTimeout`.
   const options = {
     ...request.tls,
@@ -37,8 +44,10 @@ const start: Start = (request, handlers, settle) => {
   socket.on("upgrade", (answer) => {
     headers = headersFromRaw(answer.rawHeaders)
   })
-  socket.on("unexpected-response", (_request, answer) => collect(answer, settle, () => socket.terminate()))
-  socket.on("open", () => settle(Effect.succeed(asSocket(socket, headers))))
+  socket.on("unexpected-response", (_request, answer) => collect(answer, upgrade, () => socket.terminate()))
+  socket.on("open", () =>
+    upgrade.opened(() => (socket.readyState === WebSocket.OPEN ? asSocket(socket, headers) : undefined)),
+  )
   socket.on("message", (data, isBinary) => {
     if (isBinary) handlers.onBinary()
     else handlers.onText(data.toString())
@@ -62,13 +71,15 @@ const start: Start = (request, handlers, settle) => {
   socket.on("pong", handlers.onAlive)
   socket.on("error", (error: Error & { readonly code?: string }) => {
     failure = error.message
-    settle(unreachable(failure))
-    handlers.onClose(error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? 1009 : 1006, failure)
+    upgrade.failed(unreachable(failure))
+    if (overflows.has(error.code)) handlers.onOverflow()
+    else if (error.code?.startsWith("WS_ERR_") === true) handlers.onViolation()
+    else handlers.onClose(1006, failure)
     // Without it the socket would wait for the peer's close frame.
     socket.terminate()
   })
   socket.on("close", (code, reason) => {
-    settle(unreachable(failure))
+    upgrade.failed(unreachable(failure))
     handlers.onClose(code, reason.toString())
   })
   return () => socket.terminate()
@@ -90,12 +101,12 @@ const asSocket = (socket: WsWebSocket, headers: Readonly<Record<string, string>>
 })
 
 /** Reads a refusal's body as far as it comes, at most `maxAnswerBody`, and settles once. */
-const collect = (answer: IncomingMessage, settle: Parameters<Start>[2], terminate: () => void): void => {
+const collect = (answer: IncomingMessage, upgrade: Upgrade, terminate: () => void): void => {
   const parts: Array<Buffer> = []
   let size = 0
   const finish = () => {
     const body = Buffer.concat(parts).subarray(0, maxAnswerBody).toString()
-    settle(refused(answer.statusCode ?? 0, headersFromRaw(answer.rawHeaders), body))
+    upgrade.failed(refused(answer.statusCode ?? 0, headersFromRaw(answer.rawHeaders), body))
     terminate()
   }
   answer.on("data", (part: Buffer) => {

@@ -1,17 +1,23 @@
 /**
- * The socket first, HTTP when nothing was delivered: with every WebSocket broken this is still a correct HTTP proxy.
+ * The socket first, then whatever a failure allows: with every WebSocket broken this is still a correct HTTP proxy.
  *
- * A turn goes over HTTP at once when it can't go over the socket, and after the socket only when its failure says
- * `NotSent`; 401, 403 and 429 on the upgrade are the client's answer, not a reason to ask again. An upstream that has no
- * WebSocket is remembered as such for a while (design.md 3.8).
+ * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
+ * `recoveryOf`, the one place that decides between a retry, HTTP and the client (design.md 3).
  */
-import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Metric } from "effect"
 import { Settings } from "../Settings.ts"
-import type { TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
-import { Executor, withReason } from "../turn/Executor.ts"
+import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
+import { Executor } from "../turn/Executor.ts"
+import { Horizon } from "../turn/Horizon.ts"
+import type { RetryReason } from "../turn/Recovery.ts"
+import { recoveryOf } from "../turn/Recovery.ts"
 import type { TurnError } from "../turn/TurnError.ts"
+import { withDelivery } from "../turn/TurnError.ts"
 import { readMember } from "../wire/RequestBody.ts"
+import { Availability } from "./Availability.ts"
 import { HttpExecutor } from "./HttpExecutor.ts"
+import { Upstream } from "./Upstream.ts"
+import type { Attempt } from "./WebSocketExecutor.ts"
 import { WebSocketExecutor } from "./WebSocketExecutor.ts"
 
 export class FallbackExecutor extends Context.Service<FallbackExecutor, TurnExecutor>()(
@@ -26,22 +32,15 @@ export class FallbackExecutor extends Context.Service<FallbackExecutor, TurnExec
   static readonly layerExecutor = Layer.effect(Executor, FallbackExecutor)
 }
 
-const httpOnlyFor = Duration.toMillis("5 minutes")
-
-/** Answers to an upgrade that mean: there is no WebSocket here. */
-const noSocket = new Set([404, 405, 426, 501])
-
-/** Answers to an upgrade that the client would have got over HTTP as well. */
-const clientsAnswer = new Set([401, 403, 429])
+/** Attempts after the first, by their reason; those over HTTP as `http_` and the reason. */
+export const retries = Metric.frequency("respool_retries", { description: "Further attempts of turns, by reason" })
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const socket = yield* WebSocketExecutor
   const http = yield* HttpExecutor
-  const clock = yield* Clock.Clock
-  let httpOnlyUntil = 0
-
-  const overHttp = (turn: TurnRequest, sink: TurnSink, reason: string) => http.execute(turn, withReason(sink, reason))
+  const availability = yield* Availability
+  const upstream = yield* Upstream
 
   /** Why this turn can't go over the socket at all. */
   const unfit = (turn: TurnRequest): string | undefined => {
@@ -52,25 +51,63 @@ const make = Effect.gen(function* () {
     // Not booleans: the upstream must judge them, and on the socket both members are ours.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
-    if (settings.transport === "auto" && clock.currentTimeMillisUnsafe() < httpOnlyUntil) return "upstream_http_only"
-    return undefined
+    const httpOnly = availability.trouble(upstream.socketFor(turn.query)) === "upstream_http_only"
+    return httpOnly && settings.transport === "auto" ? "upstream_http_only" : undefined
   }
 
-  const afterSocket = (turn: TurnRequest, sink: TurnSink, error: TurnError) => {
-    const status = error.answer?.status
-    if (error.delivery !== "NotSent" || (status !== undefined && clientsAnswer.has(status))) return Effect.fail(error)
-    if (error.reason === "shutdown" || settings.transport === "websocket") return Effect.fail(error)
-    if (status !== undefined && noSocket.has(status)) httpOnlyUntil = clock.currentTimeMillisUnsafe() + httpOnlyFor
-    return overHttp(turn, sink, error.reason)
+  const overHttp = (turn: TurnRequest, horizon: Horizon, reason: string) => {
+    horizon.restart(reason)
+    return http.execute(turn, horizon)
   }
 
   const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) => {
+    const horizon = new Horizon(sink)
     const reason = unfit(turn)
-    if (reason !== undefined) return overHttp(turn, sink, reason)
-    return socket.execute(turn, sink).pipe(Effect.catchTag("TurnError", (error) => afterSocket(turn, sink, error)))
+    if (reason !== undefined) return overHttp(turn, horizon, reason)
+    const tried = new Set<RetryReason>()
+    let mayHaveRun = false
+    /** How far the turn got in all of its attempts, so that nobody repeats what one of them may have run. */
+    const ofTurn = (error: TurnError) =>
+      mayHaveRun && (error.delivery === "NotSent" || error.delivery === "Rejected")
+        ? withDelivery(error, "Ambiguous")
+        : error
+
+    const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
+      const { attempt, shown } = horizon
+      const failure = {
+        error,
+        shown,
+        ownSuffix: attempt?.reason === "continued",
+        selfContained: isSelfContained(turn),
+        tried,
+      }
+      const recovery = recoveryOf(failure, settings)
+      mayHaveRun ||= error.delivery === "Ambiguous" || error.delivery === "Accepted"
+      switch (recovery._tag) {
+        case "Surface":
+          return Effect.fail(ofTurn(error))
+        case "Http":
+          return Effect.andThen(
+            Metric.update(retries, `http_${recovery.reason}`),
+            Effect.mapError(overHttp(turn, horizon, recovery.reason), ofTurn),
+          )
+        case "Retry":
+          tried.add(recovery.reason)
+          horizon.restart(recovery.reason)
+          return Effect.andThen(Metric.update(retries, recovery.reason), overSocket(recovery))
+      }
+    }
+    const overSocket = (attempt: Attempt): Effect.Effect<TurnEnd, TurnError> =>
+      Effect.catchTag(socket.attempt(turn, horizon, attempt), "TurnError", recover)
+
+    return overSocket({ fresh: false })
   })
 
   return FallbackExecutor.of({ execute })
 })
 
 const isFlag = (value: unknown) => value === undefined || value === null || typeof value === "boolean"
+
+/** Whether a connection that remembers nothing can answer: a stored response is found from anywhere. */
+const isSelfContained = ({ body }: TurnRequest) =>
+  (readMember(body, "previous_response_id") ?? null) === null || readMember(body, "store") !== false

@@ -3,6 +3,8 @@
  *
  * The same contract as the socket's: events to the sink, a `TurnError` with what was delivered. A JSON answer arrives as
  * one terminal event that holds it, so that whoever reads the events need not know the difference.
+ * - What is kept of an answer is bounded, and it is not read on while the client is behind.
+ * - However a turn ends, its request is over by then: an answer that is not read to its end is aborted.
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Stream } from "effect"
 import { Sse } from "effect/encoding"
@@ -11,9 +13,11 @@ import { Executor } from "../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import type { ForwardAnswer } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
+import { withHorizon } from "../turn/Horizon.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
-import { TurnError } from "../turn/TurnError.ts"
-import { eventType, isTerminal } from "../wire/Event.ts"
+import { Silence } from "../turn/Silence.ts"
+import { refusedWith, TurnError } from "../turn/TurnError.ts"
+import { eventType, isLifecycle, isTerminal } from "../wire/Event.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 
 export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()("respool/upstream/HttpExecutor") {
@@ -23,106 +27,157 @@ export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()(
   )
 
   /** HTTP alone, without sockets. */
-  static readonly layerExecutor = Layer.effect(Executor, HttpExecutor)
+  static readonly layerExecutor = Layer.effect(Executor, Effect.map(HttpExecutor, withHorizon))
 }
 
 /** How long the body may go on after the terminal event. */
 const lingerAtMost = Duration.seconds(1)
 
+/** A JSON answer in bytes, and one event in UTF-16 units: what one message of an upstream may hold. */
+const maxAnswer = 64 * 1024 * 1024
+
+/** Of the body that explains a refusal: its bytes, and the time for them. What is over is cut off. */
+const maxRefusal = 1024 * 1024
+const refusalWithin = Duration.seconds(10)
+
+/** What an answer's reader tells of it. */
+interface Watched {
+  readonly silence: Silence
+  /** The terminal event has been handed on; nothing ends the turn otherwise any more. */
+  over: boolean
+}
+
 const make = Effect.gen(function* () {
   const settings = yield* Settings
+  const clock = yield* Clock.Clock
   const { forward } = yield* Forwarder
 
-  const readText = ({ body }: ForwardAnswer) => body.pipe(Stream.decodeText(), Stream.mkString)
+  const readJson = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink) {
+    const { bytes, overflowed, take } = taker(maxAnswer)
+    yield* Stream.runForEachWhile(body, (part) => Effect.sync(() => take(part)))
+    if (overflowed()) return yield* tooLarge
+    const text = decoder.decode(bytes())
+    const status = statusIn(text)
+    if (status === undefined) return yield* noResponse
+    const ended = `response.${status}`
+    // A response in the background is still queued, yet the answer to this request is whole.
+    const type = isTerminal(ended) ? ended : "response.completed"
+    const frame = `{"type":"${type}","response":${text}}`
+    const { end } = new OutputCollector().finish(type, frame)
+    sink.event(type, frame)
+    return { ...end, type: ended }
+  })
 
-  const readJson = (answer: ForwardAnswer, sink: TurnSink) =>
-    Effect.flatMap(readText(answer), (text) => {
-      const status = statusIn(text)
-      if (status === undefined) return Effect.fail(noResponse)
-      const ended = `response.${status}`
-      // A response in the background is still queued, yet the answer to this request is whole.
-      const type = isTerminal(ended) ? ended : "response.completed"
-      const frame = `{"type":"${type}","response":${text}}`
-      const { end } = new OutputCollector().finish(type, frame)
-      sink.event(type, frame)
-      return Effect.succeed({ ...end, type: ended })
-    })
+  const readEvents = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink, watched: Watched) {
+    const { silence } = watched
+    const collector = new OutputCollector()
+    const ended = yield* Deferred.make<TurnEnd, TurnError>()
+    let content = false
+    let behind = false
+    let caughtUp: (() => void) | undefined
 
-  /** `heard` is told of every sign of life. */
-  const readEvents = ({ body }: ForwardAnswer, sink: TurnSink, heard: () => void) =>
-    Effect.gen(function* () {
-      const collector = new OutputCollector()
-      const ended = yield* Deferred.make<TurnEnd, TurnError>()
-      let over = false
-      let behind = false
+    const end = (exit: Exit.Exit<TurnEnd, TurnError>) => {
+      watched.over = true
+      Deferred.doneUnsafe(ended, exit)
+    }
 
-      const end = (exit: Exit.Exit<TurnEnd, TurnError>) => {
-        over = true
-        Deferred.doneUnsafe(ended, exit)
+    const onEvent = (data: string) => {
+      const type = eventType(data)
+      if (type === undefined) {
+        // What is no event of the API's passes nobody by, but half an event is a gap in the answer.
+        if (data !== "[DONE]" && !isJson(data)) end(Exit.fail(notJson))
+        return
       }
-
-      // `retry` and `[DONE]` are no events of the API's.
-      const parser = Sse.makeParser(
-        (message) => {
-          const type = message._tag === "Event" && !over ? eventType(message.data) : undefined
-          if (message._tag === "Retry" || type === undefined) return
-          const { data } = message
-          if (!isTerminal(type)) {
-            collector.add(type, data)
-            if (!sink.event(type, data)) behind = true
-            return
-          }
-          if (type === "error") return end(Exit.fail(refusal(data)))
-          const last = collector.finish(type, data)
-          sink.event(type, last.frame)
-          end(Exit.succeed(last.end))
-        },
-        { maxEventSize: Number.MAX_SAFE_INTEGER },
-      )
-
-      const read = body.pipe(
-        Stream.decodeText(),
-        Stream.runForEach((text) => {
-          heard()
-          parser.feed(text)
-          if (!behind) return Effect.void
+      silence.heard()
+      if (type === "error") return end(Exit.fail(refusal(data, content)))
+      if (isTerminal(type)) {
+        const last = collector.finish(type, data)
+        sink.event(type, last.frame)
+        return end(Exit.succeed(last.end))
+      }
+      content ||= !isLifecycle(type)
+      collector.add(type, data)
+      if (sink.event(type, data) || behind) return
+      behind = true
+      silence.paused()
+      // Asked for at once, since the client may have caught up before the next step of a fiber.
+      sink.onDrain(
+        () => {
           behind = false
-          return Effect.callback<void>((resume) => sink.onDrain(() => resume(Effect.void)))
-        }),
-        // What breaks behind the end is not the turn's.
-        Effect.catchTag("TurnError", (error) => (over ? Effect.void : Effect.fail(error))),
-        Effect.andThen(Effect.suspend(() => (over ? Effect.void : Effect.fail(cutShort)))),
+          silence.resumed()
+          caughtUp?.()
+        },
+        () => silence.taken(),
       )
-      // The end of the body frees the connection for the next request; an upstream that never ends it is left.
-      const leave = Deferred.await(ended).pipe(Effect.exit, Effect.andThen(Effect.sleep(lingerAtMost)))
-      yield* Effect.raceFirst(read, leave)
-      return yield* Deferred.await(ended)
+    }
+
+    const parser = Sse.makeParser(
+      (message) => {
+        if (message._tag === "Event" && !watched.over) onEvent(message.data)
+      },
+      { maxEventSize: maxAnswer },
+    )
+
+    const catchUp = Effect.callback<void>((resume) => {
+      caughtUp = () => resume(Effect.void)
+      if (!behind) caughtUp()
     })
 
-  /** Ends the turn when the upstream is silent. A JSON answer is silent until it is whole. */
-  const watch = (turn: TurnRequest, lastHeard: () => number | undefined) =>
-    Effect.gen(function* () {
-      const clock = yield* Clock.Clock
-      const startedAt = clock.currentTimeMillisUnsafe()
-      for (;;) {
-        const last = lastHeard()
-        const silence = last === undefined ? settings.firstEventTimeout : settings.eventTimeout
-        const whole = startedAt + settings.turnTimeout
-        const deadline = turn.stream ? Math.min((last ?? startedAt) + silence, whole) : whole
-        const left = deadline - clock.currentTimeMillisUnsafe()
-        if (left > 0) {
-          yield* Effect.sleep(Duration.millis(left))
-          continue
-        }
-        return yield* new TurnError({
-          reason: deadline === whole ? "turn_timeout" : last === undefined ? "first_event_timeout" : "event_timeout",
-          delivery: last === undefined ? "Ambiguous" : "Accepted",
-          message: deadline === whole ? "the turn took longer than it may" : "the upstream sent no event in time",
-        })
-      }
-    })
+    const read = body.pipe(
+      Stream.decodeText(),
+      Stream.runForEach((text) => {
+        if (parser.feed(text) !== undefined && !watched.over) end(Exit.fail(tooLarge))
+        return behind && !watched.over ? catchUp : Effect.void
+      }),
+      // What breaks behind the end is not the turn's.
+      Effect.catchTag("TurnError", (error) => (watched.over ? Effect.void : Effect.fail(error))),
+      Effect.andThen(Effect.suspend(() => (watched.over ? Effect.void : Effect.fail(cutShort)))),
+    )
+    // The end of the body frees the connection for the next request; an upstream that never ends it is left, and one
+    // that broke the protocol at once.
+    const leave = Deferred.await(ended).pipe(Effect.andThen(Effect.sleep(lingerAtMost)), Effect.ignore)
+    yield* Effect.raceFirst(read, leave)
+    return yield* Deferred.await(ended)
+  })
 
-  const request = Effect.fnUntraced(function* (turn: TurnRequest, sink: TurnSink, heard: () => void) {
+  /** A refusal's body as far as it comes. */
+  const readRefusal = Effect.fnUntraced(function* ({ body, headers, status }: ForwardAnswer) {
+    const { bytes, take } = taker(maxRefusal)
+    yield* Stream.runForEachWhile(body, (part) => Effect.sync(() => take(part))).pipe(
+      Effect.timeoutOption(refusalWithin),
+      Effect.ignore,
+    )
+    return new TurnError({
+      reason: "upstream_error",
+      delivery: "Rejected",
+      message: `the upstream answered ${status}`,
+      answer: { status, headers, body: decoder.decode(bytes()) },
+    })
+  })
+
+  const request = Effect.fnUntraced(function* (turn: TurnRequest, sink: TurnSink, watched: Watched) {
+    const answer = yield* forward({
+      method: "POST",
+      path: `/responses${turn.query}`,
+      // The body that is sent is the decoded one.
+      headers: { ...turn.headers, "content-encoding": undefined },
+      credential: turn.credential,
+      body: turn.body.bytes,
+      scope: yield* Effect.scope,
+    })
+    const { headers, status } = answer
+    if (status >= 300) {
+      // Its time is its own: nothing of the turn is waited for any more.
+      watched.over = true
+      return yield* yield* readRefusal(answer)
+    }
+    watched.silence.accepted()
+    sink.head(headers)
+    const stream = (headers["content-type"] ?? "").toLowerCase().startsWith("text/event-stream")
+    return yield* stream ? readEvents(answer, sink, watched) : readJson(answer, sink)
+  })
+
+  const execute = Effect.fn("HttpExecutor.execute")(function* (turn: TurnRequest, sink: TurnSink) {
     const items = turn.body.items?.length ?? 0
     sink.route({
       transport: "http",
@@ -134,53 +189,61 @@ const make = Effect.gen(function* () {
       items,
       bytesUp: turn.body.bytes.length,
     })
-    const answer = yield* forward({
-      method: "POST",
-      path: `/responses${turn.query}`,
-      // The body that is sent is the decoded one.
-      headers: { ...turn.headers, "content-encoding": undefined },
-      credential: turn.credential,
-      body: turn.body.bytes,
+    const silence = new Silence({
+      clock,
+      settings,
+      startedAt: turn.startedAt,
+      atOnce: !turn.stream,
     })
-    const { headers, status } = answer
-    if (status < 200 || status >= 300) {
-      return yield* new TurnError({
-        reason: "upstream_error",
-        delivery: "Rejected",
-        message: `the upstream answered ${status}`,
-        answer: { status, headers, body: yield* readText(answer) },
-      })
-    }
-    sink.head(headers)
-    const stream = (headers["content-type"] ?? "").toLowerCase().startsWith("text/event-stream")
-    return yield* stream ? readEvents(answer, sink, heard) : readJson(answer, sink)
-  })
-
-  const execute = Effect.fn("HttpExecutor.execute")(function* (turn: TurnRequest, sink: TurnSink) {
-    const clock = yield* Clock.Clock
-    let lastHeard: number | undefined
-    const heard = () => {
-      lastHeard = clock.currentTimeMillisUnsafe()
-    }
-    return yield* Effect.raceFirst(
-      request(turn, sink, heard),
-      watch(turn, () => lastHeard),
+    const watched: Watched = { silence, over: false }
+    const watch = Effect.catchTag(silence.watch, "TurnError", (error) =>
+      watched.over ? Effect.never : Effect.fail(error),
     )
+    return yield* Effect.scoped(Effect.raceFirst(request(turn, sink, watched), watch))
   })
 
   return HttpExecutor.of({ execute })
 })
 
+const decoder = new TextDecoder()
+
+/** Takes what comes, and no more than may be kept: `take` says whether there is room for more. */
+const taker = (atMost: number) => {
+  const parts: Array<Uint8Array> = []
+  let room = atMost
+  return {
+    take: (part: Uint8Array) => {
+      parts.push(part.subarray(0, room))
+      room -= part.length
+      return room >= 0
+    },
+    bytes: () => Buffer.concat(parts),
+    /** More came than may be kept. */
+    overflowed: () => room < 0,
+  }
+}
+
 /** An `error` event in the stream, in the words of the status it would have been. */
-const refusal = (event: string) => {
+const refusal = (event: string, content: boolean) => {
   const error = errorOf(event)
   return new TurnError({
     reason: "upstream_error",
-    delivery: "Rejected",
-    message: error?.message ?? "the upstream answered with an error",
+    // After content the model has run, whatever the upstream calls its error.
+    delivery: content ? "Accepted" : "Rejected",
+    message: refusedWith(error?.code),
     event,
+    ...(error?.code === undefined ? {} : { code: error.code }),
     ...(error === undefined ? {} : { answer: { status: error.status, headers: error.headers, body: error.body } }),
   })
+}
+
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The status of a response; `completed` where it has none, undefined where the text is no JSON object. */
@@ -194,11 +257,11 @@ const statusIn = (text: string): string | undefined => {
   }
 }
 
-const noResponse = new TurnError({
-  reason: "upstream_protocol",
-  delivery: "Accepted",
-  message: "the upstream's answer is no response",
-})
+const violation = (message: string) => new TurnError({ reason: "upstream_protocol", delivery: "Accepted", message })
+
+const noResponse = violation("the upstream's answer is no response")
+const notJson = violation("the upstream sent an event that is not JSON")
+const tooLarge = violation(`the upstream's answer is over the limit of ${maxAnswer} bytes`)
 
 const cutShort = new TurnError({
   reason: "upstream_closed",

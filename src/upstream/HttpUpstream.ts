@@ -2,9 +2,10 @@
  * Sends HTTP requests to the configured upstream and to nowhere else.
  *
  * The client's headers pass but for those that belong to a hop, to this proxy's own door, or to the body's framing;
- * redirects are answers, never followed, so a credential goes only where it was configured to go.
+ * redirects are answers, never followed, so a credential goes only where it was configured to go. No time-out of the
+ * platform's ends an answer: its silence is timed by those who know what it means.
  */
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
 import { Settings } from "../Settings.ts"
@@ -57,30 +58,57 @@ const passing = (headers: Readonly<Record<string, string | undefined>>, drops: R
 /** Nobody was there to be asked, as `fetch` tells it: by its error, or by what caused that. */
 const nobody = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
 
+/** A certificate is refused before the request is written. */
+const stranger = /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|(ERR_TLS_)?CERT_.*)$/
+
 const neverSent = (cause: unknown): boolean =>
   cause instanceof Error &&
-  (("code" in cause && typeof cause.code === "string" && nobody.test(cause.code)) || neverSent(cause.cause))
+  (("code" in cause && typeof cause.code === "string" && (nobody.test(cause.code) || stranger.test(cause.code))) ||
+    neverSent(cause.cause))
 
-const unreachable = (begun: boolean) => (error: HttpClientError.HttpClientError) => {
-  // The request that the error carries holds the credential; only what the transport said goes on.
-  const cause = error.reason._tag === "TransportError" ? error.reason.cause : error.reason._tag
+/** The request that the error carries holds the credential; only what the transport said goes on. */
+const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
+  reason._tag === "TransportError" || reason._tag === "DecodeError" ? reason.cause : reason._tag
+
+const unreachable = (error: HttpClientError.HttpClientError) => {
+  const cause = causeOf(error)
   return new TurnError({
     reason: "upstream_unreachable",
-    delivery: begun ? "Accepted" : neverSent(cause) ? "NotSent" : "Ambiguous",
-    message: begun ? "the upstream broke off its answer" : "the upstream could not be reached",
+    delivery: neverSent(cause) ? "NotSent" : "Ambiguous",
+    message: "the upstream could not be reached",
     cause,
   })
 }
+
+const brokenOff = (error: HttpClientError.HttpClientError) =>
+  new TurnError({
+    reason: "upstream_closed",
+    delivery: "Accepted",
+    message: "the upstream broke off its answer",
+    cause: causeOf(error),
+  })
+
+const noStatus = (status: number) =>
+  new TurnError({
+    reason: "upstream_protocol",
+    delivery: "Accepted",
+    message: `the upstream answered with the status ${status}`,
+  })
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const { httpBase } = yield* Upstream
   const client = yield* HttpClient.HttpClient
-  const init = { redirect: "manual", ...(settings.tls === undefined ? {} : { tls: settings.tls }) } as const
+  const scopedClient = HttpClient.withScope(client)
+  const init = {
+    redirect: "manual",
+    timeout: false,
+    ...(settings.tls === undefined ? {} : { tls: settings.tls }),
+  } as const
 
   const forward = Effect.fn("HttpUpstream.forward")(
     function* (request: ForwardRequest) {
-      const { body, credential, method, path } = request
+      const { body, credential, method, path, scope } = request
       if (!HttpMethod.isHttpMethod(method)) {
         return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
       }
@@ -90,12 +118,20 @@ const make = Effect.gen(function* () {
       headers["accept-encoding"] = "identity"
       const made = HttpClientRequest.make(method)(`${httpBase}${path}`).pipe(HttpClientRequest.setHeaders(headers))
       const type = request.headers["content-type"] ?? "application/json"
-      const response = yield* client.execute(withBody(made, body, type)).pipe(Effect.mapError(unreachable(false)))
-      return {
-        status: response.status,
-        headers: passing(response.headers, answerDrops),
-        body: Stream.mapError(response.stream, unreachable(true)),
+      const outgoing = withBody(made, body, type)
+      const asked =
+        scope === undefined ? client.execute(outgoing) : Scope.provide(scopedClient.execute(outgoing), scope)
+      const response = yield* Effect.mapError(asked, unreachable)
+      const { status } = response
+      const answer = Stream.catch(response.stream, (error) =>
+        error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(brokenOff(error)),
+      )
+      if (status < 200 || status > 599) {
+        // To stop reading it is what ends the request.
+        yield* Effect.raceFirst(Effect.ignore(Stream.runDrain(answer)), Effect.yieldNow)
+        return yield* noStatus(status)
       }
+      return { status, headers: passing(response.headers, answerDrops), body: answer }
     },
     Effect.provideService(FetchHttpClient.RequestInit, init),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),

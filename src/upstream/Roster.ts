@@ -19,6 +19,8 @@ export interface LeaseRequest {
   readonly anchor: (() => number | undefined) | undefined
   /** Connections whose remembered turn this request continues, the best first. Called inside the step. */
   readonly recall: () => ReadonlyArray<number>
+  /** True: no connection that there is will do. */
+  readonly fresh?: boolean
 }
 
 /** `Dial` comes with its capacity reserved. */
@@ -26,7 +28,9 @@ export type Decision =
   | { readonly _tag: "Lease"; readonly lease: Lease }
   | { readonly _tag: "Dial"; readonly connection: Connection }
   | { readonly _tag: "Wait" }
-  | { readonly _tag: "Refuse"; readonly reason: "pool_full" | "session_busy" | "shutdown" }
+  | { readonly _tag: "Refuse"; readonly reason: RefuseReason }
+
+export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | "upstream_http_only" | "dial_backoff"
 
 /** How many conversations that nobody continued an affinity keeps before an unnamed turn takes the coldest. */
 const keepUncontinued = 8
@@ -34,6 +38,8 @@ const keepUncontinued = 8
 /** What the pool hears, synchronously. */
 export interface RosterHooks {
   readonly now: () => number
+  /** Why nothing should be dialled at that URL now. */
+  readonly trouble: (url: string) => "upstream_http_only" | "dial_backoff" | undefined
   readonly onIdle: () => void
   readonly onEvicted: (reason: EvictReason) => void
 }
@@ -71,38 +77,43 @@ export class Roster {
   decide(request: LeaseRequest, waited: boolean): Decision {
     const { affinity, session } = request
     if (!this.#open) return { _tag: "Refuse", reason: "shutdown" }
+    if (request.fresh === true) return this.#newConnection(request, waited)
 
     if (request.anchor !== undefined) {
       const id = request.anchor()
       const holder = id === undefined ? undefined : this.#connections.get(id)
-      if (holder !== undefined && this.#ready(holder)) return this.#take(holder, session)
+      if (holder !== undefined && this.#ready(holder) && this.#fits(holder, session)) return this.#take(holder, session)
       if (holder?.state._tag === "Leased" && !waited) return { _tag: "Wait" }
     } else {
       for (const id of request.recall()) {
         const connection = this.#connections.get(id)
-        if (connection !== undefined && this.#ready(connection)) return this.#take(connection, session)
+        if (connection === undefined || !this.#ready(connection)) continue
+        if (this.#fits(connection, session)) return this.#take(connection, session)
       }
     }
 
     const blank = this.#coldest(chainGroup(affinity, "none"))
-    if (blank !== undefined) return this.#take(blank, session)
+    if (blank !== undefined && this.#fits(blank, session)) return this.#take(blank, session)
     const unnamed = session === undefined && request.anchor === undefined
     if (unnamed && this.#idle.size(chainGroup(affinity, "once")) >= keepUncontinued) {
       const cold = this.#coldest(chainGroup(affinity, "once"))
       if (cold !== undefined) return this.#take(cold, session)
     }
-    return this.#newConnection(affinity, session, waited)
+    return this.#newConnection(request, waited)
   }
 
-  #newConnection(affinity: Affinity, session: string | undefined, waited: boolean): Decision {
+  #newConnection({ affinity, anchor, fresh, session }: LeaseRequest, waited: boolean): Decision {
     const { busy, maxConnections, maxConnectionsPerScope, maxConnectionsPerSession } = this.#settings
-    const refuse = (reason: "pool_full" | "session_busy"): Decision =>
+    const refuse = (reason: RefuseReason): Decision =>
       busy === "wait" && !waited ? { _tag: "Wait" } : { _tag: "Refuse", reason }
 
+    const trouble = this.#hooks.trouble(affinity.url)
+    if (trouble !== undefined) return { _tag: "Refuse", reason: trouble }
     const mine = scopeGroup(affinity.scope)
     const line = sessionGroup(affinity.scope, session)
     if (line !== undefined && busy === "http" && this.#owned.size(line) > 0) {
-      const place = this.#coldest(line)
+      // An anchor that nobody holds must not end the chain that the session has.
+      const place = anchor === undefined && fresh !== true ? this.#coldest(line) : undefined
       return place?.affinity.key === affinity.key ? this.#take(place, session) : refuse("session_busy")
     }
     if (line !== undefined && this.#owned.size(line) >= maxConnectionsPerSession) {
@@ -144,6 +155,12 @@ export class Roster {
     const lease = connection.lease(true, session)
     for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
     return { _tag: "Lease", lease }
+  }
+
+  /** A connection that changes its session counts in the new one, which may be full. */
+  #fits({ affinity: { scope }, session: held }: Connection, session: string | undefined): boolean {
+    const line = sessionGroup(scope, session)
+    return line === undefined || held === session || this.#owned.size(line) < this.#settings.maxConnectionsPerSession
   }
 
   #unshelve(connection: Connection) {

@@ -9,8 +9,8 @@ export class Upstream extends Context.Service<
   {
     /** `https://…/v1`, without a slash at the end. */
     readonly httpBase: string
-    /** `wss://…/v1/responses`. */
-    readonly responsesSocket: string
+    /** `wss://…/v1/responses`, with the query of the client's URL. */
+    readonly socketFor: (query: string) => string
   }
 >()("respool/upstream/Upstream") {
   static readonly layerNoDeps = Layer.effect(
@@ -18,7 +18,8 @@ export class Upstream extends Context.Service<
     Effect.map(Settings, ({ upstreamUrl }) => {
       const base = upstreamUrl.replace(/\/+$/, "")
       const httpBase = base.replace(/^ws/i, "http")
-      return Upstream.of({ httpBase, responsesSocket: `${httpBase.replace(/^http/i, "ws")}/responses` })
+      const responses = `${httpBase.replace(/^http/i, "ws")}/responses`
+      return Upstream.of({ httpBase, socketFor: (query) => `${responses}${query}` })
     }),
   )
 }

@@ -6,18 +6,21 @@
  * lease to its finalizer, which evicts and thereby terminates the socket: that is the only cancel the protocol has.
  */
 import { randomBytes } from "node:crypto"
-import { Clock, Context, Duration, Effect, Layer, Scope } from "effect"
+import { Clock, Context, Effect, Layer, Scope } from "effect"
 import { Settings } from "../Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { checkpointOf } from "../turn/Checkpoint.ts"
 import { Executor } from "../turn/Executor.ts"
+import { withHorizon } from "../turn/Horizon.ts"
 import { lineageOf } from "../turn/Lineage.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { plan } from "../turn/Plan.ts"
+import { Silence } from "../turn/Silence.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
-import { TurnError } from "../turn/TurnError.ts"
+import { refusedWith, TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
-import { eventType, isLifecycle, isTerminal } from "../wire/Event.ts"
+import { eventType, isLifecycle, isTerminal, responseText, textAt } from "../wire/Event.ts"
+import type { UpstreamError } from "../wire/UpstreamError.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 import { toFrame } from "../wire/RequestBody.ts"
 import { affinityOf } from "./Affinity.ts"
@@ -26,16 +29,33 @@ import type { EvictReason } from "./ConnectionState.ts"
 import type { Lease } from "./Lease.ts"
 import { Upstream } from "./Upstream.ts"
 
-export class WebSocketExecutor extends Context.Service<WebSocketExecutor, TurnExecutor>()(
-  "respool/upstream/WebSocketExecutor",
-) {
+/** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that everything is sent. */
+export interface Attempt {
+  readonly fresh: boolean
+}
+
+export class WebSocketExecutor extends Context.Service<
+  WebSocketExecutor,
+  TurnExecutor & {
+    /** One attempt; what its failure leads to is decided by the caller. */
+    readonly attempt: (turn: TurnRequest, sink: TurnSink, attempt: Attempt) => Effect.Effect<TurnEnd, TurnError>
+  }
+>()("respool/upstream/WebSocketExecutor") {
   static readonly layerNoDeps = Layer.effect(
     WebSocketExecutor,
     Effect.suspend(() => make),
   )
 
-  /** The socket alone, without a fallback. */
-  static readonly layerExecutor = Layer.effect(Executor, WebSocketExecutor)
+  /** The socket alone, without a retry or a fallback. */
+  static readonly layerExecutor = Layer.effect(Executor, Effect.map(WebSocketExecutor, withHorizon))
+}
+
+/** What a leased connection is asked, and what it remembers from before. */
+interface Request {
+  readonly frame: Uint8Array
+  /** The input was cut by us to what is new. */
+  readonly ownSuffix: boolean
+  readonly lastResponseId: string | undefined
 }
 
 const make = Effect.gen(function* () {
@@ -45,68 +65,110 @@ const make = Effect.gen(function* () {
   const memory = yield* TurnMemory
   const clock = yield* Clock.Clock
   const digester = makeDigester(randomBytes(32))
-  const now = () => clock.currentTimeMillisUnsafe()
 
   /** Runs the leased turn; the events go from the socket's callback to the sink, no fiber between. */
-  const listen = (lease: Lease, frame: Uint8Array, sink: TurnSink, finished: (end: TurnEnd) => void) => {
-    let lastEventAt = now()
+  const listen = (
+    lease: Lease,
+    startedAt: number,
+    { frame, lastResponseId, ownSuffix }: Request,
+    sink: TurnSink,
+    finished: (end: TurnEnd) => void,
+  ) => {
+    const silence = new Silence({ clock, settings, startedAt })
+    const collector = new OutputCollector()
     let begun = false
     let content = false
     let over = false
-    const startedAt = lastEventAt
     let end: (outcome: Effect.Effect<TurnEnd, TurnError>) => void = () => {}
 
-    // The turn is told first: what it then hears of the eviction comes too late to be its reason.
+    // The connection first, since the turn's end would evict it for another reason. What the turn hears of that in
+    // between is behind `over`.
     const fail = (evict: EvictReason, error: ConstructorParameters<typeof TurnError>[0]) => {
-      end(Effect.fail(new TurnError(error)))
+      over = true
       lease.evict(evict)
+      end(Effect.fail(new TurnError(error)))
+    }
+
+    const violated = (message: string) =>
+      fail("protocol", { reason: "upstream_protocol", delivery: "Accepted", message })
+
+    const refused = (text: string, { body, code, headers, status }: Refusal) =>
+      fail("failed", {
+        reason: "upstream_error",
+        // After content the model has run, whatever the upstream calls its error.
+        delivery: content ? "Accepted" : "Rejected",
+        message: refusedWith(code),
+        event: text,
+        ...(code === undefined ? {} : { code }),
+        answer: { status, headers, body },
+      })
+
+    const onText = (text: string) => {
+      silence.heard()
+      begun = true
+      const type = eventType(text)
+      if (type === undefined) return violated("the upstream sent a frame that is not an event")
+      if (type === "error") {
+        const error = errorOf(text)
+        return error === undefined ? violated("the upstream sent a frame that is not an event") : refused(text, error)
+      }
+      if (!isTerminal(type)) {
+        content ||= !isLifecycle(type)
+        collector.add(type, text)
+        if (sink.event(type, text)) return
+        lease.pause()
+        silence.paused()
+        return sink.onDrain(
+          () => {
+            lease.resume()
+            silence.resumed()
+          },
+          () => silence.taken(),
+        )
+      }
+      if (responseText(text)?.startsWith("{") !== true) return violated("the upstream's last event holds no response")
+      const { end: ended, frame: last } = collector.finish(type, text)
+      if (ended.responseId !== undefined && ended.responseId === lastResponseId) {
+        return violated("the upstream ended the turn before this one twice")
+      }
+      const lostAnchor = ownSuffix && !content && type === "response.failed" ? lostAnchorOf(text) : undefined
+      if (lostAnchor !== undefined) return refused(text, lostAnchor)
+      over = true
+      finished(ended)
+      sink.event(type, last)
+      end(Effect.succeed(ended))
     }
 
     const events = Effect.callback<TurnEnd, TurnError>((resume) => {
-      const collector = new OutputCollector()
       end = resume
       lease.listen({
         onText: (text) => {
-          lastEventAt = now()
-          begun = true
-          const type = eventType(text)
-          if (type === undefined) {
-            const message = "the upstream sent a frame that is not an event"
-            return fail("protocol", { reason: "upstream_protocol", delivery: "Accepted", message })
-          }
-          if (type === "error") {
-            const error = errorOf(text)
-            return fail("failed", {
-              reason: "upstream_error",
-              // After content the model has run, whatever the upstream calls its error.
-              delivery: content ? "Accepted" : "Rejected",
-              message: error?.message ?? "the upstream answered with an error",
-              event: text,
-              ...(error === undefined
-                ? {}
-                : { answer: { status: error.status, headers: error.headers, body: error.body } }),
+          try {
+            onText(text)
+          } catch (cause) {
+            // A defect of ours must end this turn alone: thrown on, it would end up in the socket's own callback.
+            fail("failed", {
+              reason: "internal",
+              delivery: "Accepted",
+              message: "the proxy failed",
+              cause,
             })
-          }
-          if (isTerminal(type)) {
-            over = true
-            const { frame: last, end: ended } = collector.finish(type, text)
-            finished(ended)
-            sink.event(type, last)
-            return resume(Effect.succeed(ended))
-          }
-          content ||= !isLifecycle(type)
-          collector.add(type, text)
-          if (!sink.event(type, text)) {
-            lease.pause()
-            sink.onDrain(() => lease.resume())
           }
         },
         onLost: (reason, detail) => {
           // A terminal event that evicts the connection has ended the turn itself.
           if (over) return
           const message = detail === "" ? "the connection to the upstream is gone" : detail
-          const delivery = begun ? "Accepted" : "Ambiguous"
-          resume(Effect.fail(new TurnError({ reason: lostReasons[reason] ?? "upstream_closed", delivery, message })))
+          const tooBig = reason === "message_too_big" && !begun
+          resume(
+            Effect.fail(
+              new TurnError({
+                reason: tooBig ? "message_too_big" : (lostReasons[reason] ?? "upstream_closed"),
+                delivery: tooBig ? "Rejected" : silence.delivery,
+                message,
+              }),
+            ),
+          )
         },
       })
       if (!lease.send(frame)) {
@@ -118,38 +180,32 @@ const make = Effect.gen(function* () {
       }
     })
 
-    /** Ends the turn when the upstream is silent; one sleeping fiber per turn, woken once per time-out, not per event. */
-    const watch = Effect.gen(function* () {
-      while (true) {
-        const silence = begun ? settings.eventTimeout : settings.firstEventTimeout
-        const deadline = Math.min(lastEventAt + silence, startedAt + settings.turnTimeout)
-        const left = deadline - now()
-        if (left > 0) {
-          yield* Effect.sleep(Duration.millis(left))
-          continue
-        }
-        const whole = now() - startedAt >= settings.turnTimeout
-        return fail("timeout", {
-          reason: whole ? "turn_timeout" : begun ? "event_timeout" : "first_event_timeout",
-          delivery: begun ? "Accepted" : "Ambiguous",
-          message: whole ? "the turn took longer than it may" : "the upstream sent no event in time",
-        })
-      }
-    })
-
+    const watch = Effect.catchTag(silence.watch, "TurnError", (error) =>
+      Effect.sync(() => fail(error.reason === "slow_client" ? "slow_client" : "timeout", error)),
+    )
     return Effect.raceFirst(events, Effect.andThen(watch, Effect.never))
   }
 
-  const leased = Effect.fnUntraced(function* (turn: TurnRequest & { readonly scope: string }, sink: TurnSink) {
+  const leased = Effect.fnUntraced(function* (
+    turn: TurnRequest & { readonly scope: string },
+    sink: TurnSink,
+    { fresh }: Attempt,
+  ) {
     const lineage = lineageOf(turn.body, digester)
-    const affinity = affinityOf(turn, `${upstream.responsesSocket}${turn.query}`, settings.forwardHeaders)
+    const affinity = affinityOf(turn, upstream.socketFor(turn.query), settings.forwardHeaders)
     const place = { affinity: affinity.key, session: turn.session }
     const { anchor } = lineage
+    const recall = () => memory.recall(place, lineage, settings.reasoning)
+    if (turn.body.bytes.length > settings.maxMessage && anchor === undefined && recall().length === 0) {
+      const { length } = toFrame(turn.body, { fromItem: 0 })
+      if (length > settings.maxMessage) return yield* tooBig(length)
+    }
     const lease = yield* pool.lease({
       affinity,
       session: turn.session,
       anchor: anchor === undefined ? undefined : () => memory.ownerOf(affinity.key, anchor),
-      recall: () => memory.recall(place, lineage, settings.reasoning),
+      recall,
+      fresh,
     })
     if (!lease.reused) yield* memory.attach(lease.connectionId).pipe(Scope.provide(lease.connectionScope))
     const checkpoint = memory.checkpointOf(lease.connectionId)
@@ -157,11 +213,7 @@ const make = Effect.gen(function* () {
     const frame = toFrame(turn.body, decision)
     if (frame.length > settings.maxMessage) {
       lease.release()
-      return yield* new TurnError({
-        reason: "message_too_big",
-        delivery: "NotSent",
-        message: `the message of ${frame.length} bytes is over the socket's limit of ${settings.maxMessage}`,
-      })
+      return yield* tooBig(frame.length)
     }
     sink.route({
       transport: "websocket",
@@ -173,7 +225,12 @@ const make = Effect.gen(function* () {
       items: lineage.items.length,
       bytesUp: frame.length,
     })
-    return yield* listen(lease, frame, sink, (end) => {
+    const request = {
+      frame,
+      ownSuffix: decision.reason === "continued",
+      lastResponseId: checkpoint?.responseId,
+    }
+    return yield* listen(lease, turn.startedAt, request, sink, (end) => {
       const { responseId } = end
       if (end.type === "response.completed" && responseId !== undefined) {
         memory.record(lease.connectionId, place, checkpointOf(lineage, responseId, end.output, digester))
@@ -187,23 +244,45 @@ const make = Effect.gen(function* () {
     })
   })
 
+  const tooBig = (length: number) =>
+    new TurnError({
+      reason: "message_too_big",
+      delivery: "NotSent",
+      message: `the message of ${length} bytes is over the socket's limit of ${settings.maxMessage}`,
+    })
+
+  const attempt = (turn: TurnRequest, sink: TurnSink, attempt: Attempt): Effect.Effect<TurnEnd, TurnError> => {
+    const { scope } = turn
+    return scope === undefined
+      ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
+      : Effect.scoped(leased({ ...turn, scope }, sink, attempt))
+  }
+
   return WebSocketExecutor.of({
-    execute: (turn, sink) => {
-      const { scope } = turn
-      return scope === undefined
-        ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
-        : Effect.scoped(leased({ ...turn, scope }, sink)).pipe(
-            // Nothing was written, and another connection may be fine: its own plan, once.
-            Effect.retry({ times: 1, while: ({ reason }) => reason === "socket_lost_before_send" }),
-          )
-    },
+    attempt,
+    execute: (turn, sink) => attempt(turn, sink, { fresh: false }),
   })
 })
+
+type Refusal = Pick<UpstreamError, "body" | "code" | "headers" | "status">
+
+/** Some upstreams fail the response where others refuse the request: our anchor is not the client's matter. */
+const lostAnchorOf = (text: string): Refusal | undefined => {
+  const error = textAt(text, ["response", "error"])
+  if (error === undefined || !error.includes("previous_response_not_found")) return undefined
+  return {
+    status: 400,
+    code: "previous_response_not_found",
+    headers: {},
+    body: `{"error":${error}}`,
+  }
+}
 
 /** What a connection's end means for the turn that held it. */
 const lostReasons: Partial<Record<EvictReason, TurnError["reason"]>> = {
   closed: "upstream_closed",
   protocol: "upstream_protocol",
+  overflow: "upstream_protocol",
   unsolicited: "upstream_protocol",
   ping_timeout: "ping_timeout",
   shutdown: "shutdown",

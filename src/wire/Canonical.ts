@@ -8,7 +8,8 @@
  * in order of appearance.
  *
  * It reads only what `scanObject` has vouched for. Its work grows with the text's length, not with that times its depth,
- * and it does not recurse.
+ * and it does not recurse. A value of more than `maxTokens` tokens is written as it is, with all its members: then only
+ * the same text is equal to it, and no other value's form is, since that form has no more tokens than this bound.
  */
 import { byteAt, canonicalEnd, canonicalString, decodeString, type Span, writeCanonicalString } from "./JsonString.ts"
 
@@ -33,6 +34,9 @@ interface Open {
 // the token behind all that is in it; of a string, 1 if it is not in its canonical spelling.
 const tokenSize = 3
 
+/** The most names, scalars and containers of one value that are told apart; they take 12 bytes each. */
+const maxTokens = 1 << 20
+
 /** The largest buffer that outlives a `reset`, in bytes. */
 const retained = 1 << 20
 
@@ -44,7 +48,7 @@ export class CanonicalWriter {
   /** Reused: only the first `length` bytes count, and only until the next write. */
   bytes = new Uint8Array(4096)
   length = 0
-  /** True if an object written since the last `reset` has two members of one name. */
+  /** True if an object written since the last `reset` has two members of one name, or is too large to tell. */
   hasDuplicateMember = false
 
   #tokens = new Int32Array(64 * tokenSize)
@@ -70,7 +74,12 @@ export class CanonicalWriter {
   value(bytes: Uint8Array, span: Span, keep?: MemberFilter): void {
     // No canonical form is longer than the text it stands for, so there is room for all of it from here on.
     this.#reserve(span.end - span.start)
-    this.#tokenize(bytes, span)
+    if (!this.#tokenize(bytes, span)) {
+      this.bytes.set(bytes.subarray(span.start, span.end), this.length)
+      this.length += span.end - span.start
+      this.hasDuplicateMember = true
+      return
+    }
     const stack: Array<Open> = []
     let token = 0
     for (;;) {
@@ -121,8 +130,8 @@ export class CanonicalWriter {
     return isOpening(byteAt(bytes, tokenAt(this.#tokens, at))) ? tokenAt(this.#tokens, at + 2) : token + 1
   }
 
-  /** Reads the value once, so that no later step looks for the end of anything. */
-  #tokenize(bytes: Uint8Array, span: Span): void {
+  /** Reads the value once, so that no later step looks for the end of anything. False: it has too many tokens. */
+  #tokenize(bytes: Uint8Array, span: Span): boolean {
     this.#spelled.clear()
     const open: Array<number> = []
     const end = span.end
@@ -141,6 +150,7 @@ export class CanonicalWriter {
         continue
       }
       if (at === tokens.length) {
+        if (at >= maxTokens * tokenSize) return false
         this.#tokens = new Int32Array(at * 2)
         this.#tokens.set(tokens)
         tokens = this.#tokens
@@ -164,6 +174,7 @@ export class CanonicalWriter {
       }
       at += tokenSize
     }
+    return true
   }
 
   /** Writes the opening bracket; of an object, finds the members that stay, and their order. */

@@ -4,7 +4,8 @@
  * Two items with equal `form` say the same, however a client spells them (protocol.md 7.2, 7.3). What never counts: members
  * that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of a text; the
  * white space, key order and number spelling inside a call's `arguments`; a missing `type` of a message; one text part in
- * place of a string. Everything else counts, as written.
+ * place of a string. Everything else counts, as written. What is too large to look into (arguments over 1 MiB, more parts
+ * or members than `scanObject` tells apart) is equal only to what is written the same way.
  */
 import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
@@ -150,8 +151,12 @@ const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\
 const wellFormed = (text: string): string =>
   text.replace(loneSurrogate, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
 
-/** The JSON value that a call's `arguments` spell, or the string itself where they spell none. */
+/** Longer ones, in bytes, are compared as the string they are: reading numbers costs some hundred times their size. */
+const largestRead = 1 << 20
+
+/** The JSON value that a call's `arguments` spell, or the string itself where they spell none or are too long. */
 const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
+  if (member.end - member.start > largestRead) return digester.item(bytes, member)
   const text = wellFormed(decodeString(bytes, member.start, member.end))
   if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)
   const plain = encoder.encode(plainNumbers(text))

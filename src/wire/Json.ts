@@ -2,7 +2,9 @@
  * Finds where things are in a JSON text, over its bytes, and vouches for the whole text on the way.
  *
  * One pass, no recursion, nothing allocated per byte. It accepts exactly what RFC 8259 allows (a byte order mark in front
- * is skipped), except that nesting is bounded by `maxDepth`, and it answers with data: spans or the reason of a refusal.
+ * is skipped), except that nesting is bounded by `maxDepth` and members by `maxMembers`, and it answers with data: spans
+ * or the reason of a refusal. What it allocates is bounded whatever the text: at most `maxMembers` members, and
+ * `maxElements` spans.
  */
 import { isUtf8 } from "node:buffer"
 import { Result } from "effect"
@@ -16,11 +18,11 @@ export interface Member extends Span {
   readonly key: string
   readonly keyStart: number
   readonly keyEnd: number
-  /** Spans of the elements, if the value is an array and the key was asked for. */
+  /** Spans of the elements, if the value is an array, the key was asked for, and they are not too many. */
   readonly elements: ReadonlyArray<Span> | undefined
 }
 
-export type JsonErrorReason = "not_json" | "not_object" | "too_deep" | "invalid_utf8"
+export type JsonErrorReason = "not_json" | "not_object" | "too_deep" | "too_many_members" | "invalid_utf8"
 
 export interface JsonError {
   readonly reason: JsonErrorReason
@@ -39,6 +41,15 @@ export interface ScanOptions {
 
 /** Open objects and arrays at one time; more is `too_deep`. */
 export const maxDepth = 512
+
+/** Members of the object itself; more is `too_many_members`. The API has some thirty. */
+export const maxMembers = 1000
+
+/** Elements that are told apart; of an array with more, or with more values than `maxValues` in all, none is. */
+export const maxElements = 65_536
+
+/** Values inside an array whose elements are wanted, at every depth, names included. */
+export const maxValues = 1 << 19
 
 // A scan is synchronous and calls nothing of the caller's, so one stack serves them all.
 const stack = new Uint8Array(maxDepth + 1)
@@ -135,6 +146,7 @@ export const scanObject = (
   let memberStart = 0
   let elementStart = 0
   let elements: Array<Span> | undefined
+  let values = 0
   let depth = 0
   let next = value
 
@@ -155,7 +167,11 @@ export const scanObject = (
         if (byte !== 0x22) return expected("a member's name", i, end)
         const stop = stringEnd(bytes, i, end)
         if (stop < 0) return expected("a string", -1 - stop, end)
+        values++
         if (depth === 1) {
+          if (isObject && members.length === maxMembers) {
+            return refuse("too_many_members", `The object has more than ${maxMembers} members`, i)
+          }
           memberKey = decodeString(bytes, i, stop)
           keyStart = i
           keyEnd = stop
@@ -175,13 +191,17 @@ export const scanObject = (
           ended = true
           break
         }
+        values++
         if (depth === 1) memberStart = i
         else if (depth === 2) elementStart = i
         else if (depth === 0) rootStart = i
         if (byte === openObject || byte === openArray) {
           if (depth === maxDepth) return refuse("too_deep", `Nested deeper than ${maxDepth} levels`, i)
           if (depth === 0) isObject = byte === openObject
-          else if (depth === 1) elements = byte === openArray && isObject && memberKey === elementsOf ? [] : undefined
+          else if (depth === 1) {
+            values = 0
+            elements = byte === openArray && isObject && memberKey === elementsOf ? [] : undefined
+          }
           stack[++depth] = byte
           i++
           next = byte === openObject ? keyOrClose : valueOrClose
@@ -212,7 +232,8 @@ export const scanObject = (
         members.push({ key: memberKey, keyStart, keyEnd, start: memberStart, end: i, elements })
         elements = undefined
       } else if (depth === 2 && elements !== undefined) {
-        elements.push({ start: elementStart, end: i })
+        if (elements.length === maxElements || values > maxValues) elements = undefined
+        else elements.push({ start: elementStart, end: i })
       }
     }
   }

@@ -9,9 +9,19 @@ const number = /(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?/y
 /** A longer exponent is left as it is written: arithmetic on it costs more than its digits. */
 const maxExponent = 30
 
+/** An integer of so many digits is written out, as nearly all are from the start; others get an exponent. */
+const maxDigits = 40
+
+/** So many characters of an exponent are exact as a double. */
+const maxExact = 15
+
 const quote = 0x22
 const backslash = 0x5c
 const minus = 0x2d
+const zero = 0x30
+const point = 0x2e
+const letterE = 0x65
+const lowerCase = 0x20
 
 export const plainNumbers = (text: string): string => {
   let plain = ""
@@ -20,10 +30,18 @@ export const plainNumbers = (text: string): string => {
     const code = text.charCodeAt(i)
     if (code === quote) {
       i = behindString(text, i)
-    } else if (code === minus || (code >= 0x30 && code <= 0x39)) {
-      number.lastIndex = i
-      plain += text.slice(copied, i) + plainNumber(number.exec(text))
-      i = copied = Math.max(number.lastIndex, i + 1)
+    } else if (code === minus || (code >= zero && code <= 0x39)) {
+      const digits = code === minus ? i + 1 : i
+      const end = behindDigits(text, digits)
+      const next = text.charCodeAt(end)
+      const written = end - digits <= maxDigits && text.charCodeAt(digits) !== zero
+      if (end > digits && written && next !== point && (next | lowerCase) !== letterE) {
+        i = end
+      } else {
+        number.lastIndex = i
+        plain += text.slice(copied, i) + plainNumber(number.exec(text))
+        i = copied = Math.max(number.lastIndex, i + 1)
+      }
     } else {
       i++
     }
@@ -39,6 +57,12 @@ const behindString = (text: string, at: number): number => {
   return i + 1
 }
 
+const behindDigits = (text: string, at: number): number => {
+  let i = at
+  for (let code = text.charCodeAt(i); code >= zero && code <= 0x39; code = text.charCodeAt(i)) i++
+  return i
+}
+
 const plainNumber = (match: RegExpExecArray | null): string => {
   if (match === null) return ""
   const [whole, sign = "", integer = "", fraction = "", exponent = "0"] = match
@@ -49,6 +73,10 @@ const plainNumber = (match: RegExpExecArray | null): string => {
   let end = digits.length
   while (end > start && digits[end - 1] === "0") end--
   if (start === end) return "0"
-  const power = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - end)
-  return `${sign}${digits.slice(start, end)}e${power}`
+  const shift = digits.length - end - fraction.length
+  const power = exponent.length <= maxExact ? Number(exponent) + shift : BigInt(exponent) + BigInt(shift)
+  const significant = digits.slice(start, end)
+  return power >= 0 && power <= maxDigits - significant.length
+    ? `${sign}${significant}${"0".repeat(Number(power))}`
+    : `${sign}${significant}e${power}`
 }

@@ -13,12 +13,13 @@ export const WireErrorReason = Schema.Literals([
   "not_json",
   "not_object",
   "too_deep",
+  "too_many_members",
   "invalid_utf8",
   "duplicate_member",
 ])
 export type WireErrorReason = typeof WireErrorReason.Type
 
-/** Why a body can't be carried. `position` is a byte offset; `member` names the one that appears twice. */
+/** Why a body can't be carried. `position` is a byte offset; `member` names the one that appears twice, unless too long. */
 export class WireError extends Schema.TaggedError<WireError>()("WireError", {
   reason: WireErrorReason,
   message: Schema.String,
@@ -31,7 +32,10 @@ export interface RequestBody {
   readonly bytes: Uint8Array
   /** By decoded name, in the client's order. */
   readonly members: ReadonlyMap<string, Member>
-  /** Spans of the input items; undefined unless `input` is an array. */
+  /**
+   * Spans of the input items; undefined unless `input` is an array. Also undefined for an array that is too large to look
+   * into (more than 65,536 items, or 2^19 values in all): such a turn is sent in full, and no later one continues it.
+   */
   readonly items: ReadonlyArray<Span> | undefined
   readonly inputKind: "array" | "string" | "other" | "absent"
 }
@@ -45,23 +49,28 @@ export interface FrameOptions {
 
 const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody["inputKind"] => {
   if (input === undefined) return "absent"
-  if (input.elements !== undefined) return "array"
-  return bytes[input.start] === 0x22 ? "string" : "other"
+  const first = bytes[input.start]
+  return first === 0x5b ? "array" : first === 0x22 ? "string" : "other"
 }
 
-/** Reads a body. The bytes are kept, not copied. */
+/** The longest name that an error repeats, in UTF-16 code units. */
+const maxNamed = 256
+
+/** Reads a body. The bytes are kept, not copied. What it allocates does not grow with what the client sent. */
 export const parseRequestBody = (bytes: Uint8Array): Result.Result<RequestBody, WireError> => {
   const scanned = scanObject(bytes, { elementsOf: "input" })
   if (Result.isFailure(scanned)) return Result.fail(new WireError(scanned.failure))
   const members = new Map<string, Member>()
   for (const member of scanned.success) {
     if (members.has(member.key)) {
+      // The client is told in its answer, which must not be as large as its request.
+      const named = member.key.length <= maxNamed
       return Result.fail(
         new WireError({
           reason: "duplicate_member",
-          message: `The member ${JSON.stringify(member.key)} appears more than once`,
+          message: `The member ${named ? JSON.stringify(member.key) : "with a long name"} appears more than once`,
           position: member.keyStart,
-          member: member.key,
+          ...(named ? { member: member.key } : {}),
         }),
       )
     }
@@ -80,10 +89,13 @@ export const memberText = (body: RequestBody, key: string): string | undefined =
   return span === undefined ? undefined : textOf(body.bytes, span)
 }
 
-/** Value of a member; undefined when absent. */
+/** Value of a member; undefined when absent. A list or an object comes empty: nobody looks into one, and it may be huge. */
 export const readMember = (body: RequestBody, key: string): unknown => {
-  const text = memberText(body, key)
-  return text === undefined ? undefined : (JSON.parse(text) as unknown)
+  const span = memberSpan(body, key)
+  if (span === undefined) return undefined
+  const first = body.bytes[span.start]
+  if (first === 0x5b) return []
+  return first === 0x7b ? {} : (JSON.parse(textOf(body.bytes, span)) as unknown)
 }
 
 /** Members of a request that are respool's to set, or have no meaning on a socket (protocol.md 1.2). */

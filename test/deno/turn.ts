@@ -1,7 +1,7 @@
 /**
  * One turn through respool's own layers on Deno: prints what the upstream answered and how the turn went, as JSON.
  */
-import { Effect, Layer, Redacted, Result } from "effect"
+import { Clock, Effect, Layer, Redacted, Result } from "effect"
 import { Executor, layerDialerWs, parseRequestBody, Server, Settings, type TurnRoute } from "../../src/Respool.ts"
 
 declare const Deno: { readonly args: ReadonlyArray<string>; readonly version: { readonly deno: string } }
@@ -18,6 +18,7 @@ const program = Effect.gen(function* () {
       body: Result.getOrThrow(parseRequestBody(body)),
       stream: true,
       query: "",
+      startedAt: yield* Clock.currentTimeMillis,
       scope: "deno",
       scopeLabel: "deno",
       session: undefined,

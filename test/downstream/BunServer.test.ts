@@ -196,6 +196,72 @@ describe("BunServer", () => {
     }),
   )
 
+  it.effect("answers 500 where the application's answer can't be sent, logs why, and lets go of its scope", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.make<unknown, void>(
+        ({ cause, logLevel }) => void (logLevel === "Error" && logged.push(String(cause))),
+      )
+      const answers: Record<string, HttpServerResponse.HttpServerResponse> = {
+        "/status": HttpServerResponse.text("a", { status: 999 }),
+        "/empty": HttpServerResponse.empty({ status: 150 }),
+        "/header": HttpServerResponse.text("a", { headers: { "x-a": "b\r\nc: d" } }),
+        "/stream": HttpServerResponse.stream(Stream.never, { status: 600 }),
+        "/raw": HttpServerResponse.raw(new Response("a"), { headers: { "x a": "b" } }),
+      }
+      let released = 0
+      const app = Effect.gen(function* () {
+        yield* Effect.addFinalizer(() => Effect.sync(() => void released++))
+        return answers[yield* path] ?? HttpServerResponse.text("fine")
+      })
+      const { url } = yield* serving(app).pipe(Effect.provide(Logger.layer([logger])))
+      for (const [i, path] of Object.keys(answers).entries()) {
+        const response = yield* get(url + path)
+        assert.strictEqual(response.status, 500, path)
+        assert.strictEqual(yield* errorIn(response), "internal_error")
+        assert.strictEqual(released, i + 1)
+        assert.strictEqual(logged.length, i + 1)
+        assert.match(logged[i] ?? "", /RangeError|TypeError/)
+      }
+      assert.strictEqual(yield* Effect.flatMap(get(`${url}/fine`), textOf), "fine")
+      assert.strictEqual(logged.length, 5)
+    }),
+  )
+
+  it.effect("answers where the application interrupts itself", () =>
+    Effect.gen(function* () {
+      const app = Effect.flatMap(path, (path) =>
+        path === "/interrupt" ? Effect.interrupt : Effect.succeed(HttpServerResponse.text("fine")),
+      )
+      const { url } = yield* serving(app)
+      assert.isAtLeast((yield* get(`${url}/interrupt`)).status, 500)
+      assert.strictEqual(yield* Effect.flatMap(get(`${url}/fine`), textOf), "fine")
+    }),
+  )
+
+  it.effect("answers 431 at once to a head that is too large or has too many headers, and closes", () =>
+    Effect.gen(function* () {
+      const { port, url } = yield* serving(ok)
+      const headers = (count: number, size: number) =>
+        Array.from({ length: count }, (_, i) => `x-${i}: ${"a".repeat(size)}\r\n`).join("")
+      for (const head of [
+        `GET /a HTTP/1.1\r\nhost: x\r\n${headers(1, 16 * 1024)}\r\n`,
+        `GET /a HTTP/1.1\r\nhost: x\r\n${headers(1000, 1)}\r\n`,
+        `GET /${"a".repeat(64 * 1024)} HTTP/1.1\r\nhost: x\r\n\r\n`,
+        // Without an end: what is missing is not waited for.
+        `GET /a HTTP/1.1\r\nhost: x\r\nx-a: ${"a".repeat(32 * 1024)}`,
+      ]) {
+        const socket = yield* client(port)
+        socket.write(head)
+        assert.match(yield* socket.closed, /^HTTP\/1.1 431 /)
+      }
+      const socket = yield* client(port)
+      socket.write(`GET /fine HTTP/1.1\r\nhost: x\r\n${headers(150, 50)}\r\n`)
+      yield* socket.until((text) => text.endsWith("/fine"))
+      assert.strictEqual(yield* Effect.flatMap(get(`${url}/fine`), textOf), "/fine")
+    }),
+  )
+
   it.effect("answers an expected error as it says, without a line in the log", () =>
     Effect.gen(function* () {
       const logged: Array<unknown> = []

@@ -3,8 +3,21 @@ import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, FileSystem, Layer, Option, Path, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import type * as Crypto from "node:crypto"
+import { vi } from "vitest"
 import type { KeysFileError } from "../../src/downstream/Keys.ts"
-import { addKey, Keys, makeKey } from "../../src/downstream/Keys.ts"
+import { addKey, Keys, makeKey, privateFolder } from "../../src/downstream/Keys.ts"
+
+const compared = vi.hoisted(() => new Array<readonly [left: number, right: number]>())
+
+vi.mock("node:crypto", async (original) => {
+  const crypto = await original<typeof Crypto>()
+  const timingSafeEqual: typeof crypto.timingSafeEqual = (left, right) => {
+    compared.push([left.byteLength, right.byteLength])
+    return crypto.timingSafeEqual(left, right)
+  }
+  return { ...crypto, timingSafeEqual }
+})
 
 const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
 
@@ -189,7 +202,8 @@ describe("Keys.layerFile", () => {
         yield* fs.chmod(path, mode)
         const error = yield* Effect.flip(openKeys(path))
         assert.strictEqual(error.reason, "Permissions", mode.toString(8))
-        assert.include(error.message, `chmod 600 ${path}`)
+        assert.include(error.message, `run \`chmod 600 ${path}\``)
+        isOneLineNaming(error, path)
         assert.strictEqual((yield* Effect.flip(addKey({ path, name: "second" }))).reason, "Permissions")
       }
       yield* fs.chmod(path, 0o400)
@@ -266,6 +280,68 @@ describe("Keys.layerFile", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* verified(keys, first.secret), undefined)
       assert.strictEqual(yield* verified(keys, second.secret), "second")
+    }).pipe(Effect.provide(platform)),
+  )
+})
+
+describe("A key", () => {
+  it.effect("is compared in constant time, once and over as many bytes, whether or not it is known", () =>
+    Effect.gen(function* () {
+      const { record, secret } = yield* makeKey({ name: "first" })
+      const keys = yield* Effect.provide(Keys, Keys.layer([record]))
+      const known = Redacted.value(secret)
+      const wrong = known.slice(0, -2) + (known.endsWith("AA") ? "EE" : "AA")
+      const stranger = Redacted.value((yield* makeKey({ name: "stranger" })).secret)
+      for (const key of [known, wrong, stranger, "", "test-key-a"]) {
+        compared.length = 0
+        const found = yield* keys.verify(key)
+        assert.strictEqual(Option.isSome(found), key === known)
+        assert.deepStrictEqual(compared, [[32, 32]])
+      }
+    }),
+  )
+})
+
+describe("privateFolder", () => {
+  it.effect("makes a folder that only its owner can enter, with those above it", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/state/ids`
+      yield* privateFolder(path)
+      yield* privateFolder(path)
+      for (const folder of [path, path.slice(0, -"/ids".length)]) {
+        const { mode, type } = yield* fs.stat(folder)
+        assert.deepStrictEqual([type, mode & 0o777], ["Directory", 0o700])
+      }
+    }).pipe(Effect.provide(platform)),
+  )
+
+  it.effect("refuses one that others can read or write, and says how to close it", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/the user's ids`
+      yield* privateFolder(path)
+      for (const mode of [0o740, 0o704, 0o720, 0o702, 0o710, 0o755]) {
+        yield* fs.chmod(path, mode)
+        const error = yield* Effect.flip(privateFolder(path))
+        assert.strictEqual(error.reason, "Permissions", mode.toString(8))
+        isOneLineNaming(error, path)
+        const command = /run `(.*)`$/.exec(error.message)?.[1] ?? ""
+        yield* Effect.promise(() => Bun.spawn(["sh", "-c", command]).exited)
+        assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o700, command)
+        yield* privateFolder(path)
+      }
+    }).pipe(Effect.provide(platform)),
+  )
+
+  it.effect("refuses what is no folder", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped()}/ids`
+      yield* fs.writeFileString(path, "", { mode: 0o600 })
+      const error = yield* Effect.flip(privateFolder(path))
+      assert.strictEqual(error.reason, "Unavailable")
+      isOneLineNaming(error, path)
     }).pipe(Effect.provide(platform)),
   )
 })

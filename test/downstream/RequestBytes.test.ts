@@ -199,6 +199,51 @@ describe("readRequestBytes", () => {
     }),
   )
 
+  it.effect("tells what it keeps before it keeps it, and what of it stays", () =>
+    Effect.gen(function* () {
+      const told: Array<number> = []
+      const { url } = yield* serving({ maxBytes: 1_000_000, holds: (bytes) => told.push(bytes) > 0 })
+      yield* post(url, plain)
+      assert.deepStrictEqual(told.splice(0), [plain.length])
+      yield* post(url, chunked(plain.subarray(0, 10), plain.subarray(10)))
+      assert.strictEqual(told.shift(), 0)
+      assert.strictEqual(told.at(-1), plain.length)
+      assert.deepStrictEqual(
+        told,
+        [...told].sort((a, b) => a - b),
+      )
+      told.length = 0
+      const zipped = new Uint8Array(Zlib.gzipSync(plain))
+      yield* post(url, zipped, "gzip")
+      // While it is decoded both are there; afterwards only what came out.
+      assert.strictEqual(told[0], zipped.length)
+      assert.strictEqual(told.at(-2), zipped.length + plain.length)
+      assert.strictEqual(told.at(-1), plain.length)
+    }),
+  )
+
+  it.effect("answers 503 where there is no room, however the body comes, without waiting for the rest", () =>
+    Effect.gen(function* () {
+      const { port, url } = yield* serving({ maxBytes: 1_000_000, holds: (bytes) => bytes < plain.length })
+      const zipped = new Uint8Array(Zlib.gzipSync(plain))
+      for (const [body, encoding] of [
+        [plain],
+        [chunked(plain)],
+        [zipped, "gzip"],
+        [chunked(zipped), "gzip"],
+      ] as const) {
+        const { headers, status, text } = yield* post(url, body, encoding)
+        assert.strictEqual(status, 503)
+        assert.strictEqual(JSON.parse(text).error.code, "server_overloaded")
+        assert.strictEqual(headers.get("retry-after"), "1")
+      }
+      const announced = yield* exchange(port, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
+        text.includes("server_overloaded"),
+      )
+      assert.match(announced, /^HTTP\/1.1 503 /)
+    }),
+  )
+
   it.effect("gives up on a body that does not come, with 408, and closes the connection", () =>
     Effect.gen(function* () {
       for (const head of ["content-length: 100\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"]) {

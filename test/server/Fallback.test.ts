@@ -58,14 +58,15 @@ describe("An upstream without WebSocket", () => {
     }
   }
 
-  it.effect("is asked again at the next turn where its refusal says nothing about WebSockets", () =>
+  it.effect("is asked again after a pause where its refusal says nothing about WebSockets", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
       yield* simulator.configure({ upgradeRefusal: { status: 503 } })
       assert.deepStrictEqual(way(yield* post()), ["http", "upgrade_refused"])
-      assert.deepStrictEqual(way(yield* post()), ["http", "upgrade_refused"])
-      assert.deepInclude(simulator.counters, { refusedUpgrades: 2, httpTurns: 2 })
+      assert.deepStrictEqual(way(yield* post()), ["http", "dial_backoff"])
+      assert.deepInclude(simulator.counters, { refusedUpgrades: 1, httpTurns: 2 })
       yield* simulator.configure({ upgradeRefusal: undefined })
+      yield* TestClock.adjust("1 second")
       assert.strictEqual(way(yield* post())[0], "websocket")
     }).pipe(Effect.provide(proxied())),
   )

@@ -24,6 +24,7 @@ export const makeTenancy = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-tenants-" })
   const keysFile = `${folder}/respool.keys.json`
+  yield* fs.makeDirectory(`${folder}/respool.ids`, { mode: 0o700 })
   const add = (name: string, user?: string) =>
     Effect.map(addKey({ path: keysFile, name, user }), ({ record, secret }) => ({
       id: record.id,

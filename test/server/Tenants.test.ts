@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Answer, Asked } from "./Ask.ts"
@@ -271,7 +270,7 @@ describe("In keys mode", () => {
       const tenancy = yield* makeTenancy
       const simulator = yield* Simulator
       const { url } = yield* startProxy(tenancy, simulator.url)
-      yield* simulator.failNext({ _tag: "Hold", at: 1 })
+      yield* simulator.failNext({ _tag: "Hold", at: 3 })
       const opening = yield* Effect.forkScoped(
         Effect.promise((signal) =>
           fetch(`${url}/responses`, {
@@ -285,8 +284,6 @@ describe("In keys mode", () => {
       yield* simulator.until(({ turns }) => turns[0]?.status === "running")
       const decoder = new TextDecoder()
       let text = ""
-      // The head leaves 2 seconds after the turn began, with the one event that was sent so far.
-      yield* TestClock.adjust("2 seconds")
       const reader = (yield* Fiber.join(opening)).body?.getReader()
       if (reader === undefined) throw new Error("no stream")
       while (!text.includes("response.created")) {

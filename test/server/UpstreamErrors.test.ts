@@ -344,7 +344,7 @@ describe("Once a stream has begun", () => {
       { _tag: "Error", at: 8, status: 500, flat: true, code: "server_error", message: "It broke." },
       "It broke.",
     ],
-    ["a close of the socket", { _tag: "Close", at: 8, code: 1011, reason: "gone" }, "gone"],
+    ["a close of the socket", { _tag: "Close", at: 8, code: 1011, reason: "gone" }, "1011"],
   ]
   for (const [what, fault, message] of cases) {
     it.effect(`${what} is an in-stream error event, which ends the stream and which the openai SDK throws`, () =>

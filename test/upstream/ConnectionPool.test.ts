@@ -5,6 +5,7 @@ import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import type { Affinity } from "../../src/upstream/Affinity.ts"
+import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool, evictions } from "../../src/upstream/ConnectionPool.ts"
 import { Evictor } from "../../src/upstream/Evictor.ts"
 import type { Lease } from "../../src/upstream/Lease.ts"
@@ -14,7 +15,7 @@ import { TestDialer } from "./TestDialer.ts"
 const pool = (settings: Partial<SettingsValues> = {}) =>
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge(TestDialer.layer),
+    Layer.provideMerge([TestDialer.layer, Availability.layer]),
     Layer.provide(Settings.layer(settings)),
   )
 
@@ -230,7 +231,8 @@ describe("ConnectionPool", () => {
         const first = yield* open()
         let decided = 0
         const recall = () => {
-          decided++
+          // Waking in the middle of a choice would choose for ever, and no assertion would ever be reached.
+          if (++decided > 100) throw new Error("chosen without end")
           return []
         }
         const waiting = yield* Effect.forEach([1, 2, 3], () => Effect.forkChild(Effect.exit(open({ recall }))))
@@ -290,8 +292,46 @@ describe("ConnectionPool", () => {
         assert.strictEqual(reasonOf(yield* Effect.exit(Effect.scoped(lease()))), "upgrade_refused")
         assert.deepStrictEqual(yield* states, [])
         dialer.outcome.next = "open"
+        yield* TestClock.adjust("1 second")
         yield* open()
       }).pipe(Effect.provide(pool({ maxConnections: 1 }))),
+    )
+
+    it.effect("that failed is followed by a pause that doubles up to 30 seconds, and ends with one that succeeds", () =>
+      Effect.gen(function* () {
+        const dialer = yield* TestDialer
+        const attempt = Effect.map(Effect.exit(Effect.scoped(lease())), reasonOf)
+        dialer.outcome.next = "refuse"
+        for (const pause of [1, 2, 4, 8, 16, 30, 30]) {
+          assert.strictEqual(yield* attempt, "upgrade_refused")
+          yield* TestClock.adjust(pause * 1000 - 1)
+          assert.strictEqual(yield* attempt, "dial_backoff")
+          yield* TestClock.adjust(1)
+        }
+        assert.strictEqual(dialer.dials(), 7)
+        dialer.outcome.next = "open"
+        assert.strictEqual(yield* attempt, "none")
+        dialer.outcome.next = "refuse"
+        assert.strictEqual(yield* attempt, "upgrade_refused")
+        yield* TestClock.adjust(1000)
+        assert.strictEqual(yield* attempt, "upgrade_refused")
+      }).pipe(Effect.provide(pool())),
+    )
+
+    it.effect("is made at once for a turn that wants a new connection, past one that would fit", () =>
+      Effect.gen(function* () {
+        const service = yield* ConnectionPool
+        yield* completed((yield* open()).lease)
+        const fresh = yield* open({ fresh: true })
+        assert.isFalse(fresh.lease.reused)
+        assert.deepStrictEqual(
+          service
+            .connections()
+            .map(({ state }) => state)
+            .sort(),
+          ["Idle", "Leased"],
+        )
+      }).pipe(Effect.provide(pool())),
     )
 
     it.effect("that hangs ends with the handshake time-out", () =>

@@ -12,6 +12,7 @@ type Seen =
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Binary" }
   | { readonly _tag: "Alive" }
+  | { readonly _tag: "Overflow" }
   | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
 
 const recorder = Effect.gen(function* () {
@@ -25,6 +26,8 @@ const recorder = Effect.gen(function* () {
     onText: (text) => see({ _tag: "Text", text }),
     onBinary: () => see({ _tag: "Binary" }),
     onAlive: () => see({ _tag: "Alive" }),
+    onOverflow: () => see({ _tag: "Overflow" }),
+    onViolation: () => see({ _tag: "Close", code: 1006, reason: "" }),
     onClose: (code, reason) => see({ _tag: "Close", code, reason }),
   }
   return { handlers, all, next: Queue.take(queue) }
@@ -202,11 +205,12 @@ for (const [name, layer] of [
         assert.deepStrictEqual(whole, bytes("--payload--"))
       }))
 
-    test("hands on messages that came with the upgrade's answer", () =>
+    test("survives a ping that came with the upgrade's answer", () =>
       Effect.gen(function* () {
-        const { next } = yield* connected(Buffer.concat([text("early"), text("too")]))
-        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "early" })
-        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "too" })
+        const { next, peer } = yield* connected(ping("early"))
+        yield* peer.until((received) => pongs(received).includes("early"))
+        peer.socket.write(text("still here"))
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "still here" })
       }))
 
     test("reports a binary message as one", () =>
@@ -223,14 +227,22 @@ for (const [name, layer] of [
         assert.deepStrictEqual(yield* next, { _tag: "Text", text: "é".repeat(100) })
       }))
 
-    test("ends the socket with 1009, and only that, on a message over the limit", () =>
+    test("ends the socket with an overflow, and only that, on a message over the limit", () =>
       Effect.gen(function* () {
         const { all, next, peer, socket } = yield* connected(undefined, { maxMessage: 199 })
         peer.socket.write(Buffer.concat([text("é".repeat(100)), text("after")]))
-        const closed = yield* next
-        assert.isTrue(closed._tag === "Close" && closed.code === 1009)
+        assert.deepStrictEqual(yield* next, { _tag: "Overflow" })
         yield* peer.closed
         assert.isFalse(socket.send(bytes("late")))
+        assert.strictEqual(all.length, 1)
+      }))
+
+    test("reports the peer's own 1009 as a close, since it is about what was sent to it", () =>
+      Effect.gen(function* () {
+        const { all, next, peer } = yield* connected(undefined, { maxMessage: 199 })
+        peer.socket.end(closing(1009, "too big for me"))
+        assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1009, reason: "too big for me" })
+        yield* peer.closed
         assert.strictEqual(all.length, 1)
       }))
 
@@ -252,13 +264,17 @@ for (const [name, layer] of [
     if (layer === layerWs) {
       test("reports a close although the peer keeps its end of the connection open", () =>
         Effect.gen(function* () {
+          const arrived = yield* Deferred.make<Peer>()
           const url = yield* peers(
             (peer) => {
-              peer.accept(closing(1000, "bye"))
+              peer.accept()
+              Deferred.doneUnsafe(arrived, Effect.succeed(peer))
             },
             { allowHalfOpen: true },
           )
           const { next } = yield* dial(url)
+          const peer = yield* Deferred.await(arrived)
+          peer.socket.write(closing(1000, "bye"))
           assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1000, reason: "bye" })
         }))
     }
@@ -367,6 +383,14 @@ for (const [name, layer] of [
       ["garbage", ({ socket }) => socket.end("\u0000\u0001 garbage\r\n\r\n")],
       ["an endless head", ({ socket }) => socket.write(`HTTP/1.1 101 Ok\r\nx: ${"y".repeat(200_000)}`)],
       ["a reset", ({ socket }) => socket.resetAndDestroy()],
+      ["a message together with the answer", ({ accept }) => accept(text("early"))],
+      ["a binary message together with the answer", ({ accept }) => accept(frame(2, "early"))],
+      ["a close together with the answer", ({ accept }) => accept(closing(1013, "try again later"))],
+      ["a broken frame together with the answer", ({ accept }) => accept(frame(3, "early"))],
+      [
+        "an answer of a status that is none",
+        ({ socket }) => socket.end("HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n"),
+      ],
       ["an end without an answer", ({ socket }) => socket.end()],
       ["an end inside the head", ({ socket }) => socket.end("HTTP/1.1 101 Swit")],
     ]
@@ -453,11 +477,12 @@ for (const [name, layer] of [
         const scope = yield* Scope.make()
         const arrived = yield* Deferred.make<Peer>()
         const url = yield* peers((peer) => {
-          peer.accept(text("first"))
+          peer.accept()
           Deferred.doneUnsafe(arrived, Effect.succeed(peer))
         })
         const { all, next, socket } = yield* dial(url).pipe(Scope.provide(scope))
         const peer = yield* Deferred.await(arrived)
+        peer.socket.write(text("first"))
         yield* next
         peer.socket.write(Buffer.concat(Array.from({ length: 100 }, (_, i) => text(`more ${i}`))))
         yield* Scope.close(scope, Exit.void)
@@ -489,6 +514,8 @@ for (const [name, layer] of [
             },
             onBinary: () => texts.push("binary"),
             onAlive: () => texts.push("alive"),
+            onOverflow: () => texts.push("overflow"),
+            onViolation: () => texts.push("violation"),
             onClose: () => texts.push("close"),
           })
           .pipe(Scope.provide(scope))

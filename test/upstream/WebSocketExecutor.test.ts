@@ -6,6 +6,7 @@ import { Settings } from "../../src/Settings.ts"
 import type { TurnRequest, TurnRoute, TurnSink } from "../../src/turn/Executor.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import { TurnMemory } from "../../src/turn/TurnMemory.ts"
+import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
 import { Upstream } from "../../src/upstream/Upstream.ts"
 import { WebSocketExecutor } from "../../src/upstream/WebSocketExecutor.ts"
@@ -16,7 +17,7 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
     Layer.provideMerge(TurnMemory.layer),
-    Layer.provideMerge(TestDialer.layer),
+    Layer.provideMerge([TestDialer.layer, Availability.layer]),
     Layer.provide(Upstream.layerNoDeps),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),
   )
@@ -27,6 +28,7 @@ const turnOf = (body: unknown): TurnRequest => ({
   stream: true,
   query: "",
   scope: "scope",
+  startedAt: 0,
   scopeLabel: "scope",
   session: undefined,
   sessionName: undefined,
@@ -106,7 +108,7 @@ describe("WebSocketExecutor", () => {
     }).pipe(Effect.provide(executor())),
   )
 
-  it.effect("sends everything when a remembered item or a deciding member is another", () =>
+  it.effect("sends everything when a remembered item or a deciding member is another, and leaves the chain alone", () =>
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
@@ -114,12 +116,14 @@ describe("WebSocketExecutor", () => {
       yield* execute({ model: "m", input: [user("one")] }, sink)
       yield* execute({ model: "m", input: [user("one"), message("edited"), user("two")] }, sink)
       yield* execute({ model: "n", input: [user("one"), message("answer 1"), user("two")] }, sink)
+      yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, sink)
       assert.deepStrictEqual(
         sink.routes.map(({ input, reason }) => [input, reason]),
         [
           ["full", "no_checkpoint"],
           ["full", "no_checkpoint"],
-          ["full", "members_changed"],
+          ["full", "no_checkpoint"],
+          ["suffix", "continued"],
         ],
       )
     }).pipe(Effect.provide(executor())),
@@ -220,22 +224,32 @@ describe("WebSocketExecutor", () => {
     }).pipe(Effect.provide(executor())),
   )
 
-  it.effect("finds a socket that closed before the send, and takes another", () =>
+  it.effect("finds a socket that closed before the send, and says that nothing was sent", () =>
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
       yield* execute({ model: "m", input: [user("one")] })
       for (const socket of dialer.sockets) socket.dead = true
-      const sink = new Recorder()
-      yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, sink)
-      assert.deepStrictEqual(
-        sink.routes.map(({ connection, reason }) => [connection, reason]),
-        [
-          ["reused", "continued"],
-          ["new", "no_checkpoint"],
-        ],
-      )
+      const next = { model: "m", input: [user("one"), message("answer 1"), user("two")] }
+      assert.deepStrictEqual(yield* failure(next), { reason: "socket_lost_before_send", delivery: "NotSent" })
       assert.strictEqual(dialer.sockets[0]?.terminated, 1)
+      assert.deepStrictEqual(yield* states, [])
+    }).pipe(Effect.provide(executor())),
+  )
+
+  it.effect("answers a thrown defect of the reader with an error, and evicts", () =>
+    Effect.gen(function* () {
+      const dialer = yield* TestDialer
+      answering(dialer)
+      for (const last of ["response.output_item.done", "response.completed"]) {
+        const sink = new Recorder()
+        sink.onEvent = (type) => {
+          if (type === last) throw new Error("a defect")
+        }
+        const exit = yield* Effect.exit(execute({ model: "m", input: [user(last)] }, sink))
+        assert.deepStrictEqual(errorOf(exit), { reason: "internal", delivery: "Accepted" })
+      }
+      // Before the last event the turn had not ended; with it, the connection was idle already.
       assert.deepStrictEqual(yield* states, ["Idle"])
     }).pipe(Effect.provide(executor())),
   )

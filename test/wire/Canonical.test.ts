@@ -142,4 +142,21 @@ describe("CanonicalWriter", () => {
     },
     { arbitrary: { runs: 2500, size: 150 }, timeout: 120_000 },
   )
+
+  it("sorts up to 2^20 tokens, and writes a larger value as it is, unable to tell what stands twice", () => {
+    const ones = (count: number) => Array(count).fill("1").join(", ")
+    // The object, two names and the list are four tokens of their own.
+    const largest = `{"b": [${ones((1 << 20) - 5)}], "a": 1}`
+    assert.isTrue(canonical(largest).startsWith(`{"a":1,"b":[1,1,`))
+    assert.isFalse(hasDuplicateMember(largest))
+    const larger = `{"b": [${ones((1 << 20) - 4)}], "a": 1}`
+    assert.isTrue(canonical(larger) === larger)
+    assert.isTrue(hasDuplicateMember(larger))
+    assert.strictEqual(canonical(`{"b":1,"a":2}`), `{"a":2,"b":1}`)
+  })
+
+  it("writes the deepest value there is, which a recursion would not reach the end of", () => {
+    const deep = `${"[".repeat(100_000)}1${"]".repeat(100_000)}`
+    assert.isTrue(canonical(deep) === deep)
+  })
 })

@@ -34,7 +34,8 @@ describe("parseRequestBody", () => {
     const body = parse('{"mod\\u0065l":"\\u00e9\\n","store":false,"n":9007199254740993,"o":{ "a" : 1.0 },"nil":null}')
     assert.strictEqual(readMember(body, "model"), "é\n")
     assert.strictEqual(readMember(body, "store"), false)
-    assert.deepStrictEqual(readMember(body, "o"), { a: 1 })
+    // Nobody looks into a list or an object, which may be huge: it comes empty.
+    assert.deepStrictEqual(readMember(body, "o"), {})
     assert.isNull(readMember(body, "nil"))
     assert.isUndefined(readMember(body, "absent"))
     assert.strictEqual(memberText(body, "n"), "9007199254740993")
@@ -135,7 +136,7 @@ describe("toFrame", () => {
       if (previousResponseId !== undefined) expected["previous_response_id"] = previousResponseId
       const order: Array<string> = []
       for (const [name] of tree.members) {
-        const value = readMember(body, name)
+        const value: unknown = JSON.parse(memberText(body, name) ?? "")
         if (removed.has(name)) continue
         if (name === "previous_response_id" && (previousResponseId !== undefined || value === null)) continue
         expected[name] = name === "input" && Array.isArray(value) ? value.slice(fromItem) : value
@@ -153,4 +154,44 @@ describe("toFrame", () => {
     },
     { arbitrary: { runs: 2000, size: 150 }, timeout: 120_000 },
   )
+
+  it("tells an input's items apart up to 65,536 of them and 2^19 values, and carries a larger one as it is", () => {
+    const items = (count: number, item: string) => `[${Array(count).fill(item).join(",")}]`
+    for (const [input, told] of [
+      [items(65_536, "1"), 65_536],
+      [items(65_537, "1"), undefined],
+      // A list, seven elements: 65,536 times eight values.
+      [items(65_536, "[1,1,1,1,1,1,1]"), 65_536],
+      [`[${items(65_535, "[1,1,1,1,1,1,1]").slice(1, -1)},[1,1,1,1,1,1,1,1]]`, undefined],
+      [`[[${items(1 << 19, "1")}],1]`, undefined],
+    ] as const) {
+      const body = parse(`{"input":${input},"x":[1],"y":1}`)
+      assert.strictEqual(body.items?.length, told)
+      assert.strictEqual(body.inputKind, "array")
+      assert.deepStrictEqual([...body.members.keys()], ["input", "x", "y"])
+      assert.include(new TextDecoder().decode(toFrame(body, { fromItem: 0 })), `"input":${input}`)
+    }
+  })
+
+  it("takes a thousand members and refuses one more, wherever the rest of the text leads", () => {
+    const members = (count: number) => Array.from({ length: count }, (_, i) => `"m${i}":${i}`).join(",")
+    assert.strictEqual(parse(`{${members(1000)}}`).members.size, 1000)
+    for (const text of [`{${members(1001)}}`, `{${members(1001)}`]) {
+      const refused = Result.getOrThrow(Result.flip(parseRequestBody(utf8(text))))
+      assert.strictEqual(refused.reason, "too_many_members")
+    }
+    // Only the request's own members are counted.
+    assert.strictEqual(parse(`{"metadata":{${members(2000)}},"input":[{${members(2000)}}]}`).items?.length, 1)
+    assert.isTrue(Result.isSuccess(parseRequestBody(utf8(`{"input":[${members(1001).replaceAll(/"m\d+":/g, "")}]}`))))
+  })
+
+  it("does not repeat a long name in its refusal", () => {
+    const twice = (length: number) =>
+      Result.getOrThrow(Result.flip(parseRequestBody(utf8(`{"${"x".repeat(length)}":1,"${"x".repeat(length)}":1}`))))
+    assert.strictEqual(twice(256).member, "x".repeat(256))
+    const refused = twice(100_000)
+    assert.strictEqual(refused.reason, "duplicate_member")
+    assert.isUndefined(refused.member)
+    assert.isBelow(refused.message.length, 100)
+  })
 })

@@ -1,0 +1,60 @@
+/**
+ * Finds names that were meant as settings and are none, and which setting may have been meant.
+ */
+import type { ConfigProvider } from "effect"
+import { Effect } from "effect"
+
+interface Named {
+  readonly name: string
+  readonly value: string
+}
+
+/** Every value below a path; the provider knows names by their parts between underscores. */
+const valuesBelow = (
+  provider: ConfigProvider.ConfigProvider,
+  path: ReadonlyArray<string>,
+): Effect.Effect<ReadonlyArray<Named>> =>
+  Effect.gen(function* () {
+    const node = yield* Effect.orElseSucceed(provider.load([...path]), () => undefined)
+    if (node === undefined) return []
+    const own = node.value === undefined ? [] : [{ name: path.join("_"), value: node.value }]
+    // Parts that are all numbers are told as a list's length, of which at least the end is there.
+    const parts = node._tag === "Record" ? [...node.keys] : node._tag === "Array" ? [String(node.length - 1)] : []
+    const below = yield* Effect.forEach(parts, (part) => valuesBelow(provider, [...path, part]))
+    return [...own, ...below.flat()]
+  })
+
+/** What Kubernetes sets in a container that runs beside a Service whose name begins with the prefix. */
+const ofKubernetes = ({ name, value }: Named) =>
+  /_SERVICE_(HOST|PORT(_.+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(name) ||
+  (name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value))
+
+/** The first name below the prefix that has a value, is not known, and is not somebody else's. */
+export const strayName = (
+  provider: ConfigProvider.ConfigProvider,
+  prefix: string,
+  known: ReadonlyArray<string>,
+): Effect.Effect<string | undefined> =>
+  Effect.map(
+    valuesBelow(provider, [prefix]),
+    (values) => values.find((value) => !known.includes(value.name) && !ofKubernetes(value))?.name,
+  )
+
+/** The word that takes the fewest letters put in and left out, whatever their case. */
+export const nearest = (word: string, words: ReadonlyArray<string>): string => {
+  const distances = words.map((other) => distance(word.toLowerCase(), other.toLowerCase()))
+  return words[distances.indexOf(Math.min(...distances))] ?? ""
+}
+
+const distance = (from: string, to: string): number => {
+  let above = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (const [row, letter] of [...from].entries()) {
+    const line = [row + 1]
+    for (let column = 0; column < to.length; column++) {
+      const shorter = Math.min(line[column] ?? 0, above[column + 1] ?? 0) + 1
+      line.push(to[column] === letter ? (above[column] ?? 0) : shorter)
+    }
+    above = line
+  }
+  return above[to.length] ?? 0
+}
