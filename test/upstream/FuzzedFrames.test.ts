@@ -205,17 +205,18 @@ const storm = Effect.fnUntraced(function* (seed: number, frames: number) {
       name,
     )
     heard.delete(turn)
-    yield* Effect.try({
-      try: () => {
+    yield* Effect.sync(() => {
+      try {
         const stream = got.headers.get("content-type")?.startsWith("text/event-stream") === true
         kinds[`${stream ? "stream" : "json"} ${got.status}`] =
           (kinds[`${stream ? "stream" : "json"} ${got.status}`] ?? 0) + 1
         assert.isFalse(got.text.includes('"internal"') || got.text.includes("the proxy failed"), "a defect")
         if (stream) checkStream(got)
         else checkJson(got, all)
-      },
-      catch: (cause) => new Error(`${String(cause)}: ${got.text}\n${name()}`),
-    }).pipe(Effect.orDie)
+      } catch (cause) {
+        throw new Error(`${String(cause)}: ${got.text}\n${name()}`)
+      }
+    })
     const idle = pool.connections().filter(({ state }) => state === "Idle").length
     worst = Math.max(worst, memory.size() - idle)
   })
