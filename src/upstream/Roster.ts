@@ -111,21 +111,26 @@ export class Roster {
     if (trouble !== undefined) return { _tag: "Refuse", reason: trouble }
     const mine = scopeGroup(affinity.scope)
     const line = sessionGroup(affinity.scope, session)
-    if (line !== undefined && busy === "http" && this.#owned.size(line) > 0) {
+    const inLine = () => (line === undefined ? 0 : this.#owned.size(line))
+    const lineFull = () => inLine() >= maxConnectionsPerSession
+    const full = () => this.#connections.size >= maxConnections || this.#owned.size(mine) >= maxConnectionsPerScope
+    if (line !== undefined && busy === "http" && inLine() > 0) {
       // An anchor that nobody holds must not end the chain that the session has.
       const place = anchor === undefined && fresh !== true ? this.#coldest(line) : undefined
-      return place?.affinity.key === affinity.key ? this.#take(place, session) : refuse("session_busy")
+      if (place?.affinity.key === affinity.key) return this.#take(place, session)
+      if (inLine() > 0) return refuse("session_busy")
     }
-    if (line !== undefined && this.#owned.size(line) >= maxConnectionsPerSession) {
-      const place = this.#coldest(line)
-      if (place === undefined) return refuse("session_busy")
-      place.evict("capacity", "")
-    } else if (this.#connections.size >= maxConnections || this.#owned.size(mine) >= maxConnectionsPerScope) {
-      const place = this.#coldest(mine)
-      if (place === undefined) return refuse("pool_full")
-      place.evict("capacity", "")
-    }
+    if (line !== undefined && !this.#makeRoom(line, lineFull)) return refuse("session_busy")
+    if (!this.#makeRoom(mine, full)) return refuse("pool_full")
     return { _tag: "Dial", connection: this.#reserve(affinity, session) }
+  }
+
+  /** Evicts of a group what is idle, the coldest first, until it is full no more; what is past its time may be enough. */
+  #makeRoom(group: string, full: () => boolean): boolean {
+    for (let place = this.#idle.oldest(group); full() && place !== undefined; place = this.#idle.oldest(group)) {
+      if (this.#ready(place)) place.evict("capacity", "")
+    }
+    return !full()
   }
 
   /** Capacity is taken here, before anything is awaited; eviction, of whatever state, gives it back. */

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../TestProxy.ts"
-import { Census } from "./Census.ts"
+import { Census } from "../../src/testing/Census.ts"
 
 const body = (text: string) => JSON.stringify({ model: "m", stream: true, input: [{ role: "user", content: text }] })
 

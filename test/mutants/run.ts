@@ -1,8 +1,9 @@
 /**
  * Plants each of the small mistakes in this folder into a copy of the sources, and expects the tests to notice.
  *
- * A mistake is a patch. It ends with 1 if a patch does not apply any more, if one goes unnoticed, or if the tests fail
- * without any of them. Words on the command line choose the patches whose names hold one of them.
+ * A mistake is a patch. It ends with 1 if a patch does not apply any more, if one goes unnoticed, if the tests fail without
+ * any of them, or if a schedule that a property printed has more than a dozen steps. Words on the command line choose the
+ * patches whose names hold one of them.
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
@@ -13,16 +14,33 @@ import { fileURLToPath } from "node:url"
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const patches = fileURLToPath(new URL("./", import.meta.url))
 
-const copied = ["src", "test/turn", "test/wire", "test/replays", "package.json", "tsconfig.json", "vitest.config.ts"]
+const copied = [
+  "src",
+  "test/lifecycle",
+  "test/turn",
+  "test/wire",
+  "test/replays",
+  "package.json",
+  "tsconfig.json",
+  "vitest.config.ts",
+]
 /** The examples first, which take a second; the properties only if those have noticed nothing. */
-const stages = [
+const turnStages = [
   ["test/turn/NamedEdits.test.ts", "test/turn/Members.test.ts", "test/turn/Replays.test.ts"],
   ["test/turn/Law.test.ts", "test/turn/EditedHistory.test.ts"],
 ]
+const poolStages = [["test/lifecycle/Pool.test.ts"]]
+
+/** `pool-…` are mistakes of the pool, all others of what a turn means. */
+const isOfPool = (patch: string) => patch.startsWith("pool-")
+
+/** The longest schedule that may be left of a failure. */
+const maxSteps = 12
 
 type Verdict =
   | { readonly _tag: "Caught"; readonly by: string }
   | { readonly _tag: "Survived" }
+  | { readonly _tag: "TooLong"; readonly by: string }
   | { readonly _tag: "DoesNotApply"; readonly message: string }
 
 /** Exit code and output of a program; it dies with the scope. */
@@ -48,7 +66,11 @@ const run = Effect.fnUntraced(function* (cwd: string, command: ReadonlyArray<str
 interface Report {
   readonly testResults: ReadonlyArray<{
     readonly message?: string
-    readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
+    readonly assertionResults: ReadonlyArray<{
+      readonly status: string
+      readonly fullName: string
+      readonly failureMessages?: ReadonlyArray<string>
+    }>
   }>
 }
 
@@ -58,8 +80,27 @@ const firstFailure = ({ testResults }: Report): string =>
   testResults.find(({ message }) => message !== undefined && message !== "")?.message?.split("\n")[0] ??
   "no test"
 
+/** The shrunk schedule that a failed property printed: what was broken, and the number of its steps. */
+const shrunk = ({ testResults }: Report) => {
+  const messages = testResults.flatMap(({ assertionResults }) =>
+    assertionResults.flatMap(({ failureMessages = [] }) => failureMessages),
+  )
+  for (const message of messages) {
+    const found = /LifecycleError: (.+), broken [^]*?\n\nlimits .*\norder \d+\n([^]*?)\n\n/.exec(message)
+    if (found !== null) return { broken: found[1] ?? "", steps: (found[2] ?? "").split("\n").length }
+  }
+  return undefined
+}
+
+const caught = (report: Report): Verdict => {
+  const schedule = shrunk(report)
+  if (schedule === undefined) return { _tag: "Caught", by: firstFailure(report) }
+  const by = `${schedule.steps} step${schedule.steps === 1 ? "" : "s"}: ${schedule.broken}`
+  return { _tag: schedule.steps > maxSteps ? "TooLong" : "Caught", by }
+}
+
 /** Runs the tests on a copy with the patch in it; undefined: without any. */
-const judge = Effect.fnUntraced(function* (patch: string | undefined) {
+const judge = Effect.fnUntraced(function* (patch: string | undefined, stages: ReadonlyArray<ReadonlyArray<string>>) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-mutant-" })
@@ -83,20 +124,19 @@ const judge = Effect.fnUntraced(function* (patch: string | undefined) {
     const ended = yield* run(folder, [process.execPath, "--bun", ...vitest])
     if (ended.code === 0) continue
     const written = yield* Effect.option(fs.readFileString(report))
-    const by = Option.match(written, {
-      onNone: () => `no report: ${ended.output.trim().slice(-200)}`,
-      onSome: (text) => firstFailure(JSON.parse(text) as Report),
+    return Option.match(written, {
+      onNone: (): Verdict => ({ _tag: "Caught", by: `no report: ${ended.output.trim().slice(-200)}` }),
+      onSome: (text) => caught(JSON.parse(text) as Report),
     })
-    return { _tag: "Caught", by } satisfies Verdict
   }
   return { _tag: "Survived" } satisfies Verdict
 }, Effect.scoped)
 
 /** A mistake that makes the tests run for ever is noticed, too. */
-const judged = (patch: string | undefined) =>
-  judge(patch).pipe(
+const judged = (patch: string | undefined, stages: ReadonlyArray<ReadonlyArray<string>>) =>
+  judge(patch, stages).pipe(
     Effect.timeoutOrElse({
-      duration: "3 minutes",
+      duration: "10 minutes",
       orElse: () => Effect.succeed<Verdict>({ _tag: "Caught", by: "the time limit" }),
     }),
   )
@@ -110,18 +150,19 @@ const program = Effect.gen(function* () {
     .filter((name) => name.endsWith(".patch"))
     .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
     .sort()
-  const clean = yield* judged(undefined)
+  const stagesOf = (patch: string) => (isOfPool(patch) ? poolStages : turnStages)
+  const clean = yield* judged(undefined, [...new Set(names.map(stagesOf))].flat())
   if (clean._tag !== "Survived") {
     return yield* new Unnoticed({ message: `The tests fail without a mistake: ${JSON.stringify(clean)}` })
   }
   const verdicts = yield* Effect.forEach(
     names,
-    (name) => Effect.map(judged(name), (verdict) => ({ name: name.replace(/\.patch$/, ""), verdict })),
+    (name) => Effect.map(judged(name, stagesOf(name)), (verdict) => ({ name: name.replace(/\.patch$/, ""), verdict })),
     { concurrency: 2 },
   )
   const width = Math.max(0, ...names.map((name) => name.length))
   for (const { name, verdict } of verdicts) {
-    const detail = verdict._tag === "Caught" ? verdict.by : verdict._tag === "DoesNotApply" ? verdict.message : ""
+    const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
     yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(12)}  ${detail}`.trimEnd())
   }
   const missed = verdicts.filter(({ verdict }) => verdict._tag !== "Caught")

@@ -214,7 +214,7 @@ const storm = Effect.fnUntraced(function* (seed: number, frames: number) {
         if (stream) checkStream(got)
         else checkJson(got, all)
       } catch (cause) {
-        throw new Error(`${String(cause)}: ${got.text}\n${name()}`)
+        throw new Error(`${String(cause)}: ${got.text}\n${name()}`, { cause })
       }
     })
     const idle = pool.connections().filter(({ state }) => state === "Idle").length

@@ -1,0 +1,205 @@
+/**
+ * respool's own pool behind `PoolUnderTest`: `ConnectionPool`, `Evictor` and `TurnMemory`, composed as the executor does.
+ *
+ * The `Dialer` is the scripted upstream. A completed turn records its checkpoint and then ends its lease, in one step.
+ */
+import { Context, Effect, Layer, Redacted, Scope } from "effect"
+import type { SettingsValues } from "../Settings.ts"
+import { Settings } from "../Settings.ts"
+import type { Checkpoint } from "../turn/Checkpoint.ts"
+import { TurnMemory } from "../turn/TurnMemory.ts"
+import type { Affinity } from "../upstream/Affinity.ts"
+import { Availability } from "../upstream/Availability.ts"
+import { ConnectionPool } from "../upstream/ConnectionPool.ts"
+import type { Socket, SocketHandlers } from "../upstream/Dialer.ts"
+import { DialError, Dialer } from "../upstream/Dialer.ts"
+import { Evictor } from "../upstream/Evictor.ts"
+import type { Lease, LeaseRequest, PoolReport } from "./PoolUnderTest.ts"
+import { PoolUnderTest } from "./PoolUnderTest.ts"
+import type { Rules } from "./Rules.ts"
+import type { Key, Limits } from "./Schedule.ts"
+import { scopeOf } from "./Schedule.ts"
+import { ScriptedUpstream } from "./ScriptedUpstream.ts"
+import type { Subject } from "./Verify.ts"
+
+/** Times that never fall together, so that no order of timers is asked for. */
+const times = { idleTtl: 10_000, maxAge: 14_000, pingInterval: 8_000, handshakeTimeout: 7_500 }
+
+export const rules: Rules = {
+  waitFor: 5_000,
+  connectWithin: times.handshakeTimeout,
+  idleTtl: times.idleTtl,
+  maxAge: times.maxAge,
+  sweepEvery: times.pingInterval / 2,
+  makesRoom: true,
+  remembers: true,
+  fair: false,
+  candidates: (idle, { line }) => {
+    const continued = idle
+      .filter(({ checkpoint }) => line !== undefined && checkpoint?.line === line)
+      .sort((a, b) => (b.checkpoint?.order ?? 0) - (a.checkpoint?.order ?? 0))
+    const blank = idle.filter(({ checkpoint }) => checkpoint === undefined)
+    const young = blank.findIndex(({ expired }) => !expired)
+    return [...continued, ...(young === -1 ? blank : blank.slice(0, young + 1))]
+  },
+}
+
+const settingsOf = ({ full, perLine, perScope, total }: Limits): SettingsValues => ({
+  ...Settings.defaults,
+  ...times,
+  maxConnections: total,
+  maxConnectionsPerScope: perScope,
+  maxConnectionsPerSession: perLine,
+  busy: full === "wait" ? "wait" : "dial",
+})
+
+/** What ties the pool's own numbers of its connections to the upstream's, and lets the upstream speak to it. */
+class Dialled extends Context.Service<
+  Dialled,
+  {
+    readonly byPoolId: Map<number, { readonly connection: number; readonly handlers: SocketHandlers }>
+    readonly next: { poolId: () => number | undefined }
+  }
+>()("respool/testing/RespoolPool/Dialled") {
+  static readonly layer = Layer.sync(Dialled, () => ({ byPoolId: new Map(), next: { poolId: () => undefined } }))
+}
+
+const dialer = Layer.effect(
+  Dialer,
+  Effect.gen(function* () {
+    const upstream = yield* ScriptedUpstream
+    const { byPoolId, next } = yield* Dialled
+    const socket = (handlers: SocketHandlers): Socket => ({
+      handshake: { status: 101, headers: {} },
+      send: () => true,
+      ping: () => handlers.onAlive(),
+      bufferedAmount: () => 0,
+      pause: () => {},
+      resume: () => {},
+    })
+    return Dialer.of({
+      dial: ({ headers }, handlers) =>
+        Effect.suspend(() => {
+          const poolId = next.poolId()
+          if (poolId !== undefined) byPoolId.set(poolId, { connection: upstream.records().length + 1, handlers })
+          const events = { onFrame: () => handlers.onText("frame"), onClose: () => handlers.onClose(1006, "") }
+          return upstream.open(headers["key"] as Key, events)
+        }).pipe(
+          Effect.mapError(({ message }) => new DialError({ reason: "Unreachable", message })),
+          Effect.as(socket(handlers)),
+        ),
+    })
+  }),
+)
+
+interface Remembered {
+  readonly key: Key
+  readonly turn: number
+  readonly line: number | undefined
+  readonly order: number
+}
+
+const make = Effect.gen(function* () {
+  const pool = yield* ConnectionPool
+  const memory = yield* TurnMemory
+  const { byPoolId, next } = yield* Dialled
+  const turns = new WeakMap<Checkpoint, Remembered>()
+  let leases = 0
+  let order = 0
+  // The pool dials in the step in which it reserves, so the last one that connects is the one that is dialled.
+  next.poolId = () => pool.connections().findLast(({ state }) => state === "Connecting")?.id
+
+  const remembered = (poolId: number) => {
+    const checkpoint = memory.checkpointOf(poolId)
+    return checkpoint === undefined ? undefined : turns.get(checkpoint)
+  }
+  const recall = (key: Key, line: number): ReadonlyArray<number> =>
+    pool
+      .connections()
+      .flatMap(({ id }) => {
+        const found = remembered(id)
+        return found?.key === key && found.line === line ? [{ id, order: found.order }] : []
+      })
+      .sort((a, b) => b.order - a.order)
+      .map(({ id }) => id)
+
+  const lease = Effect.fnUntraced(function* ({ key, line, turn }: LeaseRequest) {
+    const session = line === undefined ? undefined : `line ${line}`
+    const affinity: Affinity = {
+      key,
+      scope: scopeOf(key),
+      // An address for each: the back-off after a failed dial, which is kept by address, is not what is tested here.
+      url: `ws://upstream/v1/responses?lease=${++leases}`,
+      headers: Redacted.make({ key }),
+    }
+    const leased = yield* pool.lease({
+      affinity,
+      session,
+      anchor: undefined,
+      recall: () => (line === undefined ? [] : recall(key, line)),
+    })
+    const id = leased.connectionId
+    if (!leased.reused) yield* memory.attach(id).pipe(Scope.provide(leased.connectionScope))
+    const continued = line !== undefined && remembered(id)?.line === line
+    leased.listen({
+      onText: (text) => {
+        if (text === "completed") {
+          const checkpoint: Checkpoint = { responseId: `resp_${++order}`, input: undefined, output: [], members: "" }
+          turns.set(checkpoint, { key, turn, line, order })
+          memory.record(id, { affinity: key, session }, checkpoint)
+          leased.complete(continued ? "continued" : "once")
+        } else if (text === "incomplete") {
+          memory.forget(id)
+          leased.complete("none")
+        }
+      },
+      onLost: () => {},
+    })
+    return {
+      connection: byPoolId.get(id)?.connection ?? 0,
+      finish: (outcome) => Effect.sync(() => byPoolId.get(id)?.handlers.onText(outcome)),
+    } satisfies Lease
+  })
+
+  const report = (): PoolReport => ({
+    connections: pool.connections().map(({ id, session, state }) => ({
+      connection: byPoolId.get(id)?.connection ?? 0,
+      phase: state === "Evicted" ? "Idle" : state,
+      line: session === undefined ? undefined : Number(session.slice("line ".length)),
+      checkpoint: remembered(id)?.turn,
+    })),
+    waiting: pool.waiting(),
+    entries: memory.size(),
+  })
+
+  return PoolUnderTest.of({
+    lease,
+    report,
+    evictIdle: (key) => pool.evictIdle("closed", ({ affinity }) => affinity.key === key),
+  })
+})
+
+/** What the driver leases from and records in. */
+export type Services = ConnectionPool | TurnMemory
+
+/**
+ * The pool of an app that composes respool's layers its own way: `pool` is its `ConnectionPool` with whatever it needs,
+ * but for the `Dialer`, which is the scripted upstream, and the `Settings`, which are the schedule's caps.
+ */
+export const subjectOf = (pool: Layer.Layer<Services, never, Dialer | Settings>): Subject => ({
+  rules,
+  pool: (limits) =>
+    Layer.effect(PoolUnderTest, make).pipe(
+      Layer.provide(pool),
+      Layer.provide([dialer, Layer.succeed(Settings, settingsOf(limits))]),
+      Layer.provide(Dialled.layer),
+    ),
+})
+
+/** respool's own. */
+export const subject: Subject = subjectOf(
+  Evictor.layerNoDeps.pipe(
+    Layer.provideMerge(ConnectionPool.layerNoDeps),
+    Layer.provideMerge([TurnMemory.layer, Availability.layer]),
+  ),
+)

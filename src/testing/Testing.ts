@@ -1,0 +1,26 @@
+/**
+ * `respool/testing`: property tests for the lifecycle of a pool of connections, respool's own or yours.
+ *
+ *     PoolUnderTest     what a pool has to offer to be tested; your layer of it opens connections by ScriptedUpstream
+ *     schedules         random schedules, for `it.effect.prop`
+ *     verify, replay    one schedule against a pool, checked after every step
+ *     check             many, until one fails, which is shrunk
+ *     invariants        the checks, by name; the model of the state table is one more when you give `rules`
+ *     Census            whether a program gives back the sockets, fibers, timers and entries it took
+ *
+ * `README.md` beside this file shows how to test a pool of your own.
+ */
+export { Census, CensusError, type Gauges, type Holdings } from "./Census.ts"
+export { check, type SearchOptions } from "./Check.ts"
+export * as Invariants from "./Invariants.ts"
+export { type Invariant, invariants } from "./Invariants.ts"
+export { Model } from "./Model.ts"
+export { type Observation, type TurnRecord } from "./Observation.ts"
+export { type Lease, type LeaseRequest, type PoolReport, PoolUnderTest } from "./PoolUnderTest.ts"
+export * as RespoolPool from "./RespoolPool.ts"
+export { type IdleConnection, type Rules } from "./Rules.ts"
+export { type Key, type Limits, parse, print, type Schedule, ScheduleSyntaxError, type Step } from "./Schedule.ts"
+export { type ScheduleOptions, schedules, thorough } from "./Schedules.ts"
+export { ConnectError, type ScriptedConnection, ScriptedUpstream } from "./ScriptedUpstream.ts"
+export { LifecycleError, replay, type Subject, verify } from "./Verify.ts"
+export { VirtualClock } from "./VirtualClock.ts"

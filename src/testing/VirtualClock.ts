@@ -1,0 +1,89 @@
+/**
+ * A `TestClock` that lets everything settle at every instant at which somebody wakes, before time goes on.
+ *
+ * So a timer that is set in answer to another one is set at the right time, also when the answer takes a microtask and
+ * several fibers. It knows its timers: none may be left in the end.
+ */
+import { Clock, Duration, Effect } from "effect"
+import type { TestClock } from "effect/testing"
+
+interface Timer {
+  readonly at: number
+  readonly wake: () => void
+}
+
+export class VirtualClock implements TestClock.TestClock {
+  #now = 0
+  /** The earliest last. */
+  readonly #timers: Array<Timer> = []
+  readonly #settle: Effect.Effect<void>
+  readonly #live: Clock.Clock
+
+  /** `settle` lets everything run that is ready. */
+  constructor(settle: Effect.Effect<void>, live: Clock.Clock) {
+    this.#settle = settle
+    this.#live = live
+  }
+
+  timers(): number {
+    return this.#timers.length
+  }
+
+  currentTimeMillisUnsafe(): number {
+    return this.#now
+  }
+
+  currentTimeNanosUnsafe(): bigint {
+    return BigInt(Math.round(this.#now * 1_000_000))
+  }
+
+  monotonicTimeNanosUnsafe(): bigint {
+    return this.currentTimeNanosUnsafe()
+  }
+
+  readonly currentTimeMillis = Effect.sync(() => this.#now)
+  readonly currentTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
+  readonly monotonicTimeNanos = Effect.sync(() => this.currentTimeNanosUnsafe())
+
+  sleep(duration: Duration.Duration): Effect.Effect<void> {
+    const millis = Duration.toMillis(duration)
+    if (millis <= 0) return Effect.yieldNow
+    return Effect.callback((resume) => {
+      const timer = { at: this.#now + millis, wake: () => resume(Effect.void) }
+      const index = this.#timers.findIndex(({ at }) => at <= timer.at)
+      this.#timers.splice(index === -1 ? this.#timers.length : index, 0, timer)
+      return Effect.sync(() => this.#remove(timer))
+    })
+  }
+
+  adjust(duration: Duration.Input): Effect.Effect<void> {
+    return Effect.suspend(() => this.setTime(this.#now + Duration.toMillis(Duration.fromInputUnsafe(duration))))
+  }
+
+  setTime(timestamp: number): Effect.Effect<void> {
+    return Effect.andThen(this.#settle, this.#wakeUntil(timestamp))
+  }
+
+  #wakeUntil(timestamp: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const next = this.#timers.at(-1)
+      if (next === undefined || next.at > timestamp) {
+        this.#now = timestamp
+        return Effect.void
+      }
+      this.#now = next.at
+      this.#remove(next)
+      next.wake()
+      return Effect.andThen(this.#settle, this.#wakeUntil(timestamp))
+    })
+  }
+
+  withLive<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.provideService(effect, Clock.Clock, this.#live)
+  }
+
+  #remove(timer: Timer) {
+    const index = this.#timers.indexOf(timer)
+    if (index !== -1) this.#timers.splice(index, 1)
+  }
+}

@@ -1,0 +1,12 @@
+import { describe, it } from "@effect/vitest"
+import { schedules, thorough, verify } from "../../src/testing/Testing.ts"
+import { subject } from "./FifoPool.ts"
+
+describe("a pool that is not respool's", () => {
+  it.effect.prop(
+    "is checked by the same kit, with the same invariants and the same model under its own rules",
+    [schedules({ keys: ["a1", "a2"], caps: ["total"], full: "wait" })],
+    ([schedule]) => verify(subject, schedule),
+    { arbitrary: thorough(2_000) },
+  )
+})
