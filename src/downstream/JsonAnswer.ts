@@ -31,7 +31,7 @@ export class JsonAnswer implements TurnSink {
   }
 
   event(type: string, text: string): boolean {
-    this.#report.event()
+    this.#report.event(type)
     if (isTerminal(type)) this.#terminal = text
     else if (!isLifecycle(type)) this.#begun = true
     return true

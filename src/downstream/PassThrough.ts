@@ -3,6 +3,7 @@
  *
  * A body is bounded like a turn's, in size and time. One whose length is announced is read whole and counts until the
  * upstream has answered; one in chunks streams, so that its size is known to be too large only after some has gone up.
+ * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long as in a turn.
  *
  * Where many tenants share one upstream account only some paths exist, and only the caller's own ids (`TenantPaths`).
  */
@@ -10,8 +11,10 @@ import { Context, Effect, Layer, Result, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import { Settings } from "../Settings.ts"
+import { readAnswer } from "../turn/AnswerBody.ts"
 import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
+import { TurnError } from "../turn/TurnError.ts"
 import { parseRequestBody } from "../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
@@ -119,13 +122,25 @@ const make = Effect.gen(function* () {
     { seen, strike }: { readonly seen?: (text: string) => Effect.Effect<void>; readonly strike?: Strike } = {},
   ) =>
     send(request).pipe(
+      Effect.map(neverSilent),
       Effect.flatMap((answer) => (strike === undefined ? Effect.succeed(answer) : struckAnswer(answer, strike))),
       Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
+      Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),
       Effect.catchTag("TurnError", (error) => {
         const shown = strike === undefined ? error : struckError(error, strike)
-        return Effect.succeed(failureResponse(shown, { "x-request-id": id }))
+        const reads = request.method === "GET" || request.method === "HEAD"
+        return Effect.succeed(failureResponse(shown, { "x-request-id": id }, reads))
       }),
     )
+
+  /** Its body fails when the upstream is silent for too long, counted while somebody waits for more. */
+  const neverSilent = (answer: ForwardAnswer): ForwardAnswer => ({
+    ...answer,
+    body: Stream.timeoutOrElse(answer.body, {
+      duration: settings.eventTimeout,
+      orElse: () => Stream.fail(silent),
+    }),
+  })
 
   return PassThrough.of({ forward })
 })
@@ -148,9 +163,19 @@ const options = ({ headers, status }: ForwardAnswer, id: string) => ({
 const streamed = (answer: ForwardAnswer, id: string) => HttpServerResponse.stream(answer.body, options(answer, id))
 
 const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect.Effect<void>) =>
-  answer.body.pipe(
-    Stream.decodeText(),
-    Stream.mkString,
+  readAnswer(answer).pipe(
     Effect.tap(seen),
     Effect.map((text) => HttpServerResponse.text(text, options(answer, id))),
   )
+
+const unanswered = new TurnError({
+  reason: "turn_timeout",
+  delivery: "Ambiguous",
+  message: "the upstream did not answer in time",
+})
+
+const silent = new TurnError({
+  reason: "event_timeout",
+  delivery: "Accepted",
+  message: "the upstream did not go on with its answer in time",
+})

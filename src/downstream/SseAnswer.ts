@@ -66,7 +66,7 @@ export class SseAnswer implements TurnSink {
 
   event(type: string, text: string): boolean {
     if (this.#closed) return true
-    this.#report.event()
+    this.#report.event(type)
     this.#last = text
     this.#open(false)
     this.#enqueue(toSse(type, text))
@@ -124,7 +124,8 @@ export class SseAnswer implements TurnSink {
 
   /** The turn has ended. */
   end(exit: Exit.Exit<unknown, TurnError>) {
-    if (Exit.isFailure(exit)) {
+    // What comes behind the terminal event, be it the shutdown, says nothing to the client any more.
+    if (Exit.isFailure(exit) && this.#report.ended === undefined) {
       const error = failureOf(exit.cause)
       if (!this.#opened) {
         this.#closed = true

@@ -4,6 +4,7 @@
  * An upstream that refuses may repeat what it was sent. What it completes is the model's and passes as it is.
  */
 import { Effect, Redacted, Stream } from "effect"
+import { readRefusal } from "../turn/AnswerBody.ts"
 import type { TurnSink } from "../turn/Executor.ts"
 import type { ForwardAnswer } from "../turn/Forwarder.ts"
 import { TurnError } from "../turn/TurnError.ts"
@@ -56,22 +57,10 @@ export const struckSink = (sink: TurnSink, strike: Strike): TurnSink => ({
   onDrain: (drained, taken) => sink.onDrain(drained, taken),
 })
 
-/** Of a refusal, how much of its body is kept, in bytes. */
-const maxRefusal = 1024 * 1024
-
-/** An answer that is no success is read whole, as far as it is kept, since a credential may lie across its parts. */
+/** An answer that is no success is read whole, as far as it comes, since a credential may lie across its parts. */
 export const struckAnswer = Effect.fnUntraced(function* (answer: ForwardAnswer, strike: Strike) {
-  const { body, headers, status } = answer
+  const { headers, status } = answer
   if (status >= 200 && status < 300) return answer
-  const parts: Array<Uint8Array> = []
-  let size = 0
-  yield* Stream.runForEachWhile(body, (part) =>
-    Effect.sync(() => {
-      parts.push(part)
-      size += part.length
-      return size < maxRefusal
-    }),
-  )
-  const text = strike(Buffer.concat(parts).subarray(0, maxRefusal).toString())
+  const text = strike(yield* readRefusal(answer))
   return { status, headers: struckHeaders(headers, strike), body: Stream.make(Buffer.from(text)) }
 })

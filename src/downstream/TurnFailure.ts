@@ -7,7 +7,7 @@
 import { Cause } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TurnError } from "../turn/TurnError.ts"
-import { textAt, toSse } from "../wire/Event.ts"
+import { eventType, textAt, toSse } from "../wire/Event.ts"
 import { ApiError } from "./ApiError.ts"
 
 const statuses: Partial<Record<TurnError["reason"], number>> = {
@@ -51,12 +51,16 @@ const passing = (headers: Readonly<Record<string, string>>): Record<string, stri
     ),
   )
 
-/** The HTTP answer, while nothing has been sent to the client. `headers` are the turn's. */
+/**
+ * The HTTP answer, while nothing has been sent to the client. `headers` are the turn's; what is said here of another try
+ * wins over them. `reads`: the request only read something, so it may be repeated whatever became of it.
+ */
 export const failureResponse = (
   error: TurnError,
   headers: Record<string, string>,
+  reads = false,
 ): HttpServerResponse.HttpServerResponse => {
-  const retry: Record<string, string> = mayHaveRun(error) ? { "x-should-retry": "false" } : {}
+  const retry: Record<string, string> = mayHaveRun(error) && !reads ? { "x-should-retry": "false" } : {}
   const ours = passing(headers)
   if (error.answer !== undefined) {
     const { body } = error.answer
@@ -66,13 +70,13 @@ export const failureResponse = (
     return HttpServerResponse.text(body, {
       status,
       contentType: headerValue.test(type) && type !== "" ? type : "application/json",
-      headers: { ...passing(error.answer.headers), ...retry, ...ours },
+      headers: { ...passing(error.answer.headers), ...ours, ...retry },
     })
   }
   const status = statuses[error.reason] ?? 502
   if (status === 503) retry["retry-after"] = "1"
   const { body } = apiError(error, status)
-  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...retry, ...ours } })
+  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...ours, ...retry } })
 }
 
 /**
@@ -82,7 +86,8 @@ export const failureResponse = (
  * headers as well (protocol.md 1.7).
  */
 export const failureEvent = ({ answer, event, message, reason }: TurnError, sequence: number): string => {
-  if (event !== undefined) return toSse("error", event)
+  // A failed response may have been told as a refusal, and is shown as what it is.
+  if (event !== undefined) return toSse(eventType(event) ?? "error", event)
   const error = answer === undefined ? undefined : textAt(answer.body, ["error"])
   if (answer !== undefined && error?.startsWith("{") === true) {
     const headers = JSON.stringify(passing(answer.headers))

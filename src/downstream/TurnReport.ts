@@ -2,12 +2,15 @@
  * What is known of a turn as it goes: it becomes the response headers when the head leaves, and the log line at the end.
  */
 import type { TurnRequest, TurnRoute } from "../turn/Executor.ts"
+import { isTerminal } from "../wire/Event.ts"
 
 export class TurnReport {
   route: TurnRoute | undefined
   /** The upstream's own answer headers, over HTTP. */
   upstreamHeaders: Readonly<Record<string, string>> = {}
   events = 0
+  /** Type of the terminal event, once it was handed on: nothing that comes later changes how the turn ended. */
+  ended: string | undefined
   readonly turn: TurnRequest
   readonly #now: () => number
   #routedAt: number | undefined
@@ -24,8 +27,9 @@ export class TurnReport {
     this.#routedAt = this.#now()
   }
 
-  event() {
+  event(type: string) {
     this.events++
+    if (isTerminal(type)) this.ended = type
     this.#firstEventAt ??= this.#now()
   }
 

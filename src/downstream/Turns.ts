@@ -61,7 +61,7 @@ const make = Effect.gen(function* () {
     const defect =
       failure?.reason === "internal" ? Effect.logError("a turn failed unexpectedly", failure.cause) : Effect.void
     return Effect.logInfo("turn").pipe(
-      Effect.annotateLogs(report.fields(statusOf(exit))),
+      Effect.annotateLogs(report.fields(statusOf(exit, report))),
       // The upstream's own words may repeat what it was sent, so only ours are logged.
       failure === undefined || failure.reason === "upstream_error"
         ? (line) => line
@@ -123,9 +123,12 @@ const make = Effect.gen(function* () {
   })
 })
 
+const word = (type: string): string => type.replace("response.", "")
+
 /** How the turn ended, in one word: the terminal event's, or the error's reason, or `cancelled`. */
-const statusOf = (exit: Exit.Exit<TurnEnd, TurnError>): string => {
-  if (Exit.isSuccess(exit)) return exit.value.type.replace("response.", "")
-  if (Cause.hasInterruptsOnly(exit.cause)) return "cancelled"
+const statusOf = (exit: Exit.Exit<TurnEnd, TurnError>, { ended }: TurnReport): string => {
+  if (Exit.isSuccess(exit)) return word(exit.value.type)
+  // Whoever leaves after the terminal event has cancelled nothing.
+  if (Cause.hasInterruptsOnly(exit.cause)) return ended === undefined ? "cancelled" : word(ended)
   return failureOf(exit.cause).reason
 }

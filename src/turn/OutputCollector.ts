@@ -7,7 +7,7 @@
  * and its end has no `responseId` and no `output`, so that nobody takes a part of the turn for the whole of it.
  */
 import { Result } from "effect"
-import { doneItem, fillOutput, responseId, textAt } from "../wire/Event.ts"
+import { doneItem, fillOutput, responseId, responseText, textAt } from "../wire/Event.ts"
 import { scanObject } from "../wire/Json.ts"
 import type { TurnEnd } from "./Executor.ts"
 
@@ -33,8 +33,12 @@ export class OutputCollector {
     this.#items.clear()
   }
 
-  /** The terminal event as the client gets it, and what it ends with. */
-  finish(type: string, frame: string): { readonly frame: string; readonly end: TurnEnd } {
+  /**
+   * The terminal event as the client gets it, and what it ends with; undefined when it holds no response, or is not whole:
+   * the scan for the response reads all of it.
+   */
+  finish(type: string, frame: string): { readonly frame: string; readonly end: TurnEnd } | undefined {
+    if (responseText(frame)?.startsWith("{") !== true) return undefined
     const nothing = { frame, end: { type, responseId: undefined, output: [] } }
     if (this.#gaveUp) return nothing
     const done = [...this.#items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item)

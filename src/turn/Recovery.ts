@@ -11,7 +11,7 @@
  * | the message was too big for the socket | HTTP |
  * | our own suffix was refused: any 4xx but 401, 403, 429 | everything on a new connection |
  * | the connection had reached its limit | the same on a new connection |
- * | the upstream hung up | the same on a new connection; never with `strict` |
+ * | the upstream hung up | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | we gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
 import type { SettingsValues } from "../Settings.ts"
@@ -35,6 +35,8 @@ export interface Failure {
   readonly ownSuffix: boolean
   /** A connection that remembers nothing can answer it: there is no anchor of the client's, or a stored one. */
   readonly selfContained: boolean
+  /** The turn adds to a conversation that the upstream keeps, so a second run would add to it twice. */
+  readonly growsConversation: boolean
   /** Retries that this turn has had. */
   readonly tried: ReadonlySet<RetryReason>
 }
@@ -45,7 +47,7 @@ const clientsAnswer: ReadonlySet<number> = new Set([401, 403, 429])
 const surface: Recovery = { _tag: "Surface" }
 
 export const recoveryOf = (
-  { error, ownSuffix, selfContained, shown, tried }: Failure,
+  { error, growsConversation, ownSuffix, selfContained, shown, tried }: Failure,
   { retry, transport }: Pick<SettingsValues, "retry" | "transport">,
 ): Recovery => {
   const { answer, delivery, reason } = error
@@ -69,7 +71,7 @@ export const recoveryOf = (
     }
     case "Ambiguous":
     case "Accepted": {
-      const mayRunTwice = retry === "standard" && selfContained
+      const mayRunTwice = retry === "standard" && selfContained && !growsConversation
       return (reason === "upstream_closed" && mayRunTwice ? once("upstream_closed", true) : undefined) ?? surface
     }
   }

@@ -79,6 +79,7 @@ const make = Effect.gen(function* () {
         shown,
         ownSuffix: attempt?.reason === "continued",
         selfContained: isSelfContained(turn),
+        growsConversation: isGiven(turn, "conversation"),
         tried,
       }
       const recovery = recoveryOf(failure, settings)
@@ -109,5 +110,7 @@ const make = Effect.gen(function* () {
 const isFlag = (value: unknown) => value === undefined || value === null || typeof value === "boolean"
 
 /** Whether a connection that remembers nothing can answer: a stored response is found from anywhere. */
-const isSelfContained = ({ body }: TurnRequest) =>
-  (readMember(body, "previous_response_id") ?? null) === null || readMember(body, "store") !== false
+const isSelfContained = (turn: TurnRequest) =>
+  !isGiven(turn, "previous_response_id") || readMember(turn.body, "store") !== false
+
+const isGiven = ({ body }: TurnRequest, member: string) => (readMember(body, member) ?? null) !== null

@@ -9,15 +9,17 @@
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { Settings } from "../Settings.ts"
+import { maxAnswer, readAnswer, readRefusal, tooLarge } from "../turn/AnswerBody.ts"
 import { Executor } from "../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import type { ForwardAnswer } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
 import { withHorizon } from "../turn/Horizon.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
+import { Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
-import { refusedWith, TurnError } from "../turn/TurnError.ts"
-import { eventType, isLifecycle, isTerminal } from "../wire/Event.ts"
+import { TurnError } from "../turn/TurnError.ts"
+import { eventType, isTerminal } from "../wire/Event.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 
 export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()("respool/upstream/HttpExecutor") {
@@ -33,13 +35,6 @@ export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()(
 /** How long the body may go on after the terminal event. */
 const lingerAtMost = Duration.seconds(1)
 
-/** A JSON answer in bytes, and one event in UTF-16 units: what one message of an upstream may hold. */
-const maxAnswer = 64 * 1024 * 1024
-
-/** Of the body that explains a refusal: its bytes, and the time for them. What is over is cut off. */
-const maxRefusal = 1024 * 1024
-const refusalWithin = Duration.seconds(10)
-
 /** What an answer's reader tells of it. */
 interface Watched {
   readonly silence: Silence
@@ -52,27 +47,25 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const { forward } = yield* Forwarder
 
-  const readJson = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink) {
-    const { bytes, overflowed, take } = taker(maxAnswer)
-    yield* Stream.runForEachWhile(body, (part) => Effect.sync(() => take(part)))
-    if (overflowed()) return yield* tooLarge
-    const text = decoder.decode(bytes())
+  const readJson = Effect.fnUntraced(function* (answer: ForwardAnswer, sink: TurnSink) {
+    const text = yield* readAnswer(answer)
     const status = statusIn(text)
     if (status === undefined) return yield* noResponse
     const ended = `response.${status}`
     // A response in the background is still queued, yet the answer to this request is whole.
     const type = isTerminal(ended) ? ended : "response.completed"
     const frame = `{"type":"${type}","response":${text}}`
-    const { end } = new OutputCollector().finish(type, frame)
+    const finish = new OutputCollector().finish(type, frame)
+    if (finish === undefined) return yield* noResponse
     sink.event(type, frame)
-    return { ...end, type: ended }
+    return { ...finish.end, type: ended }
   })
 
   const readEvents = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink, watched: Watched) {
     const { silence } = watched
     const collector = new OutputCollector()
     const ended = yield* Deferred.make<TurnEnd, TurnError>()
-    let content = false
+    const progress = new Progress()
     let behind = false
     let caughtUp: (() => void) | undefined
 
@@ -89,13 +82,17 @@ const make = Effect.gen(function* () {
         return
       }
       silence.heard()
-      if (type === "error") return end(Exit.fail(refusal(data, content)))
+      if (type === "error") {
+        const error = errorOf(data)
+        return end(Exit.fail(error === undefined ? notJson : progress.refused(data, error)))
+      }
       if (isTerminal(type)) {
         const last = collector.finish(type, data)
+        if (last === undefined) return end(Exit.fail(noResponse))
         sink.event(type, last.frame)
         return end(Exit.succeed(last.end))
       }
-      content ||= !isLifecycle(type)
+      progress.saw(type)
       collector.add(type, data)
       if (sink.event(type, data) || behind) return
       behind = true
@@ -140,21 +137,6 @@ const make = Effect.gen(function* () {
     return yield* Deferred.await(ended)
   })
 
-  /** A refusal's body as far as it comes. */
-  const readRefusal = Effect.fnUntraced(function* ({ body, headers, status }: ForwardAnswer) {
-    const { bytes, take } = taker(maxRefusal)
-    yield* Stream.runForEachWhile(body, (part) => Effect.sync(() => take(part))).pipe(
-      Effect.timeoutOption(refusalWithin),
-      Effect.ignore,
-    )
-    return new TurnError({
-      reason: "upstream_error",
-      delivery: "Rejected",
-      message: `the upstream answered ${status}`,
-      answer: { status, headers, body: decoder.decode(bytes()) },
-    })
-  })
-
   const request = Effect.fnUntraced(function* (turn: TurnRequest, sink: TurnSink, watched: Watched) {
     const answer = yield* forward({
       method: "POST",
@@ -169,7 +151,12 @@ const make = Effect.gen(function* () {
     if (status >= 300) {
       // Its time is its own: nothing of the turn is waited for any more.
       watched.over = true
-      return yield* yield* readRefusal(answer)
+      return yield* new TurnError({
+        reason: "upstream_error",
+        delivery: "Rejected",
+        message: `the upstream answered ${status}`,
+        answer: { status, headers, body: yield* readRefusal(answer) },
+      })
     }
     watched.silence.accepted()
     sink.head(headers)
@@ -205,38 +192,6 @@ const make = Effect.gen(function* () {
   return HttpExecutor.of({ execute })
 })
 
-const decoder = new TextDecoder()
-
-/** Takes what comes, and no more than may be kept: `take` says whether there is room for more. */
-const taker = (atMost: number) => {
-  const parts: Array<Uint8Array> = []
-  let room = atMost
-  return {
-    take: (part: Uint8Array) => {
-      parts.push(part.subarray(0, room))
-      room -= part.length
-      return room >= 0
-    },
-    bytes: () => Buffer.concat(parts),
-    /** More came than may be kept. */
-    overflowed: () => room < 0,
-  }
-}
-
-/** An `error` event in the stream, in the words of the status it would have been. */
-const refusal = (event: string, content: boolean) => {
-  const error = errorOf(event)
-  return new TurnError({
-    reason: "upstream_error",
-    // After content the model has run, whatever the upstream calls its error.
-    delivery: content ? "Accepted" : "Rejected",
-    message: refusedWith(error?.code),
-    event,
-    ...(error?.code === undefined ? {} : { code: error.code }),
-    ...(error === undefined ? {} : { answer: { status: error.status, headers: error.headers, body: error.body } }),
-  })
-}
-
 const isJson = (text: string): boolean => {
   try {
     JSON.parse(text)
@@ -261,7 +216,6 @@ const violation = (message: string) => new TurnError({ reason: "upstream_protoco
 
 const noResponse = violation("the upstream's answer is no response")
 const notJson = violation("the upstream sent an event that is not JSON")
-const tooLarge = violation(`the upstream's answer is over the limit of ${maxAnswer} bytes`)
 
 const cutShort = new TurnError({
   reason: "upstream_closed",

@@ -15,12 +15,13 @@ import { withHorizon } from "../turn/Horizon.ts"
 import { lineageOf } from "../turn/Lineage.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { plan } from "../turn/Plan.ts"
+import type { Refusal } from "../turn/Progress.ts"
+import { Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
-import { refusedWith, TurnError } from "../turn/TurnError.ts"
+import { TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
-import { eventType, isLifecycle, isTerminal, responseText, textAt } from "../wire/Event.ts"
-import type { UpstreamError } from "../wire/UpstreamError.ts"
+import { eventType, isTerminal, textAt } from "../wire/Event.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 import { toFrame } from "../wire/RequestBody.ts"
 import { affinityOf } from "./Affinity.ts"
@@ -76,32 +77,23 @@ const make = Effect.gen(function* () {
   ) => {
     const silence = new Silence({ clock, settings, startedAt })
     const collector = new OutputCollector()
+    const progress = new Progress()
     let begun = false
-    let content = false
     let over = false
     let end: (outcome: Effect.Effect<TurnEnd, TurnError>) => void = () => {}
 
     // The connection first, since the turn's end would evict it for another reason. What the turn hears of that in
     // between is behind `over`.
-    const fail = (evict: EvictReason, error: ConstructorParameters<typeof TurnError>[0]) => {
+    const fail = (evict: EvictReason, error: TurnError) => {
       over = true
       lease.evict(evict)
-      end(Effect.fail(new TurnError(error)))
+      end(Effect.fail(error))
     }
 
     const violated = (message: string) =>
-      fail("protocol", { reason: "upstream_protocol", delivery: "Accepted", message })
+      fail("protocol", new TurnError({ reason: "upstream_protocol", delivery: "Accepted", message }))
 
-    const refused = (text: string, { body, code, headers, status }: Refusal) =>
-      fail("failed", {
-        reason: "upstream_error",
-        // After content the model has run, whatever the upstream calls its error.
-        delivery: content ? "Accepted" : "Rejected",
-        message: refusedWith(code),
-        event: text,
-        ...(code === undefined ? {} : { code }),
-        answer: { status, headers, body },
-      })
+    const refused = (text: string, refusal: Refusal) => fail("failed", progress.refused(text, refusal))
 
     const onText = (text: string) => {
       silence.heard()
@@ -113,7 +105,7 @@ const make = Effect.gen(function* () {
         return error === undefined ? violated("the upstream sent a frame that is not an event") : refused(text, error)
       }
       if (!isTerminal(type)) {
-        content ||= !isLifecycle(type)
+        progress.saw(type)
         collector.add(type, text)
         if (sink.event(type, text)) return
         lease.pause()
@@ -126,12 +118,13 @@ const make = Effect.gen(function* () {
           () => silence.taken(),
         )
       }
-      if (responseText(text)?.startsWith("{") !== true) return violated("the upstream's last event holds no response")
-      const { end: ended, frame: last } = collector.finish(type, text)
+      const finish = collector.finish(type, text)
+      if (finish === undefined) return violated("the upstream's last event holds no response")
+      const { end: ended, frame: last } = finish
       if (ended.responseId !== undefined && ended.responseId === lastResponseId) {
         return violated("the upstream ended the turn before this one twice")
       }
-      const lostAnchor = ownSuffix && !content && type === "response.failed" ? lostAnchorOf(text) : undefined
+      const lostAnchor = ownSuffix && !progress.content && type === "response.failed" ? lostAnchorOf(text) : undefined
       if (lostAnchor !== undefined) return refused(text, lostAnchor)
       over = true
       finished(ended)
@@ -147,12 +140,8 @@ const make = Effect.gen(function* () {
             onText(text)
           } catch (cause) {
             // A defect of ours must end this turn alone: thrown on, it would end up in the socket's own callback.
-            fail("failed", {
-              reason: "internal",
-              delivery: "Accepted",
-              message: "the proxy failed",
-              cause,
-            })
+            const message = "the proxy failed"
+            fail("failed", new TurnError({ reason: "internal", delivery: "Accepted", message, cause }))
           }
         },
         onLost: (reason, detail) => {
@@ -172,11 +161,8 @@ const make = Effect.gen(function* () {
         },
       })
       if (!lease.send(frame)) {
-        fail("closed", {
-          reason: "socket_lost_before_send",
-          delivery: "NotSent",
-          message: "the upstream had closed the connection",
-        })
+        const message = "the upstream had closed the connection"
+        fail("closed", new TurnError({ reason: "socket_lost_before_send", delivery: "NotSent", message }))
       }
     })
 
@@ -263,8 +249,6 @@ const make = Effect.gen(function* () {
     execute: (turn, sink) => attempt(turn, sink, { fresh: false }),
   })
 })
-
-type Refusal = Pick<UpstreamError, "body" | "code" | "headers" | "status">
 
 /** Some upstreams fail the response where others refuse the request: our anchor is not the client's matter. */
 const lostAnchorOf = (text: string): Refusal | undefined => {

@@ -196,7 +196,10 @@ const looked = Effect.callback<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** Waits for a turn that only time can end, by moving the clock a second with every look from `begun` on. */
+/**
+ * Waits for a turn that only time can end, by moving the clock from `begun` on: a second with every so many looks, in which
+ * what is under way on a socket arrives.
+ */
 export const driven = Effect.fnUntraced(function* <A, R>(
   effect: Effect.Effect<A, never, R>,
   begun: Effect.Effect<void>,
@@ -205,7 +208,7 @@ export const driven = Effect.fnUntraced(function* <A, R>(
   yield* begun
   while (fiber.pollUnsafe() === undefined) {
     yield* TestClock.adjust("1 second")
-    yield* looked
+    for (let look = 0; look < 20; look++) yield* looked
   }
   return yield* Fiber.join(fiber)
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { SettingsValues } from "../../src/Settings.ts"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { agent } from "../../src/simulator/Script.ts"
@@ -8,7 +8,9 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../TestProxy.ts"
 import type { Answer } from "./Ask.ts"
 import { ask, outputOf } from "./Ask.ts"
+import { completed, delta, sse } from "./HttpTurn.ts"
 import { PlainUpstream } from "./PlainUpstream.ts"
+import { chunk, rawUpstream } from "./RawUpstream.ts"
 
 const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
   TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
@@ -194,6 +196,28 @@ describe("The log", () => {
         }),
       ),
     ),
+  )
+
+  it.effect("has a turn as completed although its client leaves right behind the terminal event", () =>
+    Effect.gen(function* () {
+      // The body goes on, so that the proxy waits for its end.
+      const { port } = yield* rawUpstream((line) => line.write(sse, chunk(delta + completed)))
+      const layer = TestProxy.layerProxy({ upstreamUrl: `http://127.0.0.1:${port}/v1`, transport: "http" })
+      const { logged, url } = Context.get(yield* Layer.build(layer), TestProxy)
+      yield* Effect.promise(async () => {
+        const leaving = new AbortController()
+        const body = `{"model":"gpt-5.5","input":"One","stream":true}`
+        const { body: events } = await fetch(`${url}/responses`, { method: "POST", body, signal: leaving.signal })
+        let text = ""
+        for await (const part of events?.pipeThrough(new TextDecoderStream()) ?? []) {
+          text += part
+          if (text.includes("response.completed")) break
+        }
+        leaving.abort()
+      })
+      while (turnLines(logged).length === 0) yield* Effect.promise(() => new Promise(setImmediate))
+      assert.include(turnLines(logged)[0], "status=completed")
+    }).pipe(Effect.scoped),
   )
 
   it.effect("has no credential when the upstream is not there", () =>

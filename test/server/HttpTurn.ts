@@ -115,6 +115,7 @@ export const created = `data: {"type":"response.created","response":{"id":"resp_
 export const delta = `data: {"type":"response.output_text.delta","delta":"a"}\n\n`
 export const completed = `data: {"type":"response.completed","response":{"id":"resp_1","output":[]}}\n\n`
 export const broken = `data: {"type":"error","code":"server_error","message":"It broke."}\n\n`
+export const refused = `data: {"type":"error","code":"rate_limit_exceeded","message":"Slow down."}\n\n`
 
 /** Endless pieces of a body. */
 export const endless = (content: string | Uint8Array) => {

@@ -1,13 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
 import { agent } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../TestProxy.ts"
 import { ask, idOf } from "./Ask.ts"
+import { driven } from "./Faulty.ts"
 import type { Heard } from "./PlainUpstream.ts"
 import { PlainUpstream } from "./PlainUpstream.ts"
 import { rawConnection } from "./RawConnection.ts"
+import type { Line } from "./RawUpstream.ts"
+import { chunk, head, rawUpstream } from "./RawUpstream.ts"
 
 const proxied = TestProxy.layer({ simulator: { script: agent({ rounds: 0 }) } })
 const key = "test-key-a"
@@ -150,6 +154,80 @@ describe("A request that is passed through", () => {
       assert.strictEqual(heard[0]?.headers.get("content-length"), String(zipped.length))
       assert.strictEqual(heard[1]?.body, "x".repeat(100_000))
     }).pipe(Effect.scoped, Effect.provide(plain)),
+  )
+})
+
+describe("An upstream that is silent behind a request that is passed through", () => {
+  /** A proxy with one place and room for one body, in front of an upstream that answers each request but the first. */
+  const behind = Effect.fnUntraced(function* (first: (line: Line) => void) {
+    const asked = yield* Deferred.make<Line>()
+    let requests = 0
+    const { port } = yield* rawUpstream((line) => {
+      if (requests++ > 0) return line.write(head(200, "content-length: 2"), "{}")
+      first(line)
+      Deferred.doneUnsafe(asked, Effect.succeed(line))
+    })
+    const layer = TestProxy.layerProxy({
+      upstreamUrl: `http://127.0.0.1:${port}/v1`,
+      maxTurns: 1,
+      maxBodies: 100,
+      turnTimeout: 100_000,
+      eventTimeout: 30_000,
+    })
+    const { url } = Context.get(yield* Layer.build(layer), TestProxy)
+    return { url, line: yield* Effect.cached(Deferred.await(asked)) }
+  })
+  const body = `{"input":"${"x".repeat(80)}"}`
+
+  it.effect("is left when it has not answered in a turn's time, and place and bytes are given back", () =>
+    Effect.gen(function* () {
+      const { line, url } = yield* behind(() => {})
+      const asking = yield* Effect.forkChild(ask(`${url}/responses/compact`, { key, body }))
+      const { closed } = yield* line
+      yield* TestClock.adjust("99999 millis")
+      assert.strictEqual((yield* ask(`${url}/responses/compact`, { key, body })).status, 503)
+      assert.isUndefined(asking.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      const answer = yield* Fiber.join(asking)
+      assert.strictEqual(answer.status, 504)
+      assert.deepInclude(answer.json?.["error"], { type: "server_error", code: "turn_timeout", param: null })
+      assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+      yield* Deferred.await(closed)
+      assert.strictEqual((yield* ask(`${url}/responses/compact`, { key, body })).status, 200)
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("may be asked again where nothing was sent but a question", () =>
+    Effect.gen(function* () {
+      const { line, url } = yield* behind(() => {})
+      const asking = yield* Effect.forkChild(ask(`${url}/models`, { key }))
+      yield* line
+      yield* TestClock.adjust("100 seconds")
+      const answer = yield* Fiber.join(asking)
+      assert.strictEqual(answer.status, 504)
+      assert.isFalse(answer.headers.has("x-should-retry"))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("is left when it does not go on with its answer, which breaks off", () =>
+    Effect.gen(function* () {
+      const { line, url } = yield* behind((line) =>
+        line.write(head(200, "transfer-encoding: chunked", "content-type: application/json"), chunk("one")),
+      )
+      const asking = Effect.promise(async () => {
+        const reader = (await fetch(`${url}/files/1`)).body?.getReader()
+        const first = Buffer.from((await reader?.read())?.value ?? []).toString()
+        const rest = await reader?.read().then(
+          ({ done }) => (done ? "ended" : "went on"),
+          () => "broke off",
+        )
+        return [first, rest]
+      })
+      const startedAt = yield* Clock.currentTimeMillis
+      assert.deepStrictEqual(yield* driven(asking, Effect.asVoid(line)), ["one", "broke off"])
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - startedAt, 30_000)
+      yield* Deferred.await((yield* line).closed)
+    }).pipe(Effect.scoped),
   )
 })
 

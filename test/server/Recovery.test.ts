@@ -15,6 +15,7 @@ interface Example {
   readonly settings?: Partial<SettingsValues>
   /** How the turn continues one before it: by its history, or by the client's own id with that `store`. */
   readonly continues?: "history" | "stored id" | "id without store"
+  readonly conversation?: JsonObject | string | null
   readonly status: number
   /** `x-respool-transport`, `-input` and `-reason`. */
   readonly way: readonly [transport: string, input: string, reason: string]
@@ -198,6 +199,40 @@ const examples: ReadonlyArray<Example> = [
     runs: 2,
   },
   {
+    what: "a close under a conversation, which a second run would change again",
+    faults: [[close(0)]],
+    conversation: "conv_1",
+    ...lost,
+    way: ["websocket", "full", "conversation_bound"],
+    upgrades: 1,
+    runs: 1,
+  },
+  {
+    what: "the same where the conversation is an object",
+    faults: [[close(2)]],
+    conversation: { id: "conv_1" },
+    ...lost,
+    way: ["websocket", "full", "conversation_bound"],
+    upgrades: 1,
+    runs: 1,
+  },
+  {
+    what: "a close under a conversation of null, which is none",
+    faults: [[close(2)]],
+    conversation: null,
+    ...again("upstream_closed"),
+    upgrades: 2,
+    runs: 2,
+  },
+  {
+    what: "a limit under a conversation, where nothing ran",
+    faults: [[limit]],
+    conversation: "conv_1",
+    ...again("connection_limit"),
+    upgrades: 2,
+    runs: 1,
+  },
+  {
     what: "a limit under the client's own id of a response that only the connection had",
     faults: [[limit]],
     continues: "id without store",
@@ -242,7 +277,7 @@ for (const stream of [true, false]) {
           const right = yield* reference(stream)
           const store = example.continues === "id without store" ? { store: false } : {}
           let input: ReadonlyArray<JsonObject> = [user("One")]
-          let more: JsonObject = store
+          let more: JsonObject = example.conversation === undefined ? store : { conversation: example.conversation }
           if (example.continues !== undefined) {
             const begun = yield* ask({ url, stream, session: "s", input, more })
             const last = saidIn(begun, stream).at(-1)

@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Clock, Deferred, Effect, Fiber } from "effect"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Answer, Asked } from "./Ask.ts"
 import { ask, errorOf, idOf } from "./Ask.ts"
+import { driven } from "./Faulty.ts"
+import type { Line } from "./RawUpstream.ts"
+import { chunk, head, lastChunk, rawUpstream } from "./RawUpstream.ts"
 import { askRaw, makeRecorder } from "./Recorder.ts"
 import type { Made } from "./Tenancy.ts"
 import { everyKind, madeBy, makeTenancy, recordIds, startProxy, upstreamKey } from "./Tenancy.ts"
@@ -304,6 +307,64 @@ describe("In keys mode", () => {
       }
       yield* Effect.promise(() => reader.cancel())
     }).pipe(Effect.provide(strict)),
+  )
+})
+
+describe("In keys mode an upstream's answer that is gathered before it goes out", () => {
+  /** The proxy in front of an upstream whose bytes are the test's own. */
+  const against = Effect.fnUntraced(function* (says: (line: Line) => void) {
+    const asked = yield* Deferred.make<Line>()
+    const upstream = yield* rawUpstream((line) => {
+      says(line)
+      Deferred.doneUnsafe(asked, Effect.succeed(line))
+    })
+    const { a, ...tenancy } = yield* makeTenancy
+    const { url } = yield* startProxy({ ...tenancy, a }, `http://127.0.0.1:${upstream.port}/v1`)
+    return { url, key: a.secret, line: Deferred.await(asked) }
+  })
+  const json = head(200, "content-type: application/json", "transfer-encoding: chunked")
+  const refusal = head(400, "content-type: application/json", "content-length: 1000")
+
+  it.effect("is at most 64 MiB of a compaction", () =>
+    Effect.gen(function* () {
+      const blanks = chunk(Buffer.alloc(1024 * 1024, 32))
+      const { key, line, url } = yield* against((line) => {
+        line.write(json)
+        let left = 100
+        line.flood(() => (left-- > 0 ? blanks : undefined))
+        line.write(lastChunk)
+      })
+      const answer = yield* ask(`${url}/responses/compact`, { key, body: { model: "m", input: "x" } })
+      assert.strictEqual(answer.status, 502)
+      assert.deepInclude(answer.json?.["error"], { type: "server_error", code: "upstream_protocol" })
+      assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+      yield* Deferred.await((yield* line).closed)
+    }),
+  )
+
+  it.effect("is as much of a refusal as came in ten seconds", () =>
+    Effect.gen(function* () {
+      const { key, line, url } = yield* against((line) => line.write(refusal, '{"error":'))
+      const startedAt = yield* Clock.currentTimeMillis
+      const answer = yield* driven(ask(`${url}/models`, { key }), Effect.asVoid(line))
+      assert.strictEqual(answer.status, 400)
+      assert.strictEqual(answer.text, '{"error":')
+      assert.isAtLeast((yield* Clock.currentTimeMillis) - startedAt, 10_000)
+      yield* Deferred.await((yield* line).closed)
+    }),
+  )
+
+  it.effect("keeps a refusal's status although the upstream breaks off", () =>
+    Effect.gen(function* () {
+      const { key, url } = yield* against((line) => {
+        line.write(refusal, '{"error":')
+        line.end()
+      })
+      const answer = yield* ask(`${url}/models`, { key })
+      assert.strictEqual(answer.status, 400)
+      // The platform may drop what it has not handed on when the connection breaks.
+      assert.include(["", '{"error":'], answer.text)
+    }),
   )
 })
 

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { APIError } from "openai"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { agent } from "../../src/simulator/Script.ts"
 import type { Fault, SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
@@ -39,6 +40,20 @@ const assertJson = (answer: Answer) => {
   for (const name of ["connection", "transfer-encoding", "set-cookie", "upgrade"])
     assert.isFalse(answer.headers.has(name), name)
   assert.strictEqual(answer.headers.get("content-length"), String(Buffer.byteLength(answer.text)))
+}
+
+const user = (content: string): JsonObject => ({ role: "user", content })
+const said: JsonObject = { type: "message", id: "msg_1", role: "assistant", content: [] }
+
+/** Completes a first turn, and says of the second, late, that it has forgotten the first. */
+const forgetting = (message: string): ReadonlyArray<string> => {
+  const event = (type: string, more: JsonObject) => JSON.stringify({ type, ...more })
+  return message.includes("previous_response_id")
+    ? [
+        ...Array.from({ length: 65 }, () => event("response.in_progress", { response: { id: "resp_2" } })),
+        event("response.failed", { response: { id: "resp_2", error: { code: "previous_response_not_found" } } }),
+      ]
+    : [event("response.completed", { response: { id: "resp_1", output: [said] } })]
 }
 
 /** What the openai SDK throws for a streaming turn, and the types of the events it saw before; `eighth` runs at the eighth of them. */
@@ -223,6 +238,28 @@ for (const [mode, stream] of modes) {
       ),
     )
 
+    // Over HTTP only a stream has events before its end.
+    for (const transport of stream ? (["auto", "http"] as const) : (["auto"] as const)) {
+      const failure = { _tag: "Error", status: 500, code: "server_error", message: "It broke." } as const
+      it.effect(`a 500 after lifecycle events may have run, so that no SDK repeats it (${transport})`, () =>
+        Effect.gen(function* () {
+          const answer = yield* post(stream)
+          assert.strictEqual(answer.status, 500)
+          assertJson(answer)
+          assert.deepInclude(errorIn(answer), { code: "server_error", message: "It broke." })
+          assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+        }).pipe(Effect.provide(proxied(failing({ ...failure, at: 2 }), { transport }))),
+      )
+
+      it.effect(`a 500 before any event may be repeated (${transport})`, () =>
+        Effect.gen(function* () {
+          const answer = yield* post(stream)
+          assert.strictEqual(answer.status, 500)
+          assert.isFalse(answer.headers.has("x-should-retry"))
+        }).pipe(Effect.provide(proxied(failing({ ...failure, at: 0 }), { transport }))),
+      )
+    }
+
     const lost: ReadonlyArray<readonly [what: string, fault: Fault]> = [
       ["a close", { _tag: "Close", at: 0, code: 1011 }],
       ["a reset", { _tag: "Reset", at: 0 }],
@@ -320,6 +357,27 @@ for (const [mode, stream] of modes) {
       ),
     )
 
+    it.effect("what the upstream's head says of another try gives way to what is said here", () =>
+      Effect.gen(function* () {
+        const answer = yield* post(stream)
+        assert.strictEqual(answer.status, 502)
+        assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+        assert.strictEqual(answer.headers.get("x-upstream"), "kept")
+      }).pipe(
+        Effect.provide(
+          PlainUpstream.layerProxied(
+            {
+              http: () =>
+                new Response("<html>", {
+                  headers: { "content-type": "text/html", "x-should-retry": "true", "x-upstream": "kept" },
+                }),
+            },
+            { transport: "http" },
+          ),
+        ),
+      ),
+    )
+
     it.effect("an upstream that nobody can reach is a 502, which may be repeated", () =>
       Effect.gen(function* () {
         const answer = yield* post(stream)
@@ -388,6 +446,19 @@ describe("Once a stream has begun", () => {
 })
 
 describe("The upstream's response.failed", () => {
+  it.effect("is an event of its own type where it names a lost anchor too late for another try", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const turn = (...input: ReadonlyArray<JsonObject>) =>
+        ask(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", stream: true, input: [...input] } })
+      yield* turn(user("One"))
+      const events = eventsOf((yield* turn(user("One"), said, user("Two"))).text)
+      assert.lengthOf(events, 66)
+      for (const { data, type } of events) assert.strictEqual((JSON.parse(data) as { type: string }).type, type)
+      assert.strictEqual(events.at(-1)?.type, "response.failed")
+    }).pipe(Effect.provide(PlainUpstream.layerProxied({ frames: forgetting }))),
+  )
+
   const fault: Fault = { _tag: "Failed", at: 8, code: "server_error", message: "It broke." }
   for (const transport of ["auto", "http"] as const) {
     it.effect(`passes as it is (${transport})`, () =>

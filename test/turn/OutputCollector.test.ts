@@ -1,6 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { OutputCollector } from "../../src/turn/OutputCollector.ts"
 
+const finished = (collector: OutputCollector, frame: string) => {
+  const finish = collector.finish("response.completed", frame)
+  if (finish === undefined) throw new Error("no response was found")
+  return finish
+}
+
 describe("OutputCollector", () => {
   const done = (index: number, item: string) =>
     `{"type":"response.output_item.done","output_index":${index},"item":${item}}`
@@ -8,7 +14,7 @@ describe("OutputCollector", () => {
   const collected = (items: Iterable<string>) => {
     const collector = new OutputCollector()
     for (const item of items) collector.add("response.output_item.done", item)
-    return collector.finish("response.completed", last)
+    return finished(collector, last)
   }
   const many = (count: number) => Array.from({ length: count }, (_, i) => done(i, "{}"))
   const nothing = { frame: last, end: { type: "response.completed", responseId: undefined, output: [] } }
@@ -33,10 +39,24 @@ describe("OutputCollector", () => {
   it("takes no part of an output that only the last event has for the whole of it", () => {
     const frame = (count: number) =>
       `{"type":"response.completed","response":{"id":"resp_1","output":[${Array(count).fill("{}").join(",")}]}}`
-    const finish = (count: number) => new OutputCollector().finish("response.completed", frame(count)).end
+    const finish = (count: number) => finished(new OutputCollector(), frame(count)).end
     assert.strictEqual(finish(10_000).responseId, "resp_1")
     for (const count of [10_001, 100_000]) {
       assert.deepStrictEqual(finish(count), { type: "response.completed", responseId: undefined, output: [] })
+    }
+  })
+
+  it("ends nothing with an event that is not whole, or holds no response", () => {
+    const whole = `{"type":"response.completed","response":{"id":"resp_1","output":[]}}`
+    assert.strictEqual(finished(new OutputCollector(), whole).end.responseId, "resp_1")
+    for (const broken of [
+      `{"type":"response.completed","response":{"id":"re}`,
+      `{"type":"response.completed","response":{"id":"resp_1"},"sequence_number":}`,
+      `{"type":"response.completed","response":{"id":"resp_1"}},oops}`,
+      `{"type":"response.completed","response":[]}`,
+      `{"type":"response.completed"}`,
+    ]) {
+      assert.isUndefined(new OutputCollector().finish("response.completed", broken), broken)
     }
   })
 })

@@ -24,6 +24,7 @@ const failure = ({ code, delivery, reason, status }: Case, rest: Partial<Omit<Fa
   shown: false,
   ownSuffix: false,
   selfContained: true,
+  growsConversation: false,
   tried: new Set(),
   ...rest,
 })
@@ -90,6 +91,17 @@ describe("recoveryOf", () => {
       assert.deepStrictEqual(recoveryOf(failure(hungUp, { selfContained: false }), standard), surface)
       assert.deepStrictEqual(recoveryOf(failure(hungUp), { ...standard, retry: "strict" }), surface)
     }
+  })
+
+  it("runs no turn twice that adds to a conversation, and sends it again only where it did not run", () => {
+    const grows = { growsConversation: true }
+    for (const delivery of ["Ambiguous", "Accepted"] as const) {
+      assert.deepStrictEqual(recoveryOf(failure({ ...closed, delivery }, grows), standard), surface)
+    }
+    assert.deepStrictEqual(recoveryOf(failure(lost, grows), standard), retry("socket_lost_before_send", false))
+    assert.deepStrictEqual(recoveryOf(failure(limit, grows), standard), retry("connection_limit"))
+    const refused = failure(refusal(400), { ...grows, ownSuffix: true })
+    assert.deepStrictEqual(recoveryOf(refused, standard), retry("suffix_refused"))
   })
 
   it("takes HTTP for a message that is too big for the socket, however that was learned", () => {

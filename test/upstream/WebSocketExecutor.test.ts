@@ -280,6 +280,28 @@ describe("WebSocketExecutor", () => {
         gives: { reason: "upstream_error", delivery: "Rejected" },
       },
       {
+        when: "the upstream answers with a server error behind its first event",
+        frames: (socket) => {
+          say(socket, { type: "response.created", response: { id: "r" } })
+          say(socket, { type: "error", status: 500, error: { code: "server_error", message: "no" } })
+        },
+        gives: { reason: "upstream_error", delivery: "Accepted" },
+      },
+      {
+        when: "the upstream has lost an anchor or reached a limit, whatever its status and its events before",
+        frames: (socket) => {
+          say(socket, { type: "response.created", response: { id: "r" } })
+          const error = { code: "websocket_connection_limit_reached", message: "no" }
+          say(socket, { type: "error", status: 503, error })
+        },
+        gives: { reason: "upstream_error", delivery: "Rejected" },
+      },
+      {
+        when: "the last event is not whole",
+        frames: (socket) => socket.handlers.onText('{"type":"response.completed","response":{"id":"re}'),
+        gives: { reason: "upstream_protocol", delivery: "Accepted" },
+      },
+      {
         when: "the upstream closes before any event",
         frames: (socket) => socket.handlers.onClose(1011, "oops"),
         gives: { reason: "upstream_closed", delivery: "Ambiguous" },
