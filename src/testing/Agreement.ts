@@ -38,7 +38,7 @@ function* attempts(model: Model, steps: ReadonlyArray<Step>): Generator<Model> {
   const contenders = model.rules.fair ? [] : [...new Set([...waiting, ...leased])]
   for (const order of permutations(steps)) {
     for (const served of contenders.length < 2 ? [undefined] : [undefined, ...permutations(contenders)]) {
-      for (const barging of waiting.length > 0 && steps.length > 1 && !model.rules.fair ? [false, true] : [false]) {
+      for (const barging of waiting.length > 0 && steps.length > 1 ? [false, true] : [false]) {
         const attempt = model.clone()
         attempt.barging = barging
         if (served !== undefined) attempt.rank = ({ turn }) => served.indexOf(turn)

@@ -55,7 +55,7 @@ export class Model {
   #order = 0
   /** Something has become idle or gone since those that wait have decided. */
   #changed = false
-  /** Waiters are woken later than a turn that comes now decides. */
+  /** Waiters are woken later than the next step, and in an unfair pool later than a turn that comes now decides. */
   barging = false
   /** Who is served first of those that wait. */
   rank: (turn: ModelTurn) => number = ({ order }) => order
@@ -92,6 +92,7 @@ export class Model {
         if (running !== undefined && running.phase !== "Ended") return
         const until = this.now + (this.limits.full === "wait" ? this.rules.waitFor : 0)
         const waiting = { turn, key, line, until, order: ++this.#order, end: undefined, connection: undefined }
+        if (this.rules.fair) this.#serve()
         this.turns.set(turn, { ...waiting, phase: "Waiting" })
         this.#decide({ ...waiting, phase: "Waiting" })
         break
