@@ -18,6 +18,7 @@ import * as Routes from "./downstream/Routes.ts"
 import { Session } from "./downstream/Session.ts"
 import { Turns } from "./downstream/Turns.ts"
 import { Settings, SettingsError } from "./Settings.ts"
+import { HeadMemory } from "./turn/HeadMemory.ts"
 import { TurnMemory } from "./turn/TurnMemory.ts"
 import { Availability } from "./upstream/Availability.ts"
 import { ConnectionPool } from "./upstream/ConnectionPool.ts"
@@ -32,7 +33,7 @@ import { WebSocketExecutor } from "./upstream/WebSocketExecutor.ts"
 /** Pool, memory and evictor: what connections live in. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provideMerge([TurnMemory.layer, Availability.layer]),
+  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer]),
 )
 
 /** `Executor` and `Forwarder`, over both transports. Needs `Settings` and a `Dialer`. */

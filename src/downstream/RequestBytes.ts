@@ -8,6 +8,7 @@ import { Clock, Duration, Effect, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
+import type { Deadlines } from "../turn/Deadlines.ts"
 import { tooMuch } from "./Admission.ts"
 import { ApiError } from "./ApiError.ts"
 
@@ -16,6 +17,8 @@ export interface Options {
   readonly maxBytes: number
   /** How long the whole body may take to arrive. Default 5 minutes. */
   readonly timeout?: Duration.Input
+  /** Where the time-out waits. Default: on a fiber of its own. */
+  readonly deadlines?: Deadlines
   /** Told how many bytes are kept now; false: there is no room for them. Default: there always is. */
   readonly holds?: (bytes: number) => boolean
 }
@@ -34,27 +37,24 @@ const partWithin = "60 seconds"
  * `invalid_content_encoding` (corrupt or cut short), 400 `incomplete_body` (the client broke off), 408 `request_timeout`
  * or 503 `server_overloaded` (no room).
  */
-export const readRequestBytes: (request: Request, options: Options) => Effect.Effect<Uint8Array, ApiError> = Effect.fn(
-  "readRequestBytes",
-)(function* (request, options) {
-  const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase()
-  const decoder = decoders[encoding]
-  if (decoder === undefined) return yield* unsupported
-  const bytes = yield* readEncodedBytes(request, options)
-  if (decoder === identity || bytes.length === 0) return bytes
-  if (encoding === "zstd" && !isWholeZstd(bytes)) return yield* corrupt
-  return yield* inflate(decoder(), bytes, options)
-})
+export const readRequestBytes: (request: Request, options: Options) => Effect.Effect<Uint8Array, ApiError> =
+  Effect.fnUntraced(function* (request, options) {
+    const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase()
+    const decoder = decoders[encoding]
+    if (decoder === undefined) return yield* unsupported
+    const bytes = yield* readEncodedBytes(request, options)
+    if (decoder === identity || bytes.length === 0) return bytes
+    if (encoding === "zstd" && !isWholeZstd(bytes)) return yield* corrupt
+    return yield* inflate(decoder(), bytes, options)
+  })
 
 /** The same, as they came, whatever their encoding. */
 export const readEncodedBytes = Effect.fnUntraced(function* (request: Request, options: Options) {
-  const { holds = hasRoom, maxBytes, timeout = wholeWithin } = options
+  const { holds = hasRoom, maxBytes } = options
   const announced = Number(request.headers["content-length"] ?? 0)
   if (announced > maxBytes) return yield* tooLarge(maxBytes)
   if (!holds(announced)) return yield* tooMuch
-  return yield* read(request, maxBytes, holds).pipe(
-    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(timedOut) }),
-  )
+  return yield* read(request, { ...options, holds })
 })
 
 /**
@@ -80,14 +80,33 @@ export const streamRequestBytes = (request: Request, options: Options) =>
 
 const hasRoom = () => true
 
-const read = (request: Request, maxBytes: number, holds: (bytes: number) => boolean) => {
+const read = (request: Request, options: Options & { readonly holds: (bytes: number) => boolean }) => {
+  const { deadlines, holds, maxBytes, timeout = wholeWithin } = options
   const { source } = request
-  if (!(source instanceof Request)) return collect(request.stream, maxBytes, holds)
-  if (source.body === null) return Effect.succeed(new Uint8Array())
+  if (source instanceof Request && source.body === null) return Effect.succeed(new Uint8Array())
   // The parser holds a client to the length it announced, so that the platform may gather the body in one piece.
-  if (request.headers["content-length"] === undefined) return collect(request.stream, maxBytes, holds)
-  return Effect.tryPromise({ try: async () => new Uint8Array(await source.arrayBuffer()), catch: () => incomplete })
+  const whole = source instanceof Request && request.headers["content-length"] !== undefined ? source : undefined
+  if (whole !== undefined && deadlines !== undefined) return gather(whole, Duration.toMillis(timeout), deadlines)
+  const bytes =
+    whole === undefined
+      ? collect(request.stream, maxBytes, holds)
+      : Effect.tryPromise({ try: async () => new Uint8Array(await whole.arrayBuffer()), catch: () => incomplete })
+  return Effect.timeoutOrElse(bytes, { duration: timeout, orElse: () => Effect.fail(timedOut) })
 }
+
+const gather = (source: globalThis.Request, within: number, deadlines: Deadlines) =>
+  Effect.callback<Uint8Array, ApiError>((resume) => {
+    const deadline = deadlines.after(within, () => resume(Effect.fail(timedOut)))
+    const ended = (result: Effect.Effect<Uint8Array, ApiError>) => {
+      deadline.cancel()
+      resume(result)
+    }
+    source.arrayBuffer().then(
+      (bytes) => ended(Effect.succeed(new Uint8Array(bytes))),
+      () => ended(Effect.fail(incomplete)),
+    )
+    return Effect.sync(deadline.cancel)
+  })
 
 const collect = (
   stream: Stream.Stream<Uint8Array, unknown>,

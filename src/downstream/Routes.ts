@@ -7,7 +7,9 @@
 import { Clock, Effect, Exit, Layer, Result } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Settings } from "../Settings.ts"
+import * as Deadlines from "../turn/Deadlines.ts"
 import type { TurnRequest } from "../turn/Executor.ts"
+import { HeadMemory } from "../turn/HeadMemory.ts"
 import type { RequestBody } from "../wire/RequestBody.ts"
 import { parseRequestBody, readMember } from "../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
@@ -33,8 +35,10 @@ const make = Effect.gen(function* () {
   const session = yield* Session
   const ownership = yield* Ownership
   const turns = yield* Turns
+  const heads = yield* HeadMemory
   const passThrough = yield* PassThrough
   const admission = yield* Admission
+  const deadlines = yield* Deadlines.make
 
   const callerOf = Effect.fnUntraced(function* (request: Request) {
     const caller = yield* auth.resolve(request.headers)
@@ -62,15 +66,24 @@ const make = Effect.gen(function* () {
     }
   }
 
+  /** What is known of the body's beginning. Of the session only what the headers say, since nothing is read yet. */
+  const headFor = (request: Request, scope: string, bytes: Uint8Array) => {
+    const name = session.name(request.headers, undefined)
+    const line = name === undefined ? scope : sessionKey(scope, name)
+    return { line, known: heads.find(line, bytes) }
+  }
+
   const turn = Effect.fnUntraced(function* (request: Request, { holds, release }: Place) {
     const startedAt = yield* Clock.currentTimeMillis
     const caller = yield* callerOf(request)
-    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds })
-    const parsed = parseRequestBody(bytes)
-    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
-    const body = parsed.success
+    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
     const { scope, tenant } = caller
     const owner = tenant ? scope : undefined
+    // A tenant's body is looked through whole, for ids that are not its own.
+    const head = scope === undefined || tenant ? undefined : headFor(request, scope, bytes)
+    const parsed = parseRequestBody(bytes, head?.known?.head)
+    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
+    const body = parsed.success
     if (owner !== undefined) yield* checkTenantBody(ownership, owner, body)
     const options = {
       observe: owner === undefined ? undefined : recordEvents(ownership, owner),
@@ -78,17 +91,17 @@ const make = Effect.gen(function* () {
       released: release,
       strike: owner === undefined ? undefined : strikeOf(caller.credential),
     }
-    return yield* turns.answer(turnOf(request, body, caller, startedAt), options)
+    const asked = turnOf(request, body, caller, startedAt)
+    return yield* turns.answer(head === undefined ? asked : { ...asked, head }, options)
   })
 
   // Once there is an answer the turn may go on, and gives up the place at its own end.
-  const postTurn = Effect.fn("Routes.turn")((request: Request) =>
+  const postTurn = (request: Request) =>
     Effect.acquireUseRelease(
       admission.enter,
       (place) => turn(request, place),
       ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
-    ),
-  )
+    )
 
   const responses = (request: Request) => {
     if (request.method === "POST") return postTurn(request)

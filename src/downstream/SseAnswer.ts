@@ -2,7 +2,8 @@
  * A turn's answer as server-sent events. The head leaves with the first event, or when `open` ends the wait for one.
  *
  * Until then an upstream error is a real HTTP status (design.md 3.6, status horizon); from there on it is an event. Events
- * come from the transport's own callback and go straight to the stream's queue: no fiber, no Effect per event.
+ * come from the transport's own callback and go straight to the stream's queue: no fiber, no Effect per event. Those that
+ * came in one piece go on in one piece.
  */
 import { Deferred, Effect, Exit } from "effect"
 import { HttpServerResponse } from "effect/http"
@@ -18,7 +19,12 @@ import type { TurnReport } from "./TurnReport.ts"
  */
 const highWaterMark = 64 * 1024
 
+/** As much text as is put together for one piece, in UTF-16 units. */
+const largestPiece = 16 * 1024
+
 export interface ClientEnd {
+  /** The request is about to be sent upstream; said once. */
+  readonly sent: () => void
   /** The client went away in the middle of the stream. */
   readonly cancel: () => void
   /** The stream is about to close. */
@@ -31,13 +37,13 @@ const comment = encoder.encode(": heartbeat\n\n")
 export class SseAnswer implements TurnSink {
   /** The response, once its status is certain. */
   readonly response = Deferred.makeUnsafe<HttpServerResponse.HttpServerResponse>()
-  /** Done when the request is about to be sent. */
-  readonly sent = Deferred.makeUnsafe<void>()
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #opened = false
   /** The latest event, for the number of one that must follow it. */
   #last: string | undefined
   #closed = false
+  /** Text that goes on when the transport's callback is over. */
+  #piece = ""
   #waiting: Array<Uint8Array> = []
   #waitingBytes = 0
   #over = false
@@ -56,8 +62,9 @@ export class SseAnswer implements TurnSink {
   }
 
   route(route: TurnRoute) {
+    const first = this.#report.route === undefined
     this.#report.routed(route)
-    Deferred.doneUnsafe(this.sent, Effect.void)
+    if (first) this.#client.sent()
   }
 
   head(headers: Readonly<Record<string, string>>) {
@@ -101,6 +108,7 @@ export class SseAnswer implements TurnSink {
         cancel: () => {
           this.#closed = true
           this.#waiting = []
+          this.#piece = ""
           this.#client.cancel()
         },
       },
@@ -113,7 +121,7 @@ export class SseAnswer implements TurnSink {
       // Asks a reverse proxy not to collect the stream (nginx reads it).
       "x-accel-buffering": "no",
     }
-    this.#respond(HttpServerResponse.raw(new Response(stream, { headers }), { headers }))
+    this.#respond(HttpServerResponse.raw(stream, { headers }))
   }
 
   /** A comment: it keeps a quiet stream alive, and is no event. */
@@ -139,12 +147,21 @@ export class SseAnswer implements TurnSink {
     // From here on the platform ends a connection whose client takes nothing; it can't be told after the close.
     this.#client.ended()
     this.#over = true
+    this.#handOn()
     this.#flush()
   }
 
-  #enqueue(chunk: string) {
+  #enqueue(text: string) {
     if (this.#closed) return
-    const bytes = encoder.encode(chunk)
+    if (this.#piece === "") queueMicrotask(this.#handOn)
+    this.#piece += text
+    if (this.#piece.length >= largestPiece) this.#handOn()
+  }
+
+  readonly #handOn = () => {
+    if (this.#piece === "") return
+    const bytes = encoder.encode(this.#piece)
+    this.#piece = ""
     if (this.#waiting.length === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
     this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
@@ -162,7 +179,11 @@ export class SseAnswer implements TurnSink {
       controller.enqueue(bytes)
     }
     this.#waiting.splice(0, count)
-    if (this.#over && this.#waiting.length === 0) return controller.close()
+    if (this.#over && this.#waiting.length === 0) {
+      // An `enqueue` may ask for more while it runs, so that the end is reached twice.
+      this.#controller = undefined
+      return controller.close()
+    }
     if (this.#waitingBytes > this.#maxBuffered / 4) return
     const drained = this.#drained
     this.#drained = undefined

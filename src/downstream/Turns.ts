@@ -5,9 +5,11 @@
  * request. The client going away interrupts it. The listener drains first when the server stops; closing this service's
  * scope then interrupts what is left, before anything the turns use is closed.
  */
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, FiberSet, Layer } from "effect"
+import { Cause, Clock, Context, Deferred, Effect, Exit, Fiber, FiberSet, Layer } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import { Settings } from "../Settings.ts"
+import type { Deadline } from "../turn/Deadlines.ts"
+import * as Deadlines from "../turn/Deadlines.ts"
 import type { TurnEnd, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { Executor, withObserver } from "../turn/Executor.ts"
 import type { TurnError } from "../turn/TurnError.ts"
@@ -29,9 +31,9 @@ export interface TurnOptions {
   readonly released: () => void
 }
 
-/** The head leaves at the latest this long after the request was sent, and so often a quiet stream shows life. */
-const headWithin = Duration.seconds(2)
-const heartbeatEvery = Duration.seconds(15)
+/** The head leaves at the latest this long after the request was sent, and so often a quiet stream shows life; in ms. */
+const headWithin = 2_000
+const heartbeatEvery = 15_000
 
 export class Turns extends Context.Service<
   Turns,
@@ -51,6 +53,7 @@ const make = Effect.gen(function* () {
   const settings = yield* Settings
   const executor = yield* Executor
   const clock = yield* Clock.Clock
+  const deadlines = yield* Deadlines.make
   const now = () => clock.currentTimeMillisUnsafe()
   const decisions = settings.decisionHeaders === "on"
 
@@ -78,21 +81,26 @@ const make = Effect.gen(function* () {
 
   const stream = Effect.fnUntraced(function* (turn: TurnRequest, options: TurnOptions) {
     const report = new TurnReport(turn, now)
-    const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError> } = {}
+    const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError>; pulse?: Deadline } = {}
     const answer = new SseAnswer(report, decisions, settings.maxBuffered, {
+      sent: () => {
+        running.pulse = deadlines.after(headWithin, () => {
+          answer.open()
+          beat()
+        })
+      },
       cancel: () => running.fiber?.interruptUnsafe(),
       ended: options.ended,
     })
-    const pulse = Deferred.await(answer.sent).pipe(
-      Effect.andThen(Effect.sleep(headWithin)),
-      Effect.andThen(Effect.sync(() => answer.open())),
-      Effect.andThen(
-        Effect.forever(Effect.sleep(heartbeatEvery).pipe(Effect.andThen(Effect.sync(() => answer.heartbeat())))),
-      ),
-    )
+    const beat = () => {
+      running.pulse = deadlines.after(heartbeatEvery, () => {
+        answer.heartbeat()
+        beat()
+      })
+    }
     const fiber = yield* execute(turn, answer, options).pipe(
-      Effect.raceFirst(pulse),
       Effect.onExit((exit) => {
+        running.pulse?.cancel()
         options.released()
         answer.end(exit)
         return log(report, exit)

@@ -8,6 +8,7 @@
 import type { Effect, Redacted } from "effect"
 import { Context } from "effect"
 import type { RequestBody } from "../wire/RequestBody.ts"
+import type { KnownHead } from "./HeadMemory.ts"
 import type { TurnError } from "./TurnError.ts"
 
 /** One Responses request, with what respool knows about who sent it. */
@@ -16,6 +17,8 @@ export interface TurnRequest {
   /** When the request came in, in milliseconds of the clock: what the time for the whole turn counts from. */
   readonly startedAt: number
   readonly body: RequestBody
+  /** How the body begins, if that is to be remembered: `known` is what was known already, so that only the rest was read. */
+  readonly head?: { readonly line: string; readonly known: KnownHead | undefined }
   /** The query of the client's URL, with its `?`; upstreams may take their version there. */
   readonly query: string
   /** True: the client reads SSE. False: it waits for the final response object. */

@@ -15,9 +15,12 @@ export interface Lineage {
   readonly anchor: string | undefined
   /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
   readonly comparable: boolean
+  /** The items, but for those of a known head, which its prefix stands for. */
   readonly items: ReadonlyArray<Item>
-  /** `prefixes[k]` covers the first k items that are no reasoning; `prefixes[0]` covers none. */
-  readonly prefixes: ReadonlyArray<Prefix>
+  /** How many items come before `items`. */
+  readonly firstItem: number
+  /** `prefixes[0]` covers what comes before `items`; each further one covers one more item that is no reasoning. */
+  readonly prefixes: readonly [Prefix, ...ReadonlyArray<Prefix>]
   /** True: state is kept in a `conversation`, which excludes an anchor of ours. */
   readonly conversation: boolean
   /** One digest over the members that decide. */
@@ -26,6 +29,8 @@ export interface Lineage {
 
 export interface Prefix {
   readonly digest: string
+  /** How many items it covers that are no reasoning. */
+  readonly count: number
   /** Index of the item behind the prefix's last. */
   readonly end: number
   /** Digest of the reasoning inside, with its places; undefined: there is none. */
@@ -44,26 +49,36 @@ const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | u
   return [readItem(item, { start: 0, end: item.length }, digester)]
 }
 
-export const lineageOf = (body: RequestBody, digester: Digester): Lineage => {
+/** `known`: the prefix of the body's known head, if it has one. */
+export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix): Lineage => {
   const anchor = readMember(body, "previous_response_id")
   const items = itemsOf(body, digester)
-  let digest = digester.rolling(undefined, "root")
-  let reasoning: string | undefined
-  const prefixes: Array<Prefix> = [{ digest, end: 0, reasoning }]
+  let last: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }
+  let { reasoning } = last
+  const prefixes: [Prefix, ...Array<Prefix>] = [last]
   for (const [index, item] of (items ?? []).entries()) {
     if (item.kind === "reasoning") {
-      reasoning = digester.rolling(reasoning, `${prefixes.length - 1} ${item.form}`)
+      reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
     } else {
-      digest = digester.rolling(digest, item.form)
-      prefixes.push({ digest, end: index + 1, reasoning })
+      const digest = digester.rolling(last.digest, item.form)
+      last = { digest, count: last.count + 1, end: body.firstItem + index + 1, reasoning }
+      prefixes.push(last)
     }
   }
   return {
     anchor: typeof anchor === "string" ? anchor : undefined,
     comparable: items !== undefined,
     items: items ?? [],
+    firstItem: body.firstItem,
     prefixes,
     conversation: (readMember(body, "conversation") ?? null) !== null,
     members: membersDigest(body, digester),
   }
 }
+
+/** How many items the input has. */
+export const itemsIn = ({ firstItem, items }: Lineage): number => firstItem + items.length
+
+/** The prefix over so many items that are no reasoning; undefined when there are fewer, or its end lies in a known head. */
+export const prefixOver = ({ prefixes }: Lineage, count: number): Prefix | undefined =>
+  count < prefixes[0].count ? undefined : prefixes[count - prefixes[0].count]

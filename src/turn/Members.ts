@@ -57,11 +57,10 @@ const deciding = Object.entries(memberRules)
 
 /** One digest over the members that decide. A null one means the default, as a missing one does. */
 export const membersDigest = (body: RequestBody, digester: Digester): string => {
-  let digest = "members"
-  for (const name of deciding) {
+  const texts = deciding.map((name) => {
     const span = memberSpan(body, name)
     const present = span !== undefined && body.bytes[span.start] !== 0x6e
-    digest = digester.rolling(digest, present ? digester.value(body.bytes, span) : "absent")
-  }
-  return digest
+    return present ? digester.value(body.bytes, span) : "absent"
+  })
+  return digester.list(texts)
 }

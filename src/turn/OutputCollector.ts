@@ -6,14 +6,21 @@
  * that says more streams on, but nothing is collected of it any more: its terminal event stays as the upstream wrote it,
  * and its end has no `responseId` and no `output`, so that nobody takes a part of the turn for the whole of it.
  */
-import { Result } from "effect"
-import { doneItem, fillOutput, responseId, responseText, textAt } from "../wire/Event.ts"
-import { scanObject } from "../wire/Json.ts"
+import { doneItem } from "../wire/Event.ts"
+import type { ResponseEvent } from "../wire/ResponseEvent.ts"
+import { fillOutput, outputIn, readResponse, responseIdIn } from "../wire/ResponseEvent.ts"
 import type { TurnEnd } from "./Executor.ts"
 
 /** Of one turn, in bytes of UTF-8: what one message of an upstream may hold. */
 const maxBytes = 64 * 1024 * 1024
 const maxItems = 10_000
+
+export interface Finish {
+  readonly event: ResponseEvent
+  /** The event as the client gets it. */
+  readonly frame: string
+  readonly end: TurnEnd
+}
 
 export class OutputCollector {
   readonly #items = new Map<number, string>()
@@ -33,31 +40,15 @@ export class OutputCollector {
     this.#items.clear()
   }
 
-  /**
-   * The terminal event as the client gets it, and what it ends with; undefined when it holds no response, or is not whole:
-   * the scan for the response reads all of it.
-   */
-  finish(type: string, frame: string): { readonly frame: string; readonly end: TurnEnd } | undefined {
-    if (responseText(frame)?.startsWith("{") !== true) return undefined
-    const nothing = { frame, end: { type, responseId: undefined, output: [] } }
+  /** The terminal event as the client gets it, and what it ends with; undefined when it is not whole, or holds no response. */
+  finish(type: string, text: string): Finish | undefined {
+    const event = readResponse(text)
+    if (event === undefined) return undefined
+    const nothing = { event, frame: text, end: { type, responseId: undefined, output: [] } }
     if (this.#gaveUp) return nothing
     const done = [...this.#items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item)
-    const filled = fillOutput(frame, done)
-    const output = done.length > 0 ? done : outputOf(filled)
-    return output === undefined ? nothing : { frame: filled, end: { type, responseId: responseId(frame), output } }
+    const output = done.length > 0 ? done : outputIn(event)
+    if (output === undefined || output.length > maxItems) return nothing
+    return { event, frame: fillOutput(event, done), end: { type, responseId: responseIdIn(event), output } }
   }
-}
-
-const encoder = new TextEncoder()
-const decoder = new TextDecoder()
-
-/** Raw items of a terminal event that came without any `output_item.done`; undefined when they are too many to keep. */
-const outputOf = (frame: string): ReadonlyArray<string> | undefined => {
-  const text = textAt(frame, ["response", "output"])
-  if (text === undefined || !text.startsWith("[")) return []
-  const bytes = encoder.encode(`{"output":${text}}`)
-  const members = Result.getOrElse(scanObject(bytes, { elementsOf: "output" }), () => [])
-  const elements = members[0]?.elements
-  if (elements === undefined || elements.length > maxItems) return undefined
-  return elements.map((span) => decoder.decode(bytes.subarray(span.start, span.end)))
 }

@@ -7,6 +7,7 @@
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
+import { itemsIn } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
 
 export type Plan =
@@ -51,6 +52,6 @@ export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, polic
   const from = covered(checkpoint, lineage, policy)
   if (from === undefined) return full("history_changed")
   if (checkpoint.members !== lineage.members) return full("members_changed")
-  if (from === lineage.items.length) return full("nothing_new")
+  if (from === itemsIn(lineage)) return full("nothing_new")
   return { _tag: "Suffix", reason: "continued", previousResponseId: checkpoint.responseId, fromItem: from }
 }

@@ -1,16 +1,16 @@
 /**
  * Watches one sent request for the time-outs of its turn; the same watch for every way a turn can travel.
  *
- * What happens on the hot path is a field write each, without a timer. One fiber sleeps per request and is woken once
- * per time-out, never per event. It fails with the first of:
+ * What happens on the hot path is a field write each. One deadline at a time is set, and looked at when it has come, never
+ * per event. The first of these ends the watch:
  * - `first_event_timeout`: no event since the request was sent;
  * - `event_timeout`: no event since the last one, counted only while the upstream may send;
  * - `slow_client`: the upstream was made to wait, and the client took nothing for `clientTimeout`;
  * - `turn_timeout`: counted from when the request came in, so it survives a retry and a fallback.
  */
-import { Duration, Effect } from "effect"
 import type { Clock } from "effect"
 import type { SettingsValues } from "../Settings.ts"
+import type { Deadline, Deadlines } from "./Deadlines.ts"
 import { TurnError } from "./TurnError.ts"
 
 export interface SilenceOptions {
@@ -68,14 +68,19 @@ export class Silence {
     return this.#accepted || this.#heardAt !== undefined ? "Accepted" : "Ambiguous"
   }
 
-  /** Ends the turn; never succeeds. */
-  readonly watch: Effect.Effect<never, TurnError> = Effect.suspend(() => {
+  /** Calls `ended` at most once, at once if the time is over already. What it returns stops the watch. */
+  watch(deadlines: Deadlines, ended: (error: TurnError) => void): () => void {
     const { clientTimeout } = this.#options.settings
-    const left = this.#deadline() - this.#now()
-    if (left <= 0) return Effect.fail(this.#error())
-    // A pause wakes nobody. Looking again within the client's time is soon enough to see every one before it is due.
-    return Effect.andThen(Effect.sleep(Duration.millis(Math.min(left, clientTimeout))), this.watch)
-  })
+    let deadline: Deadline | undefined
+    const look = () => {
+      const left = this.#deadline() - this.#now()
+      if (left <= 0) return ended(this.#error())
+      // A pause wakes nobody. Looking again within the client's time is soon enough to see every one before it is due.
+      deadline = deadlines.after(Math.min(left, clientTimeout), look)
+    }
+    look()
+    return () => deadline?.cancel()
+  }
 
   #now() {
     return this.#options.clock.currentTimeMillisUnsafe()

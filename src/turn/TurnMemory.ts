@@ -94,8 +94,8 @@ const make = (): TurnMemory["Service"] => {
     const line = lines.get(under(affinity, session))
     if (line === undefined || !lineage.comparable) return []
     const found: Array<number> = []
-    for (let length = lineage.prefixes.length - 1; length >= 0; length--) {
-      for (const owner of line.get(lineage.prefixes[length]?.digest ?? "") ?? []) {
+    for (let index = lineage.prefixes.length - 1; index >= 0; index--) {
+      for (const owner of line.get(lineage.prefixes[index]?.digest ?? "") ?? []) {
         const checkpoint = entries.get(owner)?.checkpoint
         // One with other deciding members can't be continued, and its chain may be in use: not this turn's to end.
         if (checkpoint === undefined || checkpoint.members !== lineage.members) continue

@@ -4,7 +4,7 @@
  * Two turns with one affinity have the same upstream, scope, credential identity, handshake headers, `user` and
  * `safety_identifier` (design.md 2). Headers come from an allow-list, so that a trace id never splits the pool.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { Redacted } from "effect"
 import type { TurnRequest } from "../turn/Executor.ts"
 import { memberText } from "../wire/RequestBody.ts"
@@ -34,8 +34,10 @@ export const affinityOf = (
   forward: ReadonlyArray<string>,
 ): Affinity => {
   const headers: Record<string, string> = {}
-  const hash = createHash("sha256")
-  const part = (text: string) => hash.update(`${text.length}:${text}`)
+  let parts = ""
+  const part = (text: string) => {
+    parts += `${text.length}:${text}`
+  }
   part(url)
   part(turn.scope)
   part(turn.credentialId)
@@ -49,5 +51,5 @@ export const affinityOf = (
     part(value)
   }
   if (turn.credential !== undefined) headers["authorization"] = Redacted.value(turn.credential)
-  return { key: hash.digest("base64url"), scope: turn.scope, url, headers: Redacted.make(headers) }
+  return { key: hash("sha256", parts, "base64url"), scope: turn.scope, url, headers: Redacted.make(headers) }
 }

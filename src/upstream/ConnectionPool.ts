@@ -164,8 +164,8 @@ const make = Effect.gen(function* () {
       }
     })
 
-  const lease = Effect.fn("ConnectionPool.lease")(function* (request: LeaseRequest) {
-    return yield* Effect.uninterruptibleMask((restore) =>
+  const lease = (request: LeaseRequest) =>
+    Effect.uninterruptibleMask((restore) =>
       Effect.tap(leaseWithin(request, restore), (lease) =>
         Effect.flatMap(Effect.scope, (scope) =>
           Scope.addFinalizerExit(scope, (exit) =>
@@ -174,7 +174,6 @@ const make = Effect.gen(function* () {
         ),
       ),
     )
-  })
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {

@@ -14,12 +14,14 @@ import { Executor } from "../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import type { ForwardAnswer } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
+import * as Deadlines from "../turn/Deadlines.ts"
 import { withHorizon } from "../turn/Horizon.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { eventType, isTerminal } from "../wire/Event.ts"
+import { itemCount } from "../wire/RequestBody.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 
 export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()("respool/upstream/HttpExecutor") {
@@ -45,6 +47,7 @@ interface Watched {
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const clock = yield* Clock.Clock
+  const deadlines = yield* Deadlines.make
   const { forward } = yield* Forwarder
 
   const readJson = Effect.fnUntraced(function* (answer: ForwardAnswer, sink: TurnSink) {
@@ -165,7 +168,7 @@ const make = Effect.gen(function* () {
   })
 
   const execute = Effect.fn("HttpExecutor.execute")(function* (turn: TurnRequest, sink: TurnSink) {
-    const items = turn.body.items?.length ?? 0
+    const items = itemCount(turn.body)
     sink.route({
       transport: "http",
       connection: "new",
@@ -183,9 +186,12 @@ const make = Effect.gen(function* () {
       atOnce: !turn.stream,
     })
     const watched: Watched = { silence, over: false }
-    const watch = Effect.catchTag(silence.watch, "TurnError", (error) =>
-      watched.over ? Effect.never : Effect.fail(error),
-    )
+    const watch = Effect.callback<never, TurnError>((resume) => {
+      const stop = silence.watch(deadlines, (error) => {
+        if (!watched.over) resume(Effect.fail(error))
+      })
+      return Effect.sync(stop)
+    })
     return yield* Effect.scoped(Effect.raceFirst(request(turn, sink, watched), watch))
   })
 

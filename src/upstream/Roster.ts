@@ -7,7 +7,7 @@ import { Scope } from "effect"
 import type { SettingsValues } from "../Settings.ts"
 import type { Affinity } from "./Affinity.ts"
 import { Connection } from "./Connection.ts"
-import type { Chain, EvictReason } from "./ConnectionState.ts"
+import type { EvictReason } from "./ConnectionState.ts"
 import { Groups } from "./Groups.ts"
 import type { Lease } from "./Lease.ts"
 
@@ -32,7 +32,7 @@ export type Decision =
 
 export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | "upstream_http_only" | "dial_backoff"
 
-/** How many conversations that nobody continued an affinity keeps before an unnamed turn takes the coldest. */
+/** How many conversations that nobody continued a session keeps before another beginning takes the coldest. */
 const keepUncontinued = 8
 
 /** What the pool hears, synchronously. */
@@ -92,11 +92,11 @@ export class Roster {
       }
     }
 
-    const blank = this.#coldest(chainGroup(affinity, "none"))
+    const blank = this.#coldest(blankGroup(affinity))
     if (blank !== undefined && this.#fits(blank, session)) return this.#take(blank, session)
-    const unnamed = session === undefined && request.anchor === undefined
-    if (unnamed && this.#idle.size(chainGroup(affinity, "once")) >= keepUncontinued) {
-      const cold = this.#coldest(chainGroup(affinity, "once"))
+    const uncontinued = uncontinuedGroup(affinity, session)
+    if (request.anchor === undefined && this.#idle.size(uncontinued) >= keepUncontinued) {
+      const cold = this.#coldest(uncontinued)
       if (cold !== undefined) return this.#take(cold, session)
     }
     return this.#newConnection(request, waited)
@@ -191,7 +191,10 @@ export class Roster {
 const scopeGroup = (scope: string) => `scope ${scope}`
 const sessionGroup = (scope: string, session: string | undefined) =>
   session === undefined ? undefined : `session ${scope}\n${session}`
-const chainGroup = (affinity: Affinity, chain: Chain) => `${chain} ${affinity.key}`
+const blankGroup = (affinity: Affinity) => `blank ${affinity.key}`
+/** Turns without a name share one group. */
+const uncontinuedGroup = (affinity: Affinity, session: string | undefined) =>
+  session === undefined ? `once ${affinity.key}` : `once ${affinity.key}\n${session}`
 
 const ownedGroups = ({ affinity: { scope }, session }: Connection) => {
   const line = sessionGroup(scope, session)
@@ -199,7 +202,10 @@ const ownedGroups = ({ affinity: { scope }, session }: Connection) => {
 }
 
 /** Groups of an idle connection; the chain is kept on the connection, since the state may have changed already. */
-const idleGroups = (connection: Connection) => [
-  ...ownedGroups(connection),
-  chainGroup(connection.affinity, connection.chain),
-]
+const idleGroups = (connection: Connection) => {
+  const { affinity, chain, session } = connection
+  const groups = ownedGroups(connection)
+  if (chain === "none") groups.push(blankGroup(affinity))
+  else if (chain === "once") groups.push(uncontinuedGroup(affinity, session))
+  return groups
+}

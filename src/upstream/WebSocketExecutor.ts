@@ -6,24 +6,29 @@
  * lease to its finalizer, which evicts and thereby terminates the socket: that is the only cancel the protocol has.
  */
 import { randomBytes } from "node:crypto"
-import { Clock, Context, Effect, Layer, Scope } from "effect"
+import { Clock, Context, Effect, Layer, Result, Scope } from "effect"
 import { Settings } from "../Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { checkpointOf } from "../turn/Checkpoint.ts"
 import { Executor } from "../turn/Executor.ts"
+import { HeadMemory } from "../turn/HeadMemory.ts"
+import * as Deadlines from "../turn/Deadlines.ts"
 import { withHorizon } from "../turn/Horizon.ts"
-import { lineageOf } from "../turn/Lineage.ts"
+import { itemsIn, lineageOf } from "../turn/Lineage.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { plan } from "../turn/Plan.ts"
 import type { Refusal } from "../turn/Progress.ts"
 import { Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
+import type { Place } from "../turn/TurnMemory.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
-import { eventType, isTerminal, textAt } from "../wire/Event.ts"
+import { eventType, isTerminal } from "../wire/Event.ts"
+import type { ResponseEvent } from "../wire/ResponseEvent.ts"
+import { memberTextIn } from "../wire/ResponseEvent.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
-import { toFrame } from "../wire/RequestBody.ts"
+import { parseRequestBody, toFrame } from "../wire/RequestBody.ts"
 import { affinityOf } from "./Affinity.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
 import type { EvictReason } from "./ConnectionState.ts"
@@ -64,7 +69,9 @@ const make = Effect.gen(function* () {
   const upstream = yield* Upstream
   const pool = yield* ConnectionPool
   const memory = yield* TurnMemory
+  const heads = yield* HeadMemory
   const clock = yield* Clock.Clock
+  const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
 
   /** Runs the leased turn; the events go from the socket's callback to the sink, no fiber between. */
@@ -120,11 +127,11 @@ const make = Effect.gen(function* () {
       }
       const finish = collector.finish(type, text)
       if (finish === undefined) return violated("the upstream's last event holds no response")
-      const { end: ended, frame: last } = finish
+      const { end: ended, event, frame: last } = finish
       if (ended.responseId !== undefined && ended.responseId === lastResponseId) {
         return violated("the upstream ended the turn before this one twice")
       }
-      const lostAnchor = ownSuffix && !progress.content && type === "response.failed" ? lostAnchorOf(text) : undefined
+      const lostAnchor = ownSuffix && !progress.content && type === "response.failed" ? lostAnchorOf(event) : undefined
       if (lostAnchor !== undefined) return refused(text, lostAnchor)
       over = true
       finished(ended)
@@ -132,8 +139,14 @@ const make = Effect.gen(function* () {
       end(Effect.succeed(ended))
     }
 
-    const events = Effect.callback<TurnEnd, TurnError>((resume) => {
-      end = resume
+    return Effect.callback<TurnEnd, TurnError>((resume) => {
+      const stop = silence.watch(deadlines, (error) => {
+        fail(error.reason === "slow_client" ? "slow_client" : "timeout", error)
+      })
+      end = (outcome) => {
+        stop()
+        resume(outcome)
+      }
       lease.listen({
         onText: (text) => {
           try {
@@ -149,7 +162,7 @@ const make = Effect.gen(function* () {
           if (over) return
           const message = detail === "" ? "the connection to the upstream is gone" : detail
           const tooBig = reason === "message_too_big" && !begun
-          resume(
+          end(
             Effect.fail(
               new TurnError({
                 reason: tooBig ? "message_too_big" : (lostReasons[reason] ?? "upstream_closed"),
@@ -164,12 +177,18 @@ const make = Effect.gen(function* () {
         const message = "the upstream had closed the connection"
         fail("closed", new TurnError({ reason: "socket_lost_before_send", delivery: "NotSent", message }))
       }
+      return Effect.sync(stop)
     })
+  }
 
-    const watch = Effect.catchTag(silence.watch, "TurnError", (error) =>
-      Effect.sync(() => fail(error.reason === "slow_client" ? "slow_client" : "timeout", error)),
-    )
-    return Effect.raceFirst(events, Effect.andThen(watch, Effect.never))
+  /** What the turn's items are. A known head will do only if it leads to a connection. */
+  const read = (turn: TurnRequest, place: Place) => {
+    const known = turn.head?.known
+    if (known === undefined) return { body: turn.body, lineage: lineageOf(turn.body, digester) }
+    const lineage = lineageOf(turn.body, digester, known.prefix)
+    if (memory.recall(place, lineage, settings.reasoning).length > 0) return { body: turn.body, lineage }
+    const body = Result.getOrThrow(parseRequestBody(turn.body.bytes))
+    return { body, lineage: lineageOf(body, digester) }
   }
 
   const leased = Effect.fnUntraced(function* (
@@ -177,13 +196,13 @@ const make = Effect.gen(function* () {
     sink: TurnSink,
     { fresh }: Attempt,
   ) {
-    const lineage = lineageOf(turn.body, digester)
     const affinity = affinityOf(turn, upstream.socketFor(turn.query), settings.forwardHeaders)
     const place = { affinity: affinity.key, session: turn.session }
+    const { body, lineage } = read(turn, place)
     const { anchor } = lineage
     const recall = () => memory.recall(place, lineage, settings.reasoning)
-    if (turn.body.bytes.length > settings.maxMessage && anchor === undefined && recall().length === 0) {
-      const { length } = toFrame(turn.body, { fromItem: 0 })
+    if (body.bytes.length > settings.maxMessage && anchor === undefined && recall().length === 0) {
+      const { length } = toFrame(body, { fromItem: 0 })
       if (length > settings.maxMessage) return yield* tooBig(length)
     }
     const lease = yield* pool.lease({
@@ -193,10 +212,13 @@ const make = Effect.gen(function* () {
       recall,
       fresh,
     })
-    if (!lease.reused) yield* memory.attach(lease.connectionId).pipe(Scope.provide(lease.connectionScope))
+    if (!lease.reused) {
+      const attached = Effect.andThen(memory.attach(lease.connectionId), heads.attach(lease.connectionId))
+      yield* Scope.provide(attached, lease.connectionScope)
+    }
     const checkpoint = memory.checkpointOf(lease.connectionId)
     const decision = plan(lineage, checkpoint, settings.reasoning)
-    const frame = toFrame(turn.body, decision)
+    const frame = toFrame(body, decision)
     if (frame.length > settings.maxMessage) {
       lease.release()
       return yield* tooBig(frame.length)
@@ -207,8 +229,8 @@ const make = Effect.gen(function* () {
       input: decision._tag === "Suffix" ? "suffix" : "full",
       reason: decision.reason,
       connectionId: lease.connectionId,
-      itemsSent: lineage.items.length - decision.fromItem,
-      items: lineage.items.length,
+      itemsSent: itemsIn(lineage) - decision.fromItem,
+      items: itemsIn(lineage),
       bytesUp: frame.length,
     })
     const request = {
@@ -219,7 +241,11 @@ const make = Effect.gen(function* () {
     return yield* listen(lease, turn.startedAt, request, sink, (end) => {
       const { responseId } = end
       if (end.type === "response.completed" && responseId !== undefined) {
-        memory.record(lease.connectionId, place, checkpointOf(lineage, responseId, end.output, digester))
+        const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
+        memory.record(lease.connectionId, place, checkpoint)
+        if (turn.head !== undefined && checkpoint.input !== undefined) {
+          heads.record(lease.connectionId, turn.head.line, body, checkpoint.input)
+        }
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")
       } else if (end.type === "response.incomplete") {
         memory.forget(lease.connectionId)
@@ -251,8 +277,8 @@ const make = Effect.gen(function* () {
 })
 
 /** Some upstreams fail the response where others refuse the request: our anchor is not the client's matter. */
-const lostAnchorOf = (text: string): Refusal | undefined => {
-  const error = textAt(text, ["response", "error"])
+const lostAnchorOf = (event: ResponseEvent): Refusal | undefined => {
+  const error = memberTextIn(event, "error")
   if (error === undefined || !error.includes("previous_response_not_found")) return undefined
   return {
     status: 400,

@@ -9,12 +9,6 @@ import { createHash, hash } from "node:crypto"
 import { CanonicalWriter, type MemberFilter } from "./Canonical.ts"
 import type { Span } from "./JsonString.ts"
 
-export interface ItemDigest {
-  readonly digest: string
-  /** Covers this item and all before it, in order. */
-  readonly prefix: string
-}
-
 export interface Digester {
   /** Of an input or output item. */
   readonly item: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
@@ -22,8 +16,10 @@ export interface Digester {
   readonly value: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
   /** Of a sequence: that of `previous` (undefined: of nothing) with one more behind it. */
   readonly rolling: (previous: string | undefined, itemDigest: string) => string
-  /** Of every item, each with the sequence that ends in it. */
-  readonly items: (bytes: Uint8Array, spans: ReadonlyArray<Span>, keep?: MemberFilter) => Array<ItemDigest>
+  /** Of the sequence of nothing. */
+  readonly root: string
+  /** Of a list of texts, in their order. */
+  readonly list: (texts: ReadonlyArray<string>) => string
 }
 
 const digestLength = 22
@@ -46,6 +42,7 @@ export const makeDigester = (key: Uint8Array): Digester => {
   const item = ofCanonical("item\0")
   const value = ofCanonical("value\0")
   const sequenceKey = keyOf("sequence\0").toString("base64url")
+  const listKey = keyOf("list\0").toString("base64url")
   const rolling = (previous: string | undefined, itemDigest: string): string => {
     const before = previous === undefined ? "-" : `${previous.length}:${previous}`
     return hash("sha256", `${sequenceKey}${before}:${itemDigest}`, "base64url").slice(0, digestLength)
@@ -55,13 +52,11 @@ export const makeDigester = (key: Uint8Array): Digester => {
     item,
     value,
     rolling,
-    items: (bytes, spans, keep) => {
-      let prefix: string | undefined
-      return spans.map((span) => {
-        const digest = item(bytes, span, keep)
-        prefix = rolling(prefix, digest)
-        return { digest, prefix }
-      })
+    root: rolling(undefined, "root"),
+    list: (texts) => {
+      let framed = listKey
+      for (const text of texts) framed += `${text.length}:${text}`
+      return hash("sha256", framed, "base64url").slice(0, digestLength)
     },
   }
 }

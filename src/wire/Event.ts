@@ -119,34 +119,3 @@ export const doneItem = (frame: string): DoneItem | undefined => {
 
 /** Raw text of the response that an event carries. */
 export const responseText = (frame: string): string | undefined => textAt(frame, ["response"])
-
-/** Id of the response that an event carries. */
-export const responseId = (frame: string): string | undefined => {
-  const text = textAt(frame, ["response", "id"])
-  const id: unknown = text === undefined ? undefined : JSON.parse(text)
-  return typeof id === "string" ? id : undefined
-}
-
-/**
- * A terminal event with `items` as its response's `output`, if it has none there (absent, null or empty); the same text
- * in every other case. Everything else stays as it is, to the byte (protocol.md 2.2).
- */
-export const fillOutput = (frame: string, items: ReadonlyArray<string>): string => {
-  const type = eventType(frame)
-  if (items.length === 0 || type === undefined || !isTerminal(type)) return frame
-  const bytes = encoder.encode(frame)
-  const response = spanAt(bytes, ["response"])
-  if (response === undefined || bytes[response.start] !== 0x7b) return frame
-  const members = membersIn(bytes, response)
-  const output = members.findLast((member) => member.key === "output")
-  const list = `[${items.join(",")}]`
-  const indexOf = (byte: number): number => textOf(bytes, { start: 0, end: byte }).length
-  const splice = (start: number, end: number, text: string): string =>
-    frame.slice(0, indexOf(start)) + text + frame.slice(indexOf(end))
-  if (output === undefined) {
-    const last = response.end - 1
-    return splice(last, last, `${members.length === 0 ? "" : ","}"output":${list}`)
-  }
-  const text = textOf(bytes, output)
-  return text === "null" || /^\[\s*\]$/.test(text) ? splice(output.start, output.end, list) : frame
-}

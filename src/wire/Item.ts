@@ -78,7 +78,7 @@ const partCounts: MemberFilter = (depth, key, bytes, start) =>
 
 /** Reads the item at `span`, which `scanObject` has vouched for as part of a larger text. */
 export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
-  const members = membersOf(bytes, span)
+  const members = membersOf(bytes, span, "content")
   // Not an object, or a name stands twice: nobody can say what it means, so only its very self is equal to it.
   if (members === undefined) return opaque(digester.item(bytes, span))
   const type = stringAt(bytes, members, "type")
@@ -186,10 +186,8 @@ const readReasoning = (
   }
   // Without its encrypted content it is the id by which an upstream may know what was thought.
   const { content, encrypted, summary } = reasoning
-  const form = [encrypted, summary, content, encrypted === undefined ? id : undefined].reduce<string>(
-    (before, part) => digester.rolling(before, part ?? "-"),
-    frame,
-  )
+  const said = [encrypted, summary, content, encrypted === undefined ? id : undefined]
+  const form = digester.list([frame, ...said.map((part) => part ?? "-")])
   return { ...opaque(form), kind: "reasoning", fromModel: true, id, reasoning }
 }
 
@@ -212,7 +210,7 @@ const readMessage = (
   if (content !== undefined && isString(bytes, content.start)) {
     add(content, digester.value(bytes, content))
   } else {
-    const elements = membersOf(bytes, span, "content")?.get("content")?.elements
+    const elements = content?.elements
     for (const part of elements ?? []) {
       const text = textPart(bytes, part)
       add(text, text === undefined ? digester.item(bytes, part, partCounts) : digester.value(bytes, text))
@@ -221,7 +219,7 @@ const readMessage = (
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
   const said = phase === undefined ? "no phase" : `phase ${phase}`
-  const form = [frame, said, ...parts].reduce<string>((before, part) => digester.rolling(before, part), "message")
+  const form = digester.list([frame, said, ...parts])
   return {
     ...opaque(form),
     kind: "message",

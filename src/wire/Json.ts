@@ -37,6 +37,18 @@ export interface ScanOptions {
   readonly end?: number
   /** Key of the member whose array elements are wanted. */
   readonly elementsOf?: string
+  /** The text up to here is known, so that only the rest is read; `start` is not looked at. */
+  readonly known?: KnownText
+}
+
+/** The first bytes of a text that was scanned before: they end right behind an element of the array that was asked for. */
+export interface KnownText {
+  /** In bytes. */
+  readonly length: number
+  /** Members that are whole, in the text's order. */
+  readonly members: ReadonlyArray<Member>
+  /** Where the array's member begins: its key, and its value. */
+  readonly open: Pick<Member, "key" | "keyStart" | "keyEnd" | "start">
 }
 
 /** Open objects and arrays at one time; more is `too_deep`. */
@@ -123,19 +135,20 @@ const closeArray = 0x5d
 /**
  * Members of the object that the text consists of, in its order, duplicates included.
  *
- * The whole text is checked, nested values too. A text that is JSON but no object is `not_object`.
+ * The whole text is checked, nested values too. A text that is JSON but no object is `not_object`. Behind a known text
+ * `elements` are only those that follow it.
  */
 export const scanObject = (
   bytes: Uint8Array,
   options: ScanOptions = {},
 ): Result.Result<ReadonlyArray<Member>, JsonError> => {
   const end = options.end ?? bytes.length
-  const elementsOf = options.elementsOf
-  let i = options.start ?? 0
+  const { elementsOf, known } = options
+  let i = known?.length ?? options.start ?? 0
   if (!isUtf8(i === 0 && end === bytes.length ? bytes : bytes.subarray(i, end))) {
     return refuse("invalid_utf8", "The text is not valid UTF-8", i)
   }
-  if (bytes[i] === 0xef && bytes[i + 1] === 0xbb && bytes[i + 2] === 0xbf) i += 3
+  if (known === undefined && bytes[i] === 0xef && bytes[i + 1] === 0xbb && bytes[i + 2] === 0xbf) i += 3
 
   const members: Array<Member> = []
   let rootStart = i
@@ -149,6 +162,19 @@ export const scanObject = (
   let values = 0
   let depth = 0
   let next = value
+  if (known !== undefined) {
+    members.push(...known.members)
+    memberKey = known.open.key
+    keyStart = known.open.keyStart
+    keyEnd = known.open.keyEnd
+    memberStart = known.open.start
+    isObject = true
+    elements = []
+    stack[1] = openObject
+    stack[2] = openArray
+    depth = 2
+    next = commaOrClose
+  }
 
   for (;;) {
     while (i < end && isSpace(byteAt(bytes, i))) i++

@@ -90,13 +90,28 @@ export const textOf = (bytes: Uint8Array, span: Span): string => decoder.decode(
 
 /** Value of the string whose text with its quotes lies at `start`..`end`. */
 export const decodeString = (bytes: Uint8Array, start: number, end: number): string => {
-  let text = ""
+  if (end - start > maxName) return JSON.parse(textOf(bytes, { start, end })) as string
+  let slot = 0
   for (let i = start + 1; i < end - 1; i++) {
     const byte = byteAt(bytes, i)
-    if (byte === 0x5c || byte >= 0x80 || i - start > 64) return JSON.parse(textOf(bytes, { start, end })) as string
-    text += String.fromCharCode(byte)
+    if (byte === 0x5c || byte >= 0x80) return JSON.parse(textOf(bytes, { start, end })) as string
+    slot = (Math.imul(slot, 31) + byte) & (names.length - 1)
   }
-  return text
+  const known = names[slot]
+  if (known !== undefined && isText(bytes, start + 1, end - 1, known)) return known
+  return (names[slot] = textOf(bytes, { start: start + 1, end: end - 1 }))
+}
+
+/** The longest text, in bytes with its quotes, that is kept for the next time: a member's name or a word of the API. */
+const maxName = 48
+
+/** The same few names come in every item and event, so each is made into a string once. */
+const names: Array<string | undefined> = Array.from({ length: 1024 })
+
+const isText = (bytes: Uint8Array, start: number, end: number, text: string): boolean => {
+  if (text.length !== end - start) return false
+  for (let i = 0; i < text.length; i++) if (byteAt(bytes, start + i) !== text.charCodeAt(i)) return false
+  return true
 }
 
 const hexDigits = new TextEncoder().encode("0123456789abcdef")

@@ -6,7 +6,7 @@
  * members that are respool's to set.
  */
 import { Result, Schema } from "effect"
-import { type Member, scanObject, type Span } from "./Json.ts"
+import { type KnownText, type Member, scanObject, type Span } from "./Json.ts"
 import { textOf } from "./JsonString.ts"
 
 export const WireErrorReason = Schema.Literals([
@@ -37,7 +37,16 @@ export interface RequestBody {
    * into (more than 65,536 items, or 2^19 values in all): such a turn is sent in full, and no later one continues it.
    */
   readonly items: ReadonlyArray<Span> | undefined
+  /** How many items come before `items`: those of a known head, whose places nobody needs. 0 where all was read. */
+  readonly firstItem: number
   readonly inputKind: "array" | "string" | "other" | "absent"
+}
+
+/** The beginning of a body, up to the end of an input item, as it is known from an earlier body that began the same. */
+export interface BodyHead {
+  readonly text: KnownText
+  /** How many input items it holds. */
+  readonly items: number
 }
 
 export interface FrameOptions {
@@ -56,9 +65,12 @@ const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody[
 /** The longest name that an error repeats, in UTF-16 code units. */
 const maxNamed = 256
 
-/** Reads a body. The bytes are kept, not copied. What it allocates does not grow with what the client sent. */
-export const parseRequestBody = (bytes: Uint8Array): Result.Result<RequestBody, WireError> => {
-  const scanned = scanObject(bytes, { elementsOf: "input" })
+/**
+ * Reads a body. The bytes are kept, not copied. What it allocates does not grow with what the client sent. Whoever gives
+ * a `head` vouches that the body begins with its very bytes.
+ */
+export const parseRequestBody = (bytes: Uint8Array, head?: BodyHead): Result.Result<RequestBody, WireError> => {
+  const scanned = scanObject(bytes, { elementsOf: "input", ...(head === undefined ? {} : { known: head.text }) })
   if (Result.isFailure(scanned)) return Result.fail(new WireError(scanned.failure))
   const members = new Map<string, Member>()
   for (const member of scanned.success) {
@@ -77,7 +89,23 @@ export const parseRequestBody = (bytes: Uint8Array): Result.Result<RequestBody, 
     members.set(member.key, member)
   }
   const input = members.get("input")
-  return Result.succeed({ bytes, members, items: input?.elements, inputKind: inputKindOf(bytes, input) })
+  const items = input?.elements
+  return Result.succeed({ bytes, members, items, firstItem: head?.items ?? 0, inputKind: inputKindOf(bytes, input) })
+}
+
+/** How many input items there are; 0 if `input` is no array, or one too large to look into. */
+export const itemCount = ({ firstItem, items }: RequestBody): number =>
+  items === undefined ? 0 : firstItem + items.length
+
+/** The body's beginning up to the end of its last input item; undefined where there is none. */
+export const headOf = (body: RequestBody): BodyHead | undefined => {
+  const last = body.items?.at(-1)
+  const input = body.members.get("input")
+  if (last === undefined || input === undefined) return undefined
+  const members: Array<Member> = []
+  for (const member of body.members.values()) if (member.end <= input.keyStart) members.push(member)
+  const { key, keyEnd, keyStart, start } = input
+  return { text: { length: last.end, members, open: { key, keyStart, keyEnd, start } }, items: itemCount(body) }
 }
 
 /** Where a member's value lies; undefined when absent. */
@@ -108,13 +136,15 @@ const colon = 0x3a
 /**
  * The `response.create` message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
  *
- * Throws a `RangeError` if `fromItem` is no place in the input's list: such a plan was made for another body.
+ * Throws a `RangeError` if `fromItem` is no place in the input's list, or one in its known head: such a plan was made
+ * for another body.
  */
 export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
-  const { bytes, items } = body
+  const { bytes, firstItem, items } = body
   const { fromItem, previousResponseId } = options
-  if (fromItem !== 0 && !(Number.isInteger(fromItem) && fromItem > 0 && fromItem <= (items?.length ?? 0))) {
-    throw new RangeError(`fromItem is ${fromItem}, and the input has ${items?.length ?? "no"} items`)
+  const isPlace = Number.isInteger(fromItem) && fromItem >= firstItem && fromItem <= itemCount(body)
+  if (fromItem !== 0 && !isPlace) {
+    throw new RangeError(`fromItem is ${fromItem}, and the input has ${itemCount(body)} items from ${firstItem} on`)
   }
   const head = encoder.encode(
     previousResponseId === undefined
@@ -137,7 +167,7 @@ export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array =>
     let valueSize = member.end - member.start
     if (member.key === "input" && fromItem > 0 && items !== undefined) {
       suffixEnd = items.at(-1)?.end ?? 0
-      suffixStart = items[fromItem]?.start ?? suffixEnd
+      suffixStart = items[fromItem - firstItem]?.start ?? suffixEnd
       valueSize = suffixEnd - suffixStart + 2
     }
     size += 2 + (member.keyEnd - member.keyStart) + valueSize

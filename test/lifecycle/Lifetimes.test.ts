@@ -62,6 +62,8 @@ describe("closing a scope closes exactly what it owns", () => {
       yield* simulator.until(({ counters }) => counters.openSockets === 1)
       assert.strictEqual(simulator.connections[0]?.open, true)
       assert.strictEqual(simulator.connections[1]?.open, false)
+      // The fiber that watches the turns' deadlines sees that there are none.
+      yield* TestClock.adjust("1 second")
       yield* census.settled(before)
       assert.isTrue(proxy.logged.some((line) => line.includes("status=cancelled")))
     }).pipe(Effect.provide(world)),
@@ -132,6 +134,7 @@ describe("closing a scope closes exactly what it owns", () => {
       }
       yield* simulator.until(({ counters }) => counters.openSockets === pool.connections().length)
       assert.isAtMost(pool.connections().length, 9)
+      yield* TestClock.adjust("1 second")
       yield* census.settled(fibers)
       assert.isBelow(census.timers() - timers, 10)
       yield* Scope.close(scope, Exit.void)

@@ -1,7 +1,7 @@
 /**
  * One turn over HTTP, without a proxy around it, against an upstream whose bytes are the test's own.
  */
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Result, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Result, Stream } from "effect"
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
@@ -102,7 +102,7 @@ export const against = Effect.fnUntraced(function* (
   })
   const came = yield* Deferred.make<void>()
   const layer = executing(upstream.port, settings, () => Deferred.doneUnsafe(came, Effect.void))
-  const { execute } = yield* Effect.provide(HttpExecutor, layer)
+  const { execute } = Context.get(yield* Layer.build(layer), HttpExecutor)
   const fiber = yield* Effect.forkChild(execute(turn(stream ?? true), sink))
   const failed = Effect.map(Fiber.await(fiber), failureOf)
   return { upstream, sink, fiber, failed, line: Deferred.await(asked), came: Deferred.await(came), execute }

@@ -7,10 +7,11 @@
 import { assert } from "@effect/vitest"
 import { Result } from "effect"
 import { type Checkpoint, checkpointOf } from "../../src/turn/Checkpoint.ts"
-import { type Lineage, lineageOf } from "../../src/turn/Lineage.ts"
+import { make as makeHeadMemory } from "../../src/turn/HeadMemory.ts"
+import { itemsIn, type Lineage, lineageOf } from "../../src/turn/Lineage.ts"
 import { type Plan, plan } from "../../src/turn/Plan.ts"
 import { makeDigester } from "../../src/wire/Digest.ts"
-import { parseRequestBody } from "../../src/wire/RequestBody.ts"
+import { parseRequestBody, toFrame } from "../../src/wire/RequestBody.ts"
 import { choicesFrom, type Exchange } from "./Conversation.ts"
 import { type Json, type JsonObject, respelled, write } from "./JsonValue.ts"
 import type { ReplayStyle } from "./ReplayStyle.ts"
@@ -22,8 +23,10 @@ export const policies: ReadonlyArray<Policy> = ["lenient", "strict"]
 
 export const digester = makeDigester(new TextEncoder().encode("test"))
 
+const encoder = new TextEncoder()
+
 export const lineageFrom = (body: string): Lineage =>
-  lineageOf(Result.getOrThrow(parseRequestBody(new TextEncoder().encode(body))), digester)
+  lineageOf(Result.getOrThrow(parseRequestBody(encoder.encode(body))), digester)
 
 /** What the client sends for one exchange: all that was, in its own style, and what is new. */
 export const inputOf = (conversation: ReadonlyArray<Exchange>, now: number, style: ReplayStyle) => {
@@ -77,6 +80,9 @@ const ask = (chain: Chain, lineage: Lineage, input: ReadonlyArray<JsonObject>, k
   return planned
 }
 
+/** How many requests began with a head that was known. */
+export let headsFound = 0
+
 /** Runs a conversation under both policies. `edit` may change what the client sends. */
 export const converse = (
   conversation: ReadonlyArray<Exchange>,
@@ -87,9 +93,29 @@ export const converse = (
   const chains = policies.map((policy): Chain => ({ policy, checkpoint: undefined, context: [] }))
   const known = new Map<string, JsonObject>()
   const results: Array<Planned> = []
+  const heads = makeHeadMemory(new Uint8Array(16), 0)
   for (const [turn, { answer }] of conversation.entries()) {
     const input = edit(inputOf(conversation, turn, style), turn)
-    const lineage = lineageFrom(bodyOf(input, seed + turn))
+    const bytes = encoder.encode(bodyOf(input, seed + turn))
+    const body = Result.getOrThrow(parseRequestBody(bytes))
+    const lineage = lineageOf(body, digester)
+    const head = heads.find("line", bytes)
+    let read = body
+    if (head !== undefined) {
+      // What is read behind a known head says the same as the whole.
+      const rest = Result.getOrThrow(parseRequestBody(bytes, head.head))
+      const short = lineageOf(rest, digester, head.prefix)
+      assert.strictEqual(itemsIn(short), itemsIn(lineage))
+      assert.deepStrictEqual(short.prefixes.at(-1), lineage.prefixes.at(-1))
+      assert.deepStrictEqual([...rest.members.keys()], [...body.members.keys()])
+      for (const { checkpoint, policy } of chains) {
+        const planned = plan(short, checkpoint, policy)
+        assert.deepStrictEqual(planned, plan(lineage, checkpoint, policy))
+        assert.deepStrictEqual(toFrame(rest, planned), toFrame(body, planned))
+      }
+      headsFound++
+      read = rest
+    }
     for (const chain of chains) {
       results.push({ turn, policy: chain.policy, plan: ask(chain, lineage, input, known), input })
     }
@@ -99,6 +125,7 @@ export const converse = (
       answer.map((item) => write(item)),
       digester,
     )
+    if (checkpoint.input !== undefined) heads.record(1, "line", read, checkpoint.input)
     for (const chain of chains) {
       chain.checkpoint = checkpoint
       chain.context = [...chain.context, ...answer]

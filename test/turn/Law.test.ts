@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { converse } from "./Chain.ts"
+import { converse, headsFound } from "./Chain.ts"
 import { drawConversation, type Exchange, exchanges, seeds } from "./Conversation.ts"
 import { type JsonObject, write } from "./JsonValue.ts"
 import { type ReplayStyle, styles } from "./ReplayStyle.ts"
@@ -58,4 +58,8 @@ describe("the law: the upstream's context is the client's", () => {
       assert.isAbove(continued, turns / 3)
     })
   }
+
+  it("was held for bodies whose head was known, too", () => {
+    assert.isAbove(headsFound, runs)
+  })
 })

@@ -1,10 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { OutputCollector } from "../../src/turn/OutputCollector.ts"
-
 const finished = (collector: OutputCollector, frame: string) => {
   const finish = collector.finish("response.completed", frame)
   if (finish === undefined) throw new Error("no response was found")
-  return finish
+  return { frame: finish.frame, end: finish.end }
 }
 
 describe("OutputCollector", () => {

@@ -5,6 +5,7 @@ import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnRequest, TurnRoute, TurnSink } from "../../src/turn/Executor.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
+import { HeadMemory } from "../../src/turn/HeadMemory.ts"
 import { TurnMemory } from "../../src/turn/TurnMemory.ts"
 import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
@@ -17,7 +18,7 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
     Layer.provideMerge(TurnMemory.layer),
-    Layer.provideMerge([TestDialer.layer, Availability.layer]),
+    Layer.provideMerge([TestDialer.layer, HeadMemory.layer, Availability.layer]),
     Layer.provide(Upstream.layerNoDeps),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),
   )

@@ -31,6 +31,8 @@ describe("makeDigester", () => {
       digester.rolling(undefined, "x"),
       digester.rolling("", "x"),
       digester.rolling("x", ""),
+      digester.root,
+      digester.list(["x"]),
     ]
     assert.strictEqual(new Set(digests).size, digests.length)
   })
@@ -61,22 +63,10 @@ describe("makeDigester", () => {
     )
   })
 
-  it("gives every item the sequence that ends in it", () => {
-    const bytes = utf8("[1,2,1]")
-    const spans = [1, 3, 5].map((start) => ({ start, end: start + 1 }))
-    const found = digester.items(bytes, spans)
-    assert.deepStrictEqual(
-      found.map(({ digest }) => digest),
-      [item("1"), item("2"), item("1")],
-    )
-    let prefix: string | undefined
-    for (const { digest, prefix: own } of found) {
-      prefix = digester.rolling(prefix, digest)
-      assert.strictEqual(own, prefix)
-    }
-    assert.strictEqual(new Set(found.map((one) => one.prefix)).size, 3)
-    const swapped = [3, 1].map((start) => ({ start, end: start + 1 }))
-    assert.notStrictEqual(digester.items(bytes, swapped)[1]?.prefix, found[1]?.prefix)
+  it("knows where one text of a list ends", () => {
+    const lists = [[], [""], ["", ""], ["ab", "c"], ["a", "bc"], ["abc"], ["1:a"], ["a", "1:a"]]
+    assert.strictEqual(new Set(lists.map((texts) => digester.list(texts))).size, lists.length)
+    assert.strictEqual(digester.list(["ab", "c"]), digester.list(["ab", "c"]))
   })
 
   it("remembers nothing of the value before", () => {

@@ -1,16 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import {
-  doneItem,
-  eventType,
-  fillOutput,
-  isLifecycle,
-  isTerminal,
-  responseId,
-  responseText,
-  textAt,
-  toSse,
-} from "../../src/wire/Event.ts"
+import { doneItem, eventType, isLifecycle, isTerminal, responseText, textAt, toSse } from "../../src/wire/Event.ts"
 import { Choices, drawObject, numbers, spell } from "./JsonTexts.ts"
 
 const tryParse = (text: string): unknown => Result.getOrUndefined(Result.try(() => JSON.parse(text) as unknown))
@@ -163,8 +153,6 @@ describe("parts of events", () => {
       item: '{"a":1}',
       outputIndex: 1,
     })
-    const full = '{"type":"response.completed","response":{"output":null,"output":[1]}}'
-    assert.strictEqual(fillOutput(full, ["{}"]), full)
   })
 
   it("gives no item without its place", () => {
@@ -183,66 +171,11 @@ describe("parts of events", () => {
     }
   })
 
-  it("gives the response and its id", () => {
+  it("gives the response", () => {
     const frame = '{"type":"response.completed","response":{"object":"response", "id":"resp_\\u0031","output":[1.0]}}'
     assert.strictEqual(responseText(frame), '{"object":"response", "id":"resp_\\u0031","output":[1.0]}')
-    assert.strictEqual(responseId(frame), "resp_1")
     assert.strictEqual(textAt(frame, ["response", "output"]), "[1.0]")
     assert.isUndefined(textAt(frame, ["response", "output", "x"]))
-    assert.isUndefined(responseId('{"response":{"id":1}}'))
-    assert.isUndefined(responseId('{"response":null}'))
     assert.isUndefined(responseText("{"))
   })
-})
-
-describe("fillOutput", () => {
-  const items = ['{"n":1.0}', '{"s":"é"}']
-  const list = '"output":[{"n":1.0},{"s":"é"}]'
-
-  it.each([
-    [
-      '{"type":"response.completed","é":"😀","response":{"id":"é"},"n":1.0}',
-      `{"type":"response.completed","é":"😀","response":{"id":"é",${list}},"n":1.0}`,
-    ],
-    ['{"type":"response.completed","response":{}}', `{"type":"response.completed","response":{${list}}}`],
-    [
-      '{"type":"response.incomplete","response":{ "output" : null , "id":"x"} }',
-      `{"type":"response.incomplete","response":{ "output" : [{"n":1.0},{"s":"é"}] , "id":"x"} }`,
-    ],
-    ['{"response":{"output":[ ]},"type":"response.failed"}', `{"response":{${list}},"type":"response.failed"}`],
-  ])("puts the items into %s", (frame, expected) => {
-    assert.strictEqual(fillOutput(frame, items), expected)
-  })
-
-  it("leaves every other event as it is", () => {
-    for (const frame of [
-      '{"type":"response.completed","response":{"output":[{"a":1}]}}',
-      '{"type":"response.completed","response":{"output":"x"}}',
-      '{"type":"response.completed","response":null}',
-      '{"type":"response.completed"}',
-      '{"type":"error","message":"x"}',
-      '{"type":"response.created","response":{"output":[]}}',
-      '{"type":"response.completed","response":{"output":[]}',
-      "[]",
-    ]) {
-      assert.strictEqual(fillOutput(frame, items), frame)
-    }
-    const empty = '{"type":"response.completed","response":{"output":null}}'
-    assert.strictEqual(fillOutput(empty, []), empty)
-  })
-
-  it.prop(
-    "changes the output and nothing else",
-    [numbers],
-    ([drawn]) => {
-      const choices = new Choices(drawn)
-      const rest = drawObject(choices).members.filter(([name]) => name !== "output")
-      const before = spell({ _tag: "Object", members: rest }, choices)
-      const frame = `{"x":${spell(drawObject(choices), choices)},"type":"response.completed","response":${before},"y":1.0}`
-      const filled = fillOutput(frame, items)
-      assert.strictEqual(filled.replace(new RegExp(`,?${list.replaceAll(/[[\]{}.]/g, "\\$&")}`), ""), frame)
-      assert.strictEqual(textAt(filled, ["response", "output"]), `[${items.join(",")}]`)
-    },
-    { arbitrary: { runs: 500, size: 80 } },
-  )
 })
