@@ -1,0 +1,21 @@
+/**
+ * The load process: a job a line on the standard input, its result a line on the standard output.
+ *
+ *     bun test/bench/processes/Load.ts
+ */
+import type { AbortResult, Job, JobAnswer, TurnsResult } from "../Protocol.ts"
+import { runAborts } from "./Aborts.ts"
+import { inputLines } from "./Lines.ts"
+import { runTurns } from "./Turns.ts"
+
+const run = async (job: Job): Promise<JobAnswer<TurnsResult | AbortResult>> => {
+  try {
+    return { _tag: "Done", result: job._tag === "Turns" ? await runTurns(job) : await runAborts(job) }
+  } catch (cause) {
+    return { _tag: "Failed", message: cause instanceof Error ? cause.message : String(cause) }
+  }
+}
+
+console.log("load ready")
+for await (const line of inputLines()) console.log(JSON.stringify(await run(JSON.parse(line) as Job)))
+process.exit(0)

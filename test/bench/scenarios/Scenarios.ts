@@ -1,0 +1,19 @@
+/**
+ * All scenarios, in the order in which they run.
+ */
+import type { Scenario } from "../harness/Scenario.ts"
+import { aborts } from "./Aborts.ts"
+import { agentLoop } from "./AgentLoop.ts"
+import { coldStart } from "./ColdStart.ts"
+import { eventScenarios } from "./Events.ts"
+import { idleScenarios } from "./Idle.ts"
+import { turnScenarios } from "./Turns.ts"
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  ...eventScenarios,
+  ...turnScenarios,
+  ...idleScenarios,
+  aborts,
+  coldStart,
+  agentLoop,
+]
