@@ -22,7 +22,7 @@ import { HeadMemory } from "./turn/HeadMemory.ts"
 import { TurnMemory } from "./turn/TurnMemory.ts"
 import { Availability } from "./upstream/Availability.ts"
 import { ConnectionPool } from "./upstream/ConnectionPool.ts"
-import { layerWs } from "./upstream/DialerWs.ts"
+import { layerBun } from "./upstream/DialerBun.ts"
 import { Evictor } from "./upstream/Evictor.ts"
 import { FallbackExecutor } from "./upstream/FallbackExecutor.ts"
 import { HttpExecutor } from "./upstream/HttpExecutor.ts"
@@ -76,13 +76,11 @@ const layerListener = Layer.unwrap(
   Effect.map(Settings, ({ drainTimeout, host, port }) => BunServer.layer({ hostname: host, port, drainTimeout })),
 )
 
-/** The whole proxy but for its settings and the platform's file system. `HttpServer` tells the address. */
-export const layer = HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), {
+/** The whole proxy but for its `Dialer`, its settings and the platform's file system. `HttpServer` tells the address. */
+export const layerNoDialer = HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), {
   disableLogger: true,
   disableListenLog: true,
-}).pipe(
-  Layer.provide(layerAuth),
-  Layer.provideMerge(layerExecutor),
-  Layer.provide(layerWs),
-  Layer.provideMerge(layerListener),
-)
+}).pipe(Layer.provide(layerAuth), Layer.provideMerge(layerExecutor), Layer.provideMerge(layerListener))
+
+/** The whole proxy, with Bun's own sockets upstream. */
+export const layer = layerNoDialer.pipe(Layer.provide(layerBun))

@@ -11,6 +11,7 @@ import type { SettingsValues } from "../src/Settings.ts"
 import { Settings } from "../src/Settings.ts"
 import type { SimulatorOptions } from "../src/simulator/Simulator.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
+import type { Dialer } from "../src/upstream/Dialer.ts"
 
 export class TestProxy extends Context.Service<
   TestProxy,
@@ -26,8 +27,8 @@ export class TestProxy extends Context.Service<
     }) => OpenAI
   }
 >()("test/TestProxy") {
-  /** The proxy alone, in front of `settings.upstreamUrl`. */
-  static readonly layerProxy = (settings: Partial<SettingsValues>) => {
+  /** The proxy alone, in front of `settings.upstreamUrl`; with the default dialer, or another. */
+  static readonly layerProxy = (settings: Partial<SettingsValues>, dialer?: Layer.Layer<Dialer>) => {
     const logged: Array<string> = []
     const logger = Logger.layer([
       Logger.map(Logger.formatLogFmt, (line) => {
@@ -51,7 +52,7 @@ export class TestProxy extends Context.Service<
         })
       }),
     ).pipe(
-      Layer.provideMerge(Server.layer),
+      Layer.provideMerge(dialer === undefined ? Server.layer : Server.layerNoDialer.pipe(Layer.provide(dialer))),
       Layer.provide(Settings.layer({ port: 0, ...settings })),
       Layer.provide([NodeFileSystem.layer, NodePath.layer, logger, Layer.succeed(References.MinimumLogLevel, "Info")]),
     )

@@ -29,7 +29,7 @@ export interface SocketHandlers {
   readonly onAlive: () => void
   /** A message over `maxMessage`, or in more pieces than are kept, came and was dropped; the socket has ended. */
   readonly onOverflow: () => void
-  /** A frame came that RFC 6455 forbids; the socket has ended. A dialer that can't tell says `onClose`. */
+  /** A frame came that RFC 6455 forbids; the socket has ended. */
   readonly onViolation: () => void
   /** The peer's code and reason (its 1009 among them: what we sent was too big), or 1006 where it gave none. */
   readonly onClose: (code: number, reason: string) => void
@@ -52,7 +52,7 @@ export interface Socket {
  * Why no socket came to be; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599 and carries it, since
  * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a broken upgrade, a peer that spoke or hung up together with
  * its answer, or an answer of another status, which no client may take for its own. `answer.headers` are as received, in lower case, repeated ones joined by `, `; `answer.body` is
- * without transfer coding, at most 64 KiB. `layerBun` has of the body only what came together with the head.
+ * without transfer coding, at most 64 KiB.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
   reason: Schema.Literals(["Refused", "Unreachable"]),

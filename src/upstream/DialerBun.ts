@@ -1,112 +1,209 @@
 /**
- * Dials with Bun's own `WebSocket`.
+ * Dials over Bun's own TCP and TLS sockets, with a WebSocket client of ours.
  *
- * Nothing of Bun is touched before the first dial, so the module loads anywhere. What Bun leaves out is done here: the
- * bound on a message's size, and the chunked coding of a refusal's body. Bun holds a message until it is whole, so that
- * one which never ends is bounded by nothing; it reports of a refusal's body only what was read together with the head;
- * a socket keeps about its largest send in memory; and the close of a peer that leaves its connection open is told half
- * a minute late (`send` is false at once). `DialerWs` has none of these limits.
+ * Nothing of Bun is touched before the first dial, so the module loads anywhere. What was sent is let go as soon as the
+ * system has it. A certificate is always verified. Of pings that came together only the latest is answered, as RFC 6455
+ * 5.5.3 allows. A TCP connect cannot be broken off in Bun: when a dial ends before its peer has answered at all, the
+ * descriptor goes when the system gives up or the connect succeeds.
  */
 import { Layer } from "effect"
-import type { Socket, Start } from "./Dialer.ts"
-import { Dialer, headersFromRaw, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
+import { randomBytes } from "node:crypto"
+import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dialer.ts"
+import { Dialer, make, unreachable } from "./Dialer.ts"
+import { FrameReader } from "./FrameReader.ts"
+import { SendQueue } from "./SendQueue.ts"
+import { closeFrame, frame, opcodes, pingFrame } from "./FrameWriter.ts"
+import { UpgradeAnswer } from "./UpgradeAnswer.ts"
+import type { UpgradeRequest } from "./UpgradeRequest.ts"
+import { upgradeRequest } from "./UpgradeRequest.ts"
 
-/** The undocumented `handshake` event: the HTTP answer to the upgrade, before `open` or `error`. */
-interface Handshake {
-  readonly statusCode: number
-  readonly rawHeaders: ReadonlyArray<string>
-  readonly body: Uint8Array
+class Line {
+  #state: "dialling" | "upgrading" | "open" | "over" = "dialling"
+  #socket: Bun.Socket<Line> | undefined
+  #paused = false
+  /** The end of a connection of which something is still held back. */
+  #end: string | undefined
+  #pinged: Uint8Array | undefined
+  readonly #queue = new SendQueue()
+  readonly #answer: UpgradeAnswer
+  readonly #reader: FrameReader
+  readonly #request: UpgradeRequest
+  readonly #handlers: SocketHandlers
+  readonly #upgrade: Upgrade
+
+  constructor({ headers, maxMessage, url }: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) {
+    const key = randomBytes(16).toString("base64")
+    this.#request = upgradeRequest(url, headers, key)
+    this.#answer = new UpgradeAnswer(key)
+    this.#handlers = handlers
+    this.#upgrade = upgrade
+    this.#reader = new FrameReader(maxMessage, {
+      onText: handlers.onText,
+      onBinary: handlers.onBinary,
+      onPing: (payload) => {
+        this.#pinged = payload
+        handlers.onAlive()
+      },
+      onPong: handlers.onAlive,
+      onClose: (code, reason) => this.#leave(code, () => handlers.onClose(code, reason)),
+      onOverflow: () => this.#leave(1009, handlers.onOverflow),
+      onViolation: (code) => this.#leave(code, handlers.onViolation),
+    })
+  }
+
+  connect(tls: DialRequest["tls"]): void {
+    const { hostname, port, secure } = this.#request
+    const options = { hostname, port, data: this, socket: events }
+    // What goes wrong is told to `connectError`.
+    Bun.connect(secure ? { ...options, tls: { ...tls, rejectUnauthorized: true } } : options).catch(() => {})
+  }
+
+  connected(socket: Bun.Socket<Line>): void {
+    if (this.#state === "over") return socket.terminate()
+    this.#socket = socket
+    socket.setNoDelay(true)
+    if (!this.#request.secure) this.#ask()
+  }
+
+  shookHands(trusted: boolean, error: Error | null): void {
+    if (this.#state !== "dialling") return
+    if (trusted) this.#ask()
+    else this.failed(`the upstream's TLS was not accepted: ${error?.message ?? "the handshake failed"}`)
+  }
+
+  #ask(): void {
+    this.#state = "upgrading"
+    this.#write(Buffer.from(this.#request.head, "latin1"))
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#state === "open") return this.#read(chunk)
+    if (this.#state !== "upgrading") return
+    const answered = this.#answer.read(chunk)
+    if (answered === undefined) return
+    if (answered._tag === "Failed") {
+      this.#upgrade.failed(answered.error)
+      return this.terminate()
+    }
+    this.#state = "open"
+    this.#upgrade.opened(() => (this.#state === "open" ? this.#asSocket(answered.headers) : undefined))
+    this.#read(answered.rest)
+  }
+
+  #read(chunk: Buffer): void {
+    this.#reader.read(chunk)
+    this.#pong()
+  }
+
+  #pong(): void {
+    if (this.#pinged === undefined || this.#queue.size > 0 || this.#state !== "open") return
+    const payload = this.#pinged
+    this.#pinged = undefined
+    this.#write(frame(opcodes.pong, payload))
+  }
+
+  drained(): void {
+    if (this.#socket === undefined) return
+    this.#queue.drain(this.#socket)
+    this.#pong()
+  }
+
+  /** The connection has ended. */
+  failed(message: string): void {
+    if (this.#state === "over") return
+    if (this.#state === "open" && this.#reader.holds()) {
+      this.#end = message
+      return this.#letGo()
+    }
+    const state = this.#state
+    this.terminate()
+    if (state === "open") return this.#handlers.onClose(1006, message)
+    const answered = state === "upgrading" ? this.#answer.end(message) : undefined
+    if (answered?._tag === "Failed") this.#upgrade.failed(answered.error)
+    else this.#upgrade.failed(unreachable(message))
+  }
+
+  /** In whatever state: frees the descriptor, and nothing is handed on any more. */
+  terminate(): void {
+    this.#state = "over"
+    this.#reader.stop()
+    this.#letGo()
+  }
+
+  #letGo(): void {
+    const socket = this.#socket
+    this.#socket = undefined
+    this.#pinged = undefined
+    this.#queue.clear()
+    socket?.terminate()
+  }
+
+  /** Ends the connection from here: with a close frame, where none of ours is under way, and without waiting. */
+  #leave(code: number, tell: () => void): void {
+    const socket = this.#socket
+    this.#state = "over"
+    this.#reader.stop()
+    if (socket !== undefined && this.#queue.size === 0) {
+      this.#socket = undefined
+      socket.write(closeFrame(code))
+      // Closes at once too, but does not take back what was written.
+      socket.end()
+    }
+    this.#letGo()
+    tell()
+  }
+
+  #write(bytes: Buffer): boolean {
+    return this.#socket !== undefined && this.#queue.write(this.#socket, bytes)
+  }
+
+  #asSocket(headers: Readonly<Record<string, string>>): Socket {
+    return {
+      handshake: { status: 101, headers },
+      send: (payload) => this.#state === "open" && this.#write(frame(opcodes.text, payload)),
+      ping: () => {
+        if (this.#state === "open") this.#write(pingFrame())
+      },
+      bufferedAmount: () => this.#queue.size,
+      pause: () => {
+        this.#paused = true
+        this.#reader.pause()
+        this.#socket?.pause()
+      },
+      resume: () => this.#resume(),
+    }
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#reader.resume()
+    this.#pong()
+    // What was held back may have made the handlers pause again, or ended all.
+    if (this.#paused || this.#state !== "open") return
+    if (this.#end === undefined) this.#socket?.resume()
+    else this.failed(this.#end)
+  }
 }
 
-/** Bun's own constructor and socket, of which the types of the DOM know nothing. */
-type Constructor = new (url: string, options: Bun.WebSocketOptions) => Bun.WebSocket
+const events: Bun.SocketHandler<Line> = {
+  open: (socket) => socket.data.connected(socket),
+  handshake: (socket, trusted, error) => socket.data.shookHands(trusted && socket.authorized, error),
+  data: (socket, chunk) => socket.data.data(chunk),
+  drain: (socket) => socket.data.drained(),
+  error: (socket, error) => socket.data.failed(described(error)),
+  close: (socket, error) => socket.data.failed(error === undefined ? "the upstream hung up" : described(error)),
+  connectError: (socket, error) => socket.data.failed(described(error)),
+}
 
-const open = 1
+const described = (error: Error & { readonly code?: unknown }): string =>
+  typeof error.code === "string" && !error.message.includes(error.code)
+    ? `${error.message} (${error.code})`
+    : error.message
 
 const start: Start = (request, handlers, upgrade) => {
-  const WebSocket: Constructor = Reflect.get(globalThis, "WebSocket")
-  const socket = new WebSocket(request.url, {
-    headers: { ...request.headers },
-    perMessageDeflate: false,
-    ...(request.tls === undefined ? {} : { tls: { ...request.tls } }),
-  })
-  socket.binaryType = "nodebuffer"
-  let status = 0
-  let headers: Readonly<Record<string, string>> = {}
-  let failure = ""
-
-  socket.addEventListener("handshake", (event) => {
-    if (!(event instanceof MessageEvent)) return
-    const answer: Handshake = event.data
-    status = answer.statusCode
-    headers = headersFromRaw(answer.rawHeaders)
-    if (status !== 101) upgrade.failed(refused(status, headers, bodyText(answer.body, headers)))
-  })
-  socket.addEventListener("open", () =>
-    upgrade.opened(() => (socket.readyState === open ? asSocket(socket, status, headers) : undefined)),
-  )
-  socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
-    if (typeof data !== "string") return handlers.onBinary()
-    if (isLonger(data, request.maxMessage)) {
-      handlers.onOverflow()
-      return socket.terminate()
-    }
-    handlers.onText(data)
-  })
-  socket.addEventListener("ping", handlers.onAlive)
-  socket.addEventListener("pong", handlers.onAlive)
-  socket.addEventListener("error", (event) => {
-    failure = withoutUrl("message" in event && typeof event.message === "string" ? event.message : "")
-    upgrade.failed(unreachable(failure))
-  })
-  socket.addEventListener("close", (event) => {
-    upgrade.failed(unreachable(failure))
-    handlers.onClose(event.code, event.reason === "" ? failure : event.reason)
-  })
-  return () => socket.terminate()
-}
-
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
-
-const asSocket = (socket: Bun.WebSocket, status: number, headers: Readonly<Record<string, string>>): Socket => ({
-  handshake: { status, headers },
-  send: (frame) => {
-    // A send on a closed socket neither throws nor fails, so the state is read right before it.
-    if (socket.readyState !== open) return false
-    const text = decoder.decode(frame)
-    socket.send(text)
-    return true
-  },
-  ping: () => {
-    if (socket.readyState === open) socket.ping()
-  },
-  bufferedAmount: () => (socket.readyState === open ? socket.bufferedAmount : 0),
-  pause: () => void socket.pause(),
-  resume: () => void socket.resume(),
-})
-
-/** A UTF-16 unit is one to three bytes of UTF-8, so that most messages are judged without being measured. */
-const isLonger = (text: string, bytes: number): boolean =>
-  text.length > bytes || (text.length * 3 > bytes && Buffer.byteLength(text) > bytes)
-
-/** Bun's text of a failure begins with the URL, whose query may hold a credential. */
-const withoutUrl = (message: string): string => message.replace(/^WebSocket connection to '.*' failed: /s, "")
-
-const bodyText = (bytes: Uint8Array, headers: Readonly<Record<string, string>>): string => {
-  const chunked = /\bchunked\b/i.test(headers["transfer-encoding"] ?? "")
-  return decoder.decode((chunked ? withoutChunks(bytes) : bytes).subarray(0, maxAnswerBody))
-}
-
-const withoutChunks = (bytes: Uint8Array): Uint8Array => {
-  const parts: Array<Uint8Array> = []
-  for (let at = 0; at < bytes.length;) {
-    const lineEnd = bytes.indexOf(10, at)
-    const size = lineEnd < 0 ? Number.NaN : Number.parseInt(decoder.decode(bytes.subarray(at, lineEnd)), 16)
-    if (!(size > 0)) break
-    parts.push(bytes.subarray(lineEnd + 1, lineEnd + 1 + size))
-    at = lineEnd + 1 + size + 2
-  }
-  return Buffer.concat(parts)
+  const line = new Line(request, handlers, upgrade)
+  line.connect(request.tls)
+  return () => line.terminate()
 }
 
 export const layerBun: Layer.Layer<Dialer> = Layer.sync(Dialer, () => make(start))

@@ -11,7 +11,7 @@ import {
   AuthScope,
   BunServer,
   ConnectionPool,
-  layerDialerWs,
+  layerDialerBun,
   Ownership,
   Server,
   Settings,
@@ -50,7 +50,7 @@ const layerStatus = HttpRouter.add(
 export const layerApp = HttpRouter.serve(Layer.merge(Server.layerRoutes, layerStatus), { disableLogger: true }).pipe(
   Layer.provide([layerTeam, Ownership.layerOff]),
   Layer.provide(Server.layerExecutor),
-  Layer.provide(layerDialerWs),
+  Layer.provide(layerDialerBun),
   Layer.provide(Layer.unwrap(Effect.map(config, ({ upstreamUrl }) => Settings.layer({ upstreamUrl })))),
   Layer.provideMerge(BunServer.layer({ hostname: "127.0.0.1", port: 0 })),
 )

@@ -260,24 +260,21 @@ for (const [name, layer] of [
         assert.strictEqual(all.length, 1)
       }))
 
-    // Bun itself waits half a minute here and tells nobody meanwhile.
-    if (layer === layerWs) {
-      test("reports a close although the peer keeps its end of the connection open", () =>
-        Effect.gen(function* () {
-          const arrived = yield* Deferred.make<Peer>()
-          const url = yield* peers(
-            (peer) => {
-              peer.accept()
-              Deferred.doneUnsafe(arrived, Effect.succeed(peer))
-            },
-            { allowHalfOpen: true },
-          )
-          const { next } = yield* dial(url)
-          const peer = yield* Deferred.await(arrived)
-          peer.socket.write(closing(1000, "bye"))
-          assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1000, reason: "bye" })
-        }))
-    }
+    test("reports a close although the peer keeps its end of the connection open", () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers(
+          (peer) => {
+            peer.accept()
+            Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+          },
+          { allowHalfOpen: true },
+        )
+        const { next } = yield* dial(url)
+        const peer = yield* Deferred.await(arrived)
+        peer.socket.write(closing(1000, "bye"))
+        assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1000, reason: "bye" })
+      }))
 
     test("reports a reset connection as 1006", () =>
       Effect.gen(function* () {

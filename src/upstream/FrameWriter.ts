@@ -1,0 +1,52 @@
+/**
+ * Writes the frames of a WebSocket client: whole messages, each masked anew (RFC 6455, section 5.3).
+ *
+ * Head and payload are one buffer, so that a frame is one write. The payload is copied, never changed.
+ */
+import { randomFillSync } from "node:crypto"
+
+export const opcodes = { text: 1, close: 8, ping: 9, pong: 10 } as const
+
+/** Masks are taken from here one after the other, so that the system is asked for randomness every thousandth time. */
+const pool = new Int32Array(1024)
+let taken = pool.length
+
+const mask = (): number => {
+  if (taken === pool.length) {
+    randomFillSync(pool)
+    taken = 0
+  }
+  return pool[taken++] ?? 0
+}
+
+export const frame = (opcode: number, payload: Uint8Array): Buffer => {
+  const length = payload.byteLength
+  const head = length < 126 ? 6 : length < 65_536 ? 8 : 14
+  // The frame begins where the payload comes to lie on a whole word; the bytes before it are not part of the frame.
+  const start = head % 4
+  const whole = new ArrayBuffer(Math.ceil((start + head + length) / 4) * 4)
+  const words = new Int32Array(whole)
+  const bytes = Buffer.from(whole, start, head + length)
+  bytes[0] = 0x80 | opcode
+  bytes[1] = 0x80 | (length < 126 ? length : length < 65_536 ? 126 : 127)
+  if (head === 8) bytes.writeUInt16BE(length, 2)
+  if (head === 14) {
+    bytes.writeUInt32BE(Math.floor(length / 2 ** 32), 2)
+    bytes.writeUInt32BE(length % 2 ** 32, 6)
+  }
+  bytes.set(payload, head)
+  // The mask is the word before the payload, in the machine's own order as the words are.
+  const at = (start + head) / 4
+  const key = mask()
+  words[at - 1] = key
+  for (let i = at; i < words.length; i++) words[i] = (words[i] ?? 0) ^ key
+  return bytes
+}
+
+const empty = new Uint8Array()
+
+/** Without a payload where `code` is 1005, which stands for one. */
+export const closeFrame = (code: number): Buffer =>
+  frame(opcodes.close, code === 1005 ? empty : Uint8Array.of(code >> 8, code & 255))
+
+export const pingFrame = (): Buffer => frame(opcodes.ping, empty)

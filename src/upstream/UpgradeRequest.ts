@@ -1,0 +1,52 @@
+/**
+ * Writes the request that asks for a WebSocket (RFC 6455, section 4.1).
+ *
+ * No header can end its line early or take the place of one of the handshake's own.
+ */
+import { createHash } from "node:crypto"
+
+/** Where the peer listens, and what is written to it. */
+export interface UpgradeRequest {
+  readonly hostname: string
+  readonly port: number
+  readonly secure: boolean
+  readonly head: string
+}
+
+/** The handshake's own, and those that would say that the request has a body or is about this connection. */
+const notTheirs =
+  /^(?:connection|upgrade|sec-websocket-.*|content-length|transfer-encoding|trailer|te|expect|keep-alive)$/i
+
+/** Throws where a header is none; the error names no value. */
+export const upgradeRequest = (
+  address: string,
+  headers: Readonly<Record<string, string>>,
+  key: string,
+): UpgradeRequest => {
+  const url = new URL(address)
+  const secure = url.protocol === "wss:"
+  const own = [
+    ["connection", "Upgrade"],
+    ["upgrade", "websocket"],
+    ["sec-websocket-version", "13"],
+    ["sec-websocket-key", key],
+  ]
+  const theirs = Object.entries(headers).filter(([name]) => !notTheirs.test(name))
+  const host = theirs.some(([name]) => name.toLowerCase() === "host") ? [] : [["host", url.host]]
+  const lines = [...host, ...own, ...theirs].map(([name = "", value = ""]) => {
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw new Error("a header's name is none")
+    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
+      throw new Error(`the header ${name} has a character that none may have`)
+    return `${name}: ${value}\r\n`
+  })
+  return {
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
+    secure,
+    head: `GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join("")}\r\n`,
+  }
+}
+
+/** What a server that read `key` must answer. */
+export const acceptFor = (key: string): string =>
+  createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
