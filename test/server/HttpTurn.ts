@@ -1,7 +1,7 @@
 /**
  * One turn over HTTP, without a proxy around it, against an upstream whose bytes are the test's own.
  */
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Result, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
@@ -10,26 +10,13 @@ import type { TurnError } from "../../src/turn/TurnError.ts"
 import { HttpExecutor } from "../../src/upstream/HttpExecutor.ts"
 import * as HttpUpstream from "../../src/upstream/HttpUpstream.ts"
 import { Upstream } from "../../src/upstream/Upstream.ts"
-import { parseRequestBody } from "../../src/wire/RequestBody.ts"
+import { turnOf } from "../turn/TurnRequests.ts"
 import type { Line } from "./RawUpstream.ts"
 import { chunk, head, rawUpstream } from "./RawUpstream.ts"
 
 export const MiB = 1024 * 1024
 
-export const turn = (stream: boolean): TurnRequest => ({
-  id: "req",
-  startedAt: 0,
-  body: Result.getOrThrow(parseRequestBody(new TextEncoder().encode(`{"input":[],"stream":${stream}}`))),
-  stream,
-  query: "",
-  scope: "scope",
-  scopeLabel: "scope",
-  session: undefined,
-  sessionName: undefined,
-  credential: Redacted.make("Bearer test-key-a"),
-  credentialId: "id",
-  headers: {},
-})
+export const turn = (stream: boolean): TurnRequest => turnOf({ input: [], stream }, { stream })
 
 /** Shows what it got, and is behind when a test says so. */
 export class Recorder implements TurnSink {

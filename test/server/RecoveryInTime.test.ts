@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Redacted, Result } from "effect"
+import { Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Server from "../../src/Server.ts"
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import type { TurnRequest, TurnRoute } from "../../src/turn/Executor.ts"
+import type { TurnRoute } from "../../src/turn/Executor.ts"
 import { Executor } from "../../src/turn/Executor.ts"
-import { parseRequestBody } from "../../src/wire/RequestBody.ts"
+import { turnOf } from "../turn/TurnRequests.ts"
 import { TestProxy } from "../TestProxy.ts"
 import type { TestSocket } from "../upstream/TestDialer.ts"
 import { TestDialer } from "../upstream/TestDialer.ts"
@@ -112,22 +112,7 @@ const wired = (settings: Partial<SettingsValues> = {}) =>
 /** Runs a turn without a listener, and says how it went and what ended it. */
 const run = Effect.fnUntraced(function* (...input: ReadonlyArray<string>) {
   const routes: Array<TurnRoute> = []
-  const request: TurnRequest = {
-    id: "request",
-    body: Result.getOrThrow(
-      parseRequestBody(new TextEncoder().encode(JSON.stringify({ model: "m", input: input.map(user) }))),
-    ),
-    stream: false,
-    query: "",
-    scope: "scope",
-    startedAt: 0,
-    scopeLabel: "scope",
-    session: undefined,
-    sessionName: undefined,
-    credential: Redacted.make("Bearer test-key-a"),
-    credentialId: "id",
-    headers: {},
-  }
+  const request = turnOf({ model: "m", input: input.map(user) }, { stream: false })
   const { execute } = yield* Executor
   const exit = yield* Effect.exit(
     execute(request, {

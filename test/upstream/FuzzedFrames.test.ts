@@ -3,19 +3,19 @@ import { afterEach, vi } from "vitest"
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, Redacted, References, Result } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
 import { HttpRouter, HttpServer } from "effect/http"
 import * as BunServer from "../../src/downstream/BunServer.ts"
 import * as Routes from "../../src/downstream/Routes.ts"
 import * as Server from "../../src/Server.ts"
 import { Settings } from "../../src/Settings.ts"
-import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
+import type { TurnSink } from "../../src/turn/Executor.ts"
 import { Executor } from "../../src/turn/Executor.ts"
 import { OutputCollector } from "../../src/turn/OutputCollector.ts"
 import { TurnMemory } from "../../src/turn/TurnMemory.ts"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
-import { parseRequestBody } from "../../src/wire/RequestBody.ts"
+import { turnOf } from "../turn/TurnRequests.ts"
 import { Census } from "../lifecycle/Census.ts"
 import { PlainUpstream } from "../server/PlainUpstream.ts"
 import type { Fuzzed } from "./FuzzedFrames.ts"
@@ -264,20 +264,7 @@ describe("Fuzzed frames of an upstream", () => {
   }
 })
 
-const turn: TurnRequest = {
-  id: "req",
-  startedAt: 0,
-  body: Result.getOrThrow(parseRequestBody(new TextEncoder().encode(`{"model":"m","input":"turn 0"}`))),
-  stream: true,
-  query: "",
-  scope: "scope",
-  scopeLabel: "scope",
-  session: undefined,
-  sessionName: undefined,
-  credential: Redacted.make("Bearer test-key-a"),
-  credentialId: "id",
-  headers: {},
-}
+const turn = turnOf({ model: "m", input: "turn 0" })
 
 const quiet: TurnSink = { route: () => {}, head: () => {}, event: () => true, onDrain: (resume) => resume() }
 

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Redacted, Result } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
-import type { TurnRequest, TurnRoute, TurnSink } from "../../src/turn/Executor.ts"
+import type { TurnRoute, TurnSink } from "../../src/turn/Executor.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import { HeadMemory } from "../../src/turn/HeadMemory.ts"
 import { TurnMemory } from "../../src/turn/TurnMemory.ts"
@@ -11,7 +11,7 @@ import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
 import { Upstream } from "../../src/upstream/Upstream.ts"
 import { WebSocketExecutor } from "../../src/upstream/WebSocketExecutor.ts"
-import { parseRequestBody } from "../../src/wire/RequestBody.ts"
+import { turnOf } from "../turn/TurnRequests.ts"
 import { TestDialer, type TestSocket } from "./TestDialer.ts"
 
 const executor = (settings: Partial<SettingsValues> = {}) =>
@@ -22,21 +22,6 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
     Layer.provide(Upstream.layerNoDeps),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),
   )
-
-const turnOf = (body: unknown): TurnRequest => ({
-  id: "req",
-  body: Result.getOrThrow(parseRequestBody(new TextEncoder().encode(JSON.stringify(body)))),
-  stream: true,
-  query: "",
-  scope: "scope",
-  startedAt: 0,
-  scopeLabel: "scope",
-  session: undefined,
-  sessionName: undefined,
-  credential: Redacted.make("Bearer test-key-a"),
-  credentialId: "id",
-  headers: {},
-})
 
 class Recorder implements TurnSink {
   readonly routes: Array<TurnRoute> = []
@@ -73,7 +58,7 @@ const answering = (dialer: TestDialer["Service"]) => {
   }
 }
 
-const execute = (body: unknown, sink: TurnSink = new Recorder()) =>
+const execute = (body: object, sink: TurnSink = new Recorder()) =>
   Effect.flatMap(WebSocketExecutor, (service) => service.execute(turnOf(body), sink))
 
 const states = Effect.map(ConnectionPool, (service) => service.connections().map(({ state }) => state))
@@ -83,7 +68,7 @@ const errorOf = (exit: Exit.Exit<unknown, TurnError>) => {
   return error._tag === "Some" ? { reason: error.value.reason, delivery: error.value.delivery } : undefined
 }
 
-const failure = (body: unknown) => Effect.map(Effect.exit(execute(body)), errorOf)
+const failure = (body: object) => Effect.map(Effect.exit(execute(body)), errorOf)
 
 describe("WebSocketExecutor", () => {
   it.effect("sends the second turn as a suffix with the first one's id", () =>
