@@ -104,15 +104,17 @@ describe("A request whose body stalls", () => {
       const raw = yield* rawConnection(url)
       const talk = yield* talker(url)
       talk.say(head("transfer-encoding: chunked", "/v1/files"))
-      let passed = 0
-      for (; passed <= 400 && talk.text === ""; passed += 20) {
+      for (let passed = 0; passed < 300; passed += 20) {
         talk.say("1\r\na\r\n")
         yield* settled(raw)
-        if (talk.text === "") yield* TestClock.adjust("20 seconds")
+        assert.strictEqual(talk.text, "", `after ${passed} seconds`)
+        yield* TestClock.adjust("20 seconds")
       }
+      yield* TestClock.adjust("40 seconds")
+      // A busy machine may bring it late; it does not come at all where nothing was timed.
+      const answered = Effect.whileLoop({ while: () => talk.text === "", body: () => settled(raw), step: () => {} })
+      yield* Effect.raceFirst(answered, TestClock.withLive(Effect.sleep("15 seconds")))
       assert.match(talk.text, /^HTTP\/1.1 408 /)
-      assert.isAtLeast(passed, 300)
-      assert.isAtMost(passed, 340)
     }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream))),
   )
 })
