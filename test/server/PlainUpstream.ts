@@ -25,6 +25,8 @@ export class PlainUpstream extends Context.Service<
     readonly url: string
     /** Every HTTP request, upgrades excepted, and every message on a socket as `WS`. */
     readonly heard: ReadonlyArray<Heard>
+    /** How many HTTP requests have begun to arrive, upgrades excepted. */
+    readonly begun: () => number
   }
 >()("test/server/PlainUpstream") {
   static readonly layer = ({ frames, http = () => new Response("{}", { status: 404 }) }: Says) =>
@@ -34,6 +36,7 @@ export class PlainUpstream extends Context.Service<
         Effect.acquireRelease(
           Effect.sync(() => {
             const heard: Array<Heard> = []
+            const arrived = { requests: 0 }
             const server = Bun.serve<{ readonly url: string; readonly headers: Headers }>({
               hostname: "127.0.0.1",
               port: 0,
@@ -45,6 +48,7 @@ export class PlainUpstream extends Context.Service<
                   if (frames === undefined) return new Response("", { status: 426 })
                   if (server.upgrade(request, { data: { url, headers } })) return undefined
                 }
+                arrived.requests++
                 const record = { method: request.method, url, headers, body: await request.text() }
                 heard.push(record)
                 return http(record)
@@ -56,11 +60,12 @@ export class PlainUpstream extends Context.Service<
                 },
               },
             })
-            return { heard, server }
+            return { arrived, heard, server }
           }),
           ({ server }) => Effect.promise(() => server.stop(true)),
         ),
-        ({ heard, server }) => PlainUpstream.of({ heard, url: `http://127.0.0.1:${server.port}/v1` }),
+        ({ arrived, heard, server }) =>
+          PlainUpstream.of({ heard, begun: () => arrived.requests, url: `http://127.0.0.1:${server.port}/v1` }),
       ),
     )
 
