@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import * as Net from "node:net"
 import { setImmediate } from "node:timers/promises"
@@ -151,7 +151,7 @@ describe("Dialer.layerBun", () => {
         yield* upstream.closed
         yield* Scope.close(scope, Exit.void)
       }
-    }).pipe(Effect.provide(layerBun), Effect.provide(HostileUpstream.layer)),
+    }).pipe(Effect.provide(Layer.merge(layerBun, HostileUpstream.layer))),
   )
 
   test(
