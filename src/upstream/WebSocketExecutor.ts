@@ -244,7 +244,7 @@ const make = Effect.gen(function* () {
         const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
         memory.record(lease.connectionId, place, checkpoint)
         if (turn.head !== undefined && checkpoint.input !== undefined) {
-          heads.record(lease.connectionId, turn.head.line, body, checkpoint.input)
+          heads.record(lease.connectionId, turn.head.line, body, checkpoint.input, turn.head.known)
         }
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")
       } else if (end.type === "response.incomplete") {

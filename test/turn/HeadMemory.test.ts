@@ -52,6 +52,25 @@ describe("the memory of heads", () => {
     assert.isDefined(heads.find("line", next))
   })
 
+  it("recognises a long head that grew turn by turn, and only with every byte of every turn", () => {
+    const heads = make(new Uint8Array(16), 0)
+    const turns = Array.from({ length: 20 }, (_, turn) => user(`${turn} `.repeat(8_000)))
+    for (let count = 1; count < turns.length; count++) {
+      const bytes = bytesOf(turns.slice(0, count))
+      const known = heads.find("line", bytes)
+      assert.strictEqual(known?.head.items, count === 1 ? undefined : count - 1)
+      const { body, prefix } = read(bytes)
+      heads.record(1, "line", body, prefix, known)
+      const next = bytesOf(turns.slice(0, count + 1))
+      const end = body.items?.at(-1)?.end ?? 0
+      for (const at of [0, 1, end >> 1, end - 8_000, end - 100, end - 1]) {
+        const edited = next.slice()
+        edited[at] = (edited[at] ?? 0) ^ 1
+        assert.isUndefined(heads.find("line", edited), `byte ${at} of ${count} turns`)
+      }
+    }
+  })
+
   it("finds nothing for another line, nor for a body that is shorter or ends there", () => {
     const { heads } = recorded([user("a"), user(long)])
     assert.isUndefined(heads.find("other", bytesOf([user("a"), user(long), user("new")])))
