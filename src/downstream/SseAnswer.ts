@@ -47,6 +47,8 @@ export class SseAnswer implements TurnSink {
   #waiting: Array<Uint8Array> = []
   #waitingBytes = 0
   #over = false
+  /** Asks to be pulled again. */
+  #behind: (() => void) | undefined
   #drained: (() => void) | undefined
   #taken: (() => void) | undefined
   readonly #report: TurnReport
@@ -104,6 +106,11 @@ export class SseAnswer implements TurnSink {
         pull: () => {
           this.#taken?.()
           this.#flush()
+          // Nothing waits, so nobody need hear of further demand: while this promise is open, no event pays for a `pull`.
+          if (this.#waiting.length > 0) return
+          const { promise, resolve } = Promise.withResolvers<void>()
+          this.#behind = resolve
+          return promise
         },
         cancel: () => {
           this.#closed = true
@@ -165,6 +172,8 @@ export class SseAnswer implements TurnSink {
     if (this.#waiting.length === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
     this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
+    this.#behind?.()
+    this.#behind = undefined
   }
 
   /** Hands on what the platform takes. */

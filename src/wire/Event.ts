@@ -15,17 +15,30 @@ const opening = '{"type":"'
 /** The fast path takes a type only if it is made of these, so that it needs no decoding. */
 const plainType = /^[\w.-]+$/
 
+const maxKept = 4096
+
+/** How the latest event began, up to the comma behind its type: deltas come in runs of one type. */
+const latest = { opening: "\0", type: "" }
+
 /**
  * An event's `type`; undefined when the text is not a JSON object with a string of that name.
  *
  * Of a text that begins with its type and ends in a brace, the rest is believed.
  */
 export const eventType = (frame: string): string | undefined => {
+  if (frame.startsWith(latest.opening) && frame.endsWith("}")) return latest.type
   if (frame.startsWith(opening)) {
     const quote = frame.indexOf('"', opening.length)
     const type = frame.slice(opening.length, quote)
     const after = frame[quote + 1]
-    if (plainType.test(type) && (after === "," || after === "}") && frame.endsWith("}")) return type
+    if (plainType.test(type) && (after === "," || after === "}") && frame.endsWith("}")) {
+      // A slice keeps the whole text alive, which may be megabytes.
+      if (after === "," && frame.length < maxKept) {
+        latest.opening = frame.slice(0, quote + 2)
+        latest.type = type
+      }
+      return type
+    }
   }
   let event: unknown
   try {

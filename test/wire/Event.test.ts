@@ -23,6 +23,21 @@ describe("eventType", () => {
     assert.strictEqual(eventType('{"type":""}'), "")
   })
 
+  it("reads each of many as if it were alone, whatever came before", () => {
+    const long = "x".repeat(5000)
+    for (let round = 0; round < 2; round++) {
+      assert.strictEqual(eventType('{"type":"ab","delta":"1"}'), "ab")
+      assert.strictEqual(eventType('{"type":"ab","delta":"2"}'), "ab")
+      assert.strictEqual(eventType('{"type":"a","delta":"2"}'), "a")
+      assert.strictEqual(eventType('{"type":"ab"}'), "ab")
+      assert.strictEqual(eventType('{"type":"ab.c","delta":"3"}'), "ab.c")
+      assert.strictEqual(eventType(`{"type":"${round}","delta":"${long}"}`), `${round}`)
+      assert.strictEqual(eventType('{"type":"ab","delta":"4"}'), "ab")
+      assert.isUndefined(eventType('{"type":"ab","delta":"4"'))
+      assert.isUndefined(eventType('{"type":"ab"'))
+    }
+  })
+
   it("knows what is no event", () => {
     for (const frame of [
       "",

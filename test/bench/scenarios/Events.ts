@@ -25,7 +25,7 @@ const events = (options: {
       const small = size === "smoke"
       const answer: AnswerScript = {
         kind: "message",
-        deltas: small ? 5 : perSecond > 0 ? 200 : 500,
+        deltas: small ? 5 : 500,
         perSecond: small ? perSecond * 10 : perSecond,
         burst,
       }
@@ -61,7 +61,7 @@ export const eventScenarios: ReadonlyArray<Scenario> = [
   inBursts(256, 4),
   events({
     name: "paced-256",
-    about: "256 streams of 40 events a second each, 200 deltas a turn",
+    about: "256 streams of 40 events a second each, 500 deltas a turn",
     streams: 256,
     turns: 1,
     perSecond: 40,
