@@ -19,6 +19,7 @@ import { Session } from "./downstream/Session.ts"
 import { Turns } from "./downstream/Turns.ts"
 import { Settings, SettingsError } from "./Settings.ts"
 import { HeadMemory } from "./turn/HeadMemory.ts"
+import { Revocation } from "./turn/Revocation.ts"
 import { TurnMemory } from "./turn/TurnMemory.ts"
 import { Availability } from "./upstream/Availability.ts"
 import { ConnectionPool } from "./upstream/ConnectionPool.ts"
@@ -33,7 +34,7 @@ import { WebSocketExecutor } from "./upstream/WebSocketExecutor.ts"
 /** Pool, memory and evictor: what connections live in. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer]),
+  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer, Revocation.layer]),
 )
 
 /** `Executor` and `Forwarder`, over both transports. Needs `Settings` and a `Dialer`. */
@@ -66,7 +67,10 @@ export const layerAuth = Layer.unwrap(
     const ids = path.join(path.dirname(keysFile), "respool.ids")
     yield* privateFolder(ids)
     return Layer.merge(
-      AuthScope.layerKeys({ upstreamApiKey }).pipe(Layer.provide(Keys.layerFile(keysFile))),
+      AuthScope.layerKeys({ upstreamApiKey }).pipe(
+        Layer.provide(Keys.layerFile(keysFile)),
+        Layer.provide(Revocation.layer),
+      ),
       Ownership.layer().pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),
     )
   }),

@@ -10,7 +10,7 @@ import type { Headers } from "effect/http"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { createHmac, randomBytes } from "node:crypto"
 import { ApiError } from "./ApiError.ts"
-import { Keys } from "./Keys.ts"
+import { Keys, scopeOf } from "./Keys.ts"
 
 export interface Caller {
   /** Who asks, as far as reuse is concerned. Undefined: nobody known, so nothing is pooled or remembered. */
@@ -137,7 +137,7 @@ export class AuthScope extends Context.Service<
           if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
           const { id, name, user } = record.value
           return {
-            scope: user === undefined ? `key:${id}` : `user:${user}`,
+            scope: scopeOf(record.value),
             label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
             credential,
             credentialId,

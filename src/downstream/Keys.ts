@@ -7,10 +7,12 @@
  * a slow hash on every request would only let strangers keep the proxy busy.
  *
  * The file must be its owner's alone, and is replaced as a whole, so a reader never sees half of it. A running proxy
- * looks at it at most once a second and follows it; a file that turned bad changes nothing and is warned about once.
+ * looks at it once a second and follows it, and whoever has no key left in it is revoked; a file that turned bad changes
+ * nothing and is warned about once.
  */
 import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { Revocation } from "../turn/Revocation.ts"
 
 const namePattern = /^[\p{L}\p{N}][\p{L}\p{N} ._@+'-]{0,63}$/u
 const userPattern = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$/
@@ -208,8 +210,14 @@ const verifyWith = (keys: ReadonlyMap<string, KeyRecord>, secret: string): Optio
   return equal && record !== undefined ? Option.some(record) : Option.none()
 }
 
+/** Whose sessions a key opens: its user's, else its own. */
+export const scopeOf = ({ id, user }: KeyRecord): string => (user === undefined ? `key:${id}` : `user:${user}`)
+
 const byId = (records: ReadonlyArray<KeyRecord>): ReadonlyMap<string, KeyRecord> =>
   new Map(records.map((record) => [record.id, record]))
+
+/** In milliseconds. */
+const lookEvery = 1_000
 
 export class Keys extends Context.Service<
   Keys,
@@ -226,11 +234,12 @@ export class Keys extends Context.Service<
     })
 
   /** The keys of a file, followed while it changes. Fails if the file is missing, malformed or open to others. */
-  static readonly layerFile = (path: string): Layer.Layer<Keys, KeysFileError, FileSystem.FileSystem> =>
+  static readonly layerFile = (path: string): Layer.Layer<Keys, KeysFileError, FileSystem.FileSystem | Revocation> =>
     Layer.effect(
       Keys,
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
+        const revocation = yield* Revocation
         const stamp = fs.stat(path).pipe(
           Effect.map(({ ino, mtime, mode, size }) =>
             [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), mode, size].join(" "),
@@ -240,20 +249,34 @@ export class Keys extends Context.Service<
         let seen = yield* stamp
         let keys = byId(yield* readKeys(path))
         let lookedAt = yield* Clock.currentTimeMillis
+        const everServed = new Set<string>()
+        const revokeOthers = () => {
+          const served = new Set([...keys.values()].map(scopeOf))
+          for (const scope of served) everServed.add(scope)
+          revocation.revoke(everServed.difference(served))
+        }
+        revokeOthers()
 
-        const follow = Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis
-          if (Math.abs(now - lookedAt) < 1_000) return
-          // Set before the first wait: of many requests at once only one looks at the file.
-          lookedAt = now
-          const current = yield* stamp
-          if (current === seen) return
-          seen = current
-          keys = byId(yield* readKeys(path).pipe(Effect.provideService(FileSystem.FileSystem, fs)))
-        }).pipe(Effect.catch((error) => Effect.logWarning(`${error.message}; the keys read before stay in force`)))
+        const follow = Effect.fnUntraced(
+          function* (unlessWithin: number) {
+            const now = yield* Clock.currentTimeMillis
+            if (Math.abs(now - lookedAt) < unlessWithin) return
+            // Set before the first wait: of many requests at once only one looks at the file.
+            lookedAt = now
+            const current = yield* stamp
+            if (current === seen) return
+            seen = current
+            keys = byId(yield* readKeys(path).pipe(Effect.provideService(FileSystem.FileSystem, fs)))
+            revokeOthers()
+          },
+          Effect.catch((error) => Effect.logWarning(`${error.message}; the keys read before stay in force`)),
+        )
+
+        // Whoever was revoked may never ask again. While others do, theirs are the looks.
+        yield* Effect.sleep(lookEvery).pipe(Effect.andThen(follow(2 * lookEvery)), Effect.forever, Effect.forkScoped)
 
         const verify = Effect.fn("Keys.verify")(function* (secret: string) {
-          yield* follow
+          yield* follow(lookEvery)
           return verifyWith(keys, secret)
         })
         return Keys.of({ verify })

@@ -7,6 +7,7 @@ import { Context, Effect, Layer, Redacted, Scope } from "effect"
 import type { SettingsValues } from "../Settings.ts"
 import { Settings } from "../Settings.ts"
 import type { Checkpoint } from "../turn/Checkpoint.ts"
+import { Revocation } from "../turn/Revocation.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
 import type { Affinity } from "../upstream/Affinity.ts"
 import { Availability } from "../upstream/Availability.ts"
@@ -200,6 +201,6 @@ export const subjectOf = (pool: Layer.Layer<Services, never, Dialer | Settings>)
 export const subject: Subject = subjectOf(
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge([TurnMemory.layer, Availability.layer]),
+    Layer.provideMerge([TurnMemory.layer, Availability.layer, Revocation.layer]),
   ),
 )

@@ -8,7 +8,7 @@
  * | Leased | completed, or released unharmed | Idle |
  * | Leased | any other end | Evicted |
  * | Idle | lease, young enough | Leased |
- * | Idle | ttl, age, capacity, unowned frame, peer closed, shutdown | Evicted |
+ * | Idle | ttl, age, capacity, revoked scope, unowned frame, peer closed, shutdown | Evicted |
  */
 export type EvictReason =
   | "cancelled"
@@ -20,6 +20,7 @@ export type EvictReason =
   | "idle"
   | "age"
   | "capacity"
+  | "affinity"
   | "unsolicited"
   | "closed"
   | "message_too_big"

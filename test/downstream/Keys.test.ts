@@ -1,12 +1,13 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, FileSystem, Layer, Option, Path, Redacted } from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Layer, Option, Path, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import type * as Crypto from "node:crypto"
 import { vi } from "vitest"
-import type { KeysFileError } from "../../src/downstream/Keys.ts"
+import type { KeyRecord, KeysFileError } from "../../src/downstream/Keys.ts"
 import { addKey, Keys, makeKey, privateFolder } from "../../src/downstream/Keys.ts"
+import { Revocation } from "../../src/turn/Revocation.ts"
 
 const compared = vi.hoisted(() => new Array<readonly [left: number, right: number]>())
 
@@ -19,7 +20,7 @@ vi.mock("node:crypto", async (original) => {
   return { ...crypto, timingSafeEqual }
 })
 
-const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)
+const platform = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Revocation.layer)
 
 const temporaryPath = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
@@ -261,6 +262,33 @@ describe("Keys.layerFile", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* verified(keys, first.secret), undefined)
       assert.strictEqual(yield* verified(keys, second.secret), "second")
+    }).pipe(Effect.provide(platform)),
+  )
+
+  it.effect("revokes who has no key left, though nobody asks, and takes it back with a new key", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryPath
+      const { isRevoked, listen } = yield* Revocation
+      const alone = yield* addKey({ path, name: "alone" })
+      const first = yield* addKey({ path, name: "first", user: "team" })
+      const second = yield* addKey({ path, name: "second", user: "team" })
+      yield* openKeys(path)
+      const scopes = [`key:${alone.record.id}`, "user:team"]
+      const revoked = () => scopes.filter(isRevoked)
+      const changed = Effect.fnUntraced(function* (records: ReadonlyArray<KeyRecord>) {
+        const told = yield* Deferred.make<void>()
+        yield* listen(() => Deferred.doneUnsafe(told, Effect.void))
+        yield* write(path, JSON.stringify({ keys: records }))
+        yield* TestClock.adjust("2 seconds")
+        yield* Deferred.await(told)
+      }, Effect.scoped)
+      assert.deepStrictEqual(revoked(), [])
+      yield* changed([first.record])
+      assert.deepStrictEqual(revoked(), [`key:${alone.record.id}`])
+      yield* changed([alone.record])
+      assert.deepStrictEqual(revoked(), ["user:team"])
+      yield* changed([alone.record, second.record])
+      assert.deepStrictEqual(revoked(), [])
     }).pipe(Effect.provide(platform)),
   )
 

@@ -39,6 +39,13 @@ export const makeTenancy = Effect.gen(function* () {
 
 export type Tenancy = Effect.Success<typeof makeTenancy>
 
+/** Takes a key out of the file, as its owner's editor would. */
+export const revokeKey = Effect.fnUntraced(function* ({ keysFile }: Tenancy, { id }: Tenancy["a"]) {
+  const fs = yield* FileSystem.FileSystem
+  const { keys } = JSON.parse(yield* fs.readFileString(keysFile)) as { readonly keys: ReadonlyArray<{ id: string }> }
+  yield* fs.writeFileString(keysFile, JSON.stringify({ keys: keys.filter((key) => key.id !== id) }))
+}, Effect.provide(platform))
+
 /** Says, before a proxy runs, whose these ids are. */
 export const recordIds = ({ folder }: Tenancy, scope: string, ids: ReadonlyArray<string>) =>
   Effect.flatMap(Ownership, (ownership) => Effect.sync(() => ownership.record(scope, ids))).pipe(

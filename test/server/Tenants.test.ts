@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { setImmediate } from "node:timers/promises"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Answer, Asked } from "./Ask.ts"
@@ -9,7 +11,7 @@ import type { Line } from "./RawUpstream.ts"
 import { chunk, head, lastChunk, rawUpstream } from "./RawUpstream.ts"
 import { askRaw, makeRecorder } from "./Recorder.ts"
 import type { Made } from "./Tenancy.ts"
-import { everyKind, madeBy, makeTenancy, recordIds, startProxy, upstreamKey } from "./Tenancy.ts"
+import { everyKind, madeBy, makeTenancy, recordIds, revokeKey, startProxy, upstreamKey } from "./Tenancy.ts"
 
 const user = (content: string) => ({ role: "user", content })
 const tools = [{ type: "function", name: "look_up", parameters: {}, strict: false }]
@@ -574,5 +576,35 @@ describe("In keys mode a path gets around no check", () => {
       )
       for (const { headers } of requests) assert.strictEqual(headers["authorization"], `Bearer ${upstreamKey}`)
     }),
+  )
+})
+
+describe("A key that is revoked", () => {
+  it.effect("is refused, its connections go, and nobody else's do", () =>
+    Effect.gen(function* () {
+      const tenancy = yield* makeTenancy
+      const { counters, url: upstreamUrl } = yield* Simulator
+      const { url } = yield* startProxy(tenancy, upstreamUrl)
+      const first = turnOf({ input: [user("Begin.")] })
+      const asA = yield* ask(`${url}/responses`, { key: tenancy.a.secret, body: first })
+      const asB = yield* ask(`${url}/responses`, { key: tenancy.b.secret, body: first })
+      assert.strictEqual(asA.status, 200, asA.text)
+      assert.strictEqual(counters.openSockets, 2)
+      yield* revokeKey(tenancy, tenancy.a)
+      yield* TestClock.adjust("3 seconds")
+      const gone = Effect.whileLoop({
+        while: () => counters.openSockets > 1,
+        body: () => Effect.promise(() => setImmediate()),
+        step: () => {},
+      })
+      yield* Effect.raceFirst(gone, TestClock.withLive(Effect.sleep("15 seconds")))
+      assert.strictEqual(counters.openSockets, 1)
+      assert.strictEqual((yield* ask(`${url}/responses`, { key: tenancy.a.secret, body: first })).status, 401)
+      const { items, result } = madeBy(asB)
+      const next = turnOf({ input: [user("Begin."), ...items, result, user("And then?")] })
+      const continued = yield* ask(`${url}/responses`, { key: tenancy.b.secret, body: next })
+      assert.strictEqual(continued.status, 200, continued.text)
+      assert.strictEqual(continued.headers.get("x-respool-input"), "suffix")
+    }).pipe(Effect.provide(strict)),
   )
 })

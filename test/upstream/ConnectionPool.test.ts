@@ -7,6 +7,7 @@ import type { TurnError } from "../../src/turn/TurnError.ts"
 import type { Affinity } from "../../src/upstream/Affinity.ts"
 import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool, evictions } from "../../src/upstream/ConnectionPool.ts"
+import { Revocation } from "../../src/turn/Revocation.ts"
 import { Evictor } from "../../src/upstream/Evictor.ts"
 import type { Lease } from "../../src/upstream/Lease.ts"
 import type { LeaseRequest } from "../../src/upstream/Roster.ts"
@@ -15,7 +16,7 @@ import { TestDialer } from "./TestDialer.ts"
 const pool = (settings: Partial<SettingsValues> = {}) =>
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge([TestDialer.layer, Availability.layer]),
+    Layer.provideMerge([TestDialer.layer, Availability.layer, Revocation.layer]),
     Layer.provide(Settings.layer(settings)),
   )
 
@@ -386,6 +387,29 @@ describe("ConnectionPool", () => {
           [1, 0],
         )
       }).pipe(Effect.provide(pool({ maxAge: 60_000 }))),
+    )
+
+    it.effect("evicts what is idle of a revoked scope at once, and what was leased when it is over", () =>
+      Effect.gen(function* () {
+        const dialer = yield* TestDialer
+        const { revoke } = yield* Revocation
+        const idle = yield* open({ affinity: affinity("a", "gone") })
+        yield* completed(idle.lease)
+        const busy = yield* open({ affinity: affinity("b", "gone") })
+        const other = yield* open({ affinity: affinity("c", "stays") })
+        yield* completed(other.lease)
+        revoke(new Set(["gone"]))
+        assert.deepStrictEqual(
+          dialer.sockets.map(({ terminated }) => terminated),
+          [1, 0, 0],
+        )
+        yield* completed(busy.lease)
+        yield* beats(dialer, "15 seconds")
+        assert.deepStrictEqual(
+          dialer.sockets.map(({ terminated }) => terminated),
+          [1, 1, 0],
+        )
+      }).pipe(Effect.provide(pool())),
     )
 
     it.effect("evicts a connection that shows no sign of life for two and a half ping intervals", () =>
