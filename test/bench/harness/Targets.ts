@@ -5,8 +5,11 @@ import { Effect, FileSystem, Schedule } from "effect"
 import { connect } from "node:net"
 import { BenchError, program, start } from "./Child.ts"
 
-export const targetNames = ["respool", "floor", "direct", "nginx", "portkey"] as const
+export const targetNames = ["respool", "floor", "effect", "direct", "nginx", "portkey"] as const
 export type TargetName = (typeof targetNames)[number]
+
+/** The floor inside of Effect knows turns only, and says what they cost at least. */
+export const proxies: ReadonlyArray<TargetName> = targetNames.filter((name) => name !== "effect")
 
 export interface Target {
   readonly url: string
@@ -66,8 +69,8 @@ const respool = Effect.fnUntraced(function* (upstream: string, { profile }: Targ
   return { url: yield* child.printed(/^OPENAI_BASE_URL=(\S+)\/v1$/), headers: {}, pids: [child.pid] }
 })
 
-const floor = Effect.fnUntraced(function* (upstream: string) {
-  const child = yield* start(program(new URL("../floor.ts", import.meta.url)), {
+const floor = Effect.fnUntraced(function* (upstream: string, script: "floor" | "effectFloor") {
+  const child = yield* start(program(new URL(`../${script}.ts`, import.meta.url)), {
     cwd: yield* folder,
     env: { PORT: "0", UPSTREAM_WS: `${upstream.replace("http:", "ws:")}/v1/responses` },
   })
@@ -159,7 +162,9 @@ export const startTarget = Effect.fnUntraced(function* (name: TargetName, upstre
     case "respool":
       return yield* respool(upstream, options)
     case "floor":
-      return yield* floor(upstream)
+      return yield* floor(upstream, "floor")
+    case "effect":
+      return yield* floor(upstream, "effectFloor")
     case "direct":
       return { url: upstream, headers: {}, pids: [] } satisfies Target
     case "nginx":

@@ -3,7 +3,7 @@
  */
 import type { AnswerScript } from "../Protocol.ts"
 import type { Scenario, Size } from "../harness/Scenario.ts"
-import { targetNames } from "../harness/Targets.ts"
+import { proxies } from "../harness/Targets.ts"
 import { perEvent, shape, turnScenario } from "./TurnScenario.ts"
 
 const events = (options: {
@@ -19,7 +19,7 @@ const events = (options: {
   return turnScenario({
     name,
     about,
-    targets: targetNames,
+    targets: proxies,
     figures: perEvent,
     shapes: (size: Size) => {
       const small = size === "smoke"

@@ -2,7 +2,7 @@
  * What a turn costs: without history and one event long; with a history from 10 KB to 10 MB; among few and many sessions.
  */
 import type { Scenario } from "../harness/Scenario.ts"
-import { targetNames } from "../harness/Targets.ts"
+import { proxies, targetNames } from "../harness/Targets.ts"
 import { call, message, perTurn, shape, single, turnScenario } from "./TurnScenario.ts"
 
 /** `single` is one event with the whole response in it; the request is one short message of the user. */
@@ -36,7 +36,7 @@ const history = (options: {
   return turnScenario({
     name: `history-${name}`,
     about: `${name} of history on average, 2 KB of new items and the answer's two items a turn, one at a time over ${sessions} sessions`,
-    targets: targetNames,
+    targets: proxies,
     figures: perTurn,
     shapes: (size) => {
       const sessionsNow = size === "full" ? sessions : Math.max(1, sessions >> (size === "quick" ? 2 : 6))
