@@ -18,9 +18,14 @@ it.layer(layer)("respool serve", (it) => {
         "",
       ])
       assert.notStrictEqual(new URL(url).port, "0")
-      const health = yield* Effect.promise(() => fetch(new URL("/healthz", url)))
-      assert.strictEqual(health.status, 200)
-      assert.strictEqual(yield* Effect.promise(() => health.text()), '{"status":"ok"}')
+      for (const [path, status] of [
+        ["/healthz", "ok"],
+        ["/readyz", "ready"],
+      ] as const) {
+        const answer = yield* Effect.promise(() => fetch(new URL(path, url)))
+        assert.strictEqual(answer.status, 200)
+        assert.strictEqual(yield* Effect.promise(() => answer.text()), `{"status":"${status}"}`)
+      }
     }),
   )
 

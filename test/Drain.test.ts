@@ -54,7 +54,7 @@ const say = (socket: ReturnType<typeof connect>) =>
     socket.on("data", (data) => (text += String(data)))
     socket.on("close", () => resume(Effect.succeed(text.split("\r\n")[0] ?? "")))
     socket.on("error", () => undefined)
-    socket.write("GET /healthz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
+    socket.write("GET /readyz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
   })
 
 const connected = (url: string) =>

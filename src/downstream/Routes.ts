@@ -108,9 +108,11 @@ const make = Effect.gen(function* () {
     return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
   }
 
-  const health = (request: Request) =>
+  // Both depend on no upstream: with it away, turns fail one by one and a restart mends nothing. While the server starts
+  // or drains, the listener answers 503 to all.
+  const probe = (status: string) => (request: Request) =>
     request.method === "GET" || request.method === "HEAD"
-      ? Effect.succeed(HttpServerResponse.text('{"status":"ok"}', { contentType: "application/json" }))
+      ? Effect.succeed(HttpServerResponse.text(`{"status":"${status}"}`, { contentType: "application/json" }))
       : Effect.fail(wrongMethod("GET"))
 
   const forwarded = (request: Request) => {
@@ -123,7 +125,8 @@ const make = Effect.gen(function* () {
     Effect.flatMap(HttpServerRequest.HttpServerRequest, handler)
 
   return Layer.mergeAll(
-    HttpRouter.add("*", "/healthz", served(health)),
+    HttpRouter.add("*", "/healthz", served(probe("ok"))),
+    HttpRouter.add("*", "/readyz", served(probe("ready"))),
     HttpRouter.add("*", "/v1/responses", served(responses)),
     HttpRouter.add("*", "/responses", served(responses)),
     HttpRouter.add("*", "/v1/*", served(forwarded)),
