@@ -77,14 +77,27 @@ export const layerAuth = Layer.unwrap(
 )
 
 const layerListener = Layer.unwrap(
-  Effect.map(Settings, ({ drainTimeout, host, port }) => BunServer.layer({ hostname: host, port, drainTimeout })),
+  Effect.map(Settings, ({ drainTimeout, host, listenTls, port }) =>
+    BunServer.layer({ hostname: host, port, drainTimeout, ...(listenTls === undefined ? {} : { tls: listenTls }) }),
+  ),
+)
+
+/** Said at every start, since what was set for a trial is easily left so. */
+const layerWarnings = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const { tlsVerify } = yield* Settings
+    if (tlsVerify === "on") return
+    yield* Effect.logWarning(
+      "CERTIFICATES ARE NOT VERIFIED (tlsVerify is off): anyone on the way can read and change what goes upstream",
+    )
+  }),
 )
 
 /** The whole proxy but for its `Dialer`, its settings and the platform's file system. `HttpServer` tells the address. */
-export const layerNoDialer = HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), {
-  disableLogger: true,
-  disableListenLog: true,
-}).pipe(Layer.provide(layerAuth), Layer.provideMerge(layerExecutor), Layer.provideMerge(layerListener))
+export const layerNoDialer = Layer.merge(
+  HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), { disableLogger: true, disableListenLog: true }),
+  layerWarnings,
+).pipe(Layer.provide(layerAuth), Layer.provideMerge(layerExecutor), Layer.provideMerge(layerListener))
 
 /** The whole proxy, with Bun's own sockets upstream. */
 export const layer = layerNoDialer.pipe(Layer.provide(layerBun))

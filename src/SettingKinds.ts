@@ -4,6 +4,7 @@
  * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
  */
 import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
+import { allowedProxy, normalProxy } from "./upstream/ProxyRules.ts"
 
 /** One setting: how it is read, and what its help says. */
 export interface Row<A> {
@@ -105,3 +106,16 @@ export const headerNames = (about: string) =>
 
 export const isUpstream = (value: string) =>
   /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+
+export const proxyAddress = (about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.String.check(Schema.makeFilter((value) => normalProxy(value) !== undefined)), name).pipe(
+        Config.map(normalProxy),
+      ),
+    undefined,
+    "",
+    allowedProxy,
+    about,
+    true,
+  )

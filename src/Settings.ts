@@ -7,6 +7,8 @@
  */
 import { Config, ConfigProvider, Context, Effect, FileSystem, Layer, Option, Redacted, Schema } from "effect"
 import type { Row } from "./SettingKinds.ts"
+import type { Tls } from "./SettingFiles.ts"
+import { readTls } from "./SettingFiles.ts"
 import { nearest, strayName } from "./SettingNames.ts"
 import {
   count,
@@ -17,10 +19,13 @@ import {
   oneOf,
   optional,
   path,
+  proxyAddress,
   row,
   size,
   whole,
 } from "./SettingKinds.ts"
+import type { EnvironmentProxies } from "./upstream/ProxyRules.ts"
+import { environmentProxies, noProxies } from "./upstream/ProxyRules.ts"
 
 /** A refused address may hold a password or a key: what is none of host and path is not shown. */
 const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")
@@ -35,6 +40,8 @@ export const rows = {
     "a whole number from 0 to 65535",
     "0 takes any free port, which the banner shows",
   ),
+  listenTlsCert: path("file of the certificate (PEM) to listen with, over TLS"),
+  listenTlsKey: path("file of that certificate's key (PEM)"),
   upstreamUrl: row(
     (name) => Config.schema(Schema.String.check(Schema.makeFilter(isUpstream)), name),
     "https://api.openai.com/v1",
@@ -67,6 +74,14 @@ export const rows = {
   tlsCa: path("file of CA certificates (PEM) to trust for the upstream"),
   tlsCert: path("file of the client certificate (PEM) for the upstream"),
   tlsKey: path("file of the client certificate's key (PEM)"),
+  tlsVerify: oneOf(
+    ["on", "off"],
+    "on",
+    "`off` believes any upstream, whatever its certificate: for trying things out only",
+  ),
+  proxy: proxyAddress(
+    "on the way to the upstream; else `HTTPS_PROXY` or `HTTP_PROXY` says which, and `NO_PROXY` what is reached directly",
+  ),
   idleTtl: duration("50 minutes", "an unused connection is closed after this"),
   maxAge: duration("50 minutes", "no turn starts on a connection older than this; the API caps at 60 minutes"),
   pingInterval: duration("25 seconds", "two and a half of these without a sign of life end a connection"),
@@ -111,16 +126,15 @@ type Rows = typeof rows
 type Value<R> = R extends Row<infer A> ? A : never
 type Loaded = { readonly [K in keyof Rows]: Value<Rows[K]> }
 
-/** Certificates and keys as PEM texts. */
-export interface Tls {
-  readonly ca?: string
-  readonly cert?: string
-  readonly key?: string
-}
+export type { Tls } from "./SettingFiles.ts"
 
 export interface SettingsValues extends Loaded {
   /** What the `tls*` files hold; undefined: none was named. */
   readonly tls: Tls | undefined
+  /** What the `listenTls*` files hold. */
+  readonly listenTls: { readonly cert: string; readonly key: string } | undefined
+  /** `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; of settings given in code only what they say. */
+  readonly environmentProxies: EnvironmentProxies
 }
 
 /** A setting that can't be used. `message` is the one line to show. */
@@ -138,6 +152,8 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
   static readonly defaults: SettingsValues = {
     ...(Object.fromEntries(names.map((name) => [name, rows[name].fallback])) as unknown as Loaded),
     tls: undefined,
+    listenTls: undefined,
+    environmentProxies: noProxies,
   }
 
   /** The defaults with some settings of your own, which are held to the same rules. */
@@ -169,8 +185,9 @@ const refused = (name: keyof Rows, spell: Spell, value: string | undefined) => {
 }
 
 /** Values are written as texts and read again, so that code can set no more, and nothing else, than a file can. */
-const given = Effect.fnUntraced(function* ({ tls, ...options }: Partial<SettingsValues>) {
-  const values: Record<string, unknown> = { ...Settings.defaults, tls }
+const given = Effect.fnUntraced(function* (options: Partial<SettingsValues>) {
+  const { environmentProxies = noProxies, listenTls, tls } = options
+  const values: Record<string, unknown> = { ...Settings.defaults, tls, listenTls, environmentProxies }
   for (const name of names) {
     if (options[name] === undefined) continue
     const { read, written } = rows[name] as Row<unknown>
@@ -248,7 +265,9 @@ const load = Effect.gen(function* () {
       )
   }
   const loaded = values as unknown as Loaded
-  const settings: SettingsValues = { ...loaded, tls: yield* readTls(loaded, spell) }
+  const files = Effect.all([readTls(loaded, spell), environmentProxies])
+  const [tls, proxies] = yield* Effect.mapError(files, ({ message }) => new SettingsError({ message }))
+  const settings: SettingsValues = { ...loaded, ...tls, environmentProxies: proxies }
   return { settings, spell }
 })
 
@@ -264,25 +283,4 @@ const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.S
     return yield* new SettingsError({ message: `${url} names a WebSocket, but ${spell("transport")} is http` })
   }
   return settings
-})
-
-const readTls = Effect.fnUntraced(function* (loaded: Loaded, spell: Spell) {
-  const fs = yield* FileSystem.FileSystem
-  const tls: { ca?: string; cert?: string; key?: string } = {}
-  for (const [part, name] of [
-    ["ca", "tlsCa"],
-    ["cert", "tlsCert"],
-    ["key", "tlsKey"],
-  ] as const) {
-    const path = loaded[name]
-    if (path === undefined) continue
-    const wrong = (what: string) => new SettingsError({ message: `${spell(name)}=${JSON.stringify(path)}: ${what}` })
-    const pem = yield* fs.readFileString(path).pipe(Effect.mapError(() => wrong("the file can't be read")))
-    if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
-    tls[part] = pem
-  }
-  if ((tls.cert === undefined) !== (tls.key === undefined)) {
-    return yield* new SettingsError({ message: "RESPOOL_TLS_CERT and RESPOOL_TLS_KEY must be set together" })
-  }
-  return Object.keys(tls).length === 0 ? undefined : tls
 })

@@ -27,8 +27,9 @@ const settingsHelp = Object.entries(rows)
   .join("\n")
 
 const banner = Effect.gen(function* () {
-  const { auth, transport, upstreamUrl } = yield* Settings
-  const address = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  const { auth, listenTls, transport, upstreamUrl } = yield* Settings
+  const plain = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  const address = listenTls === undefined ? plain : plain.replace(/^http:/, "https:")
   yield* Console.log(`respool ${packageJson.version} for ${upstreamUrl} (transport ${transport}, auth ${auth})`)
   yield* Console.log(`OPENAI_BASE_URL=${address}/v1`)
 })

@@ -39,6 +39,8 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_UPSTREAM_API_KEY", undefined, "test-key-upstream", "test-key-upstream"],
   ["RESPOOL_SESSION_HEADER", undefined, "x-chat", "x-chat"],
   ["RESPOOL_FORWARD_HEADERS", [], "X-Team, x-zone", ["x-team", "x-zone"]],
+  ["RESPOOL_TLS_VERIFY", "on", "off", "off"],
+  ["RESPOOL_PROXY", undefined, "http://me:test-pass@proxy.test:3128", "http://me:test-pass@proxy.test:3128"],
   ["RESPOOL_IDLE_TTL", 50 * minutes, "3 minutes", 3 * minutes],
   ["RESPOOL_MAX_AGE", 50 * minutes, "25 minutes", 25 * minutes],
   ["RESPOOL_PING_INTERVAL", 25_000, "500 millis", 500],
@@ -82,7 +84,13 @@ const pem = "-----BEGIN CERTIFICATE-----\ndGVzdA==\n-----END CERTIFICATE-----\n"
 it.layer(NodeFileSystem.layer)("Settings", (it) => {
   it.effect("have the names and defaults that others rely on", () =>
     Effect.gen(function* () {
-      const files = ["RESPOOL_TLS_CA", "RESPOOL_TLS_CERT", "RESPOOL_TLS_KEY"]
+      const files = [
+        "RESPOOL_TLS_CA",
+        "RESPOOL_TLS_CERT",
+        "RESPOOL_TLS_KEY",
+        "RESPOOL_LISTEN_TLS_CERT",
+        "RESPOOL_LISTEN_TLS_KEY",
+      ]
       assert.sameMembers(Object.keys(rows).map(environmentName), [...contract.map(([name]) => name), ...files])
       const values = yield* read({})
       for (const [name, fallback] of contract) assert.deepStrictEqual(valueOf(values, name), fallback, name)
@@ -133,6 +141,32 @@ it.layer(NodeFileSystem.layer)("Settings", (it) => {
       const { tls } = yield* read({ RESPOOL_TLS_CA: path, RESPOOL_TLS_CERT: path, RESPOOL_TLS_KEY: path })
       assert.deepStrictEqual(tls, { ca: pem, cert: pem, key: pem })
       assert.deepStrictEqual((yield* read({ RESPOOL_TLS_CA: path })).tls, { ca: pem })
+      const { listenTls } = yield* read({ RESPOOL_LISTEN_TLS_CERT: path, RESPOOL_LISTEN_TLS_KEY: path })
+      assert.deepStrictEqual(listenTls, { cert: pem, key: pem })
+      for (const lone of ["RESPOOL_LISTEN_TLS_CERT", "RESPOOL_LISTEN_TLS_KEY"]) {
+        const line = "RESPOOL_LISTEN_TLS_CERT and RESPOOL_LISTEN_TLS_KEY must be set together"
+        assert.strictEqual(yield* refusal({ [lone]: path }), line)
+      }
+    }),
+  )
+
+  it.effect("take the environment's proxies along, and name a wrong one without its address", () =>
+    Effect.gen(function* () {
+      const { environmentProxies } = yield* read({
+        HTTPS_PROXY: "proxy.test:3128",
+        http_proxy: "http://me:test-pass@small.test/",
+        HTTP_PROXY: "http://capitals.test",
+        NO_PROXY: "localhost, .Internal.test",
+      })
+      const { http, https, no } = environmentProxies
+      assert.strictEqual(https === undefined ? "" : Redacted.value(https), "http://proxy.test:3128")
+      assert.strictEqual(http === undefined ? "" : Redacted.value(http), "http://me:test-pass@small.test/")
+      assert.deepStrictEqual(no, ["localhost", ".internal.test"])
+      const allowed = "expected an http or https address of a proxy, such as `http://user:password@proxy:3128`"
+      for (const wrong of ["socks5://me:test-pass@proxy.test", "http://", "http://me:test-pass@proxy.test/path"]) {
+        assert.strictEqual(yield* refusal({ HTTPS_PROXY: wrong }), `HTTPS_PROXY: ${allowed}`)
+        assert.strictEqual(yield* refusal({ RESPOOL_PROXY: wrong }), `RESPOOL_PROXY: ${allowed}`)
+      }
     }),
   )
 

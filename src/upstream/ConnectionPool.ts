@@ -14,6 +14,7 @@ import type { Connection } from "./Connection.ts"
 import type { ConnectionState, EvictReason } from "./ConnectionState.ts"
 import { Dialer } from "./Dialer.ts"
 import type { Lease } from "./Lease.ts"
+import { proxyFor } from "./ProxyRules.ts"
 import type { LeaseRequest, RefuseReason } from "./Roster.ts"
 import { Roster } from "./Roster.ts"
 
@@ -94,11 +95,14 @@ const make = Effect.gen(function* () {
         connection.evict("shutdown", "respool is shutting down")
       }),
     )
+    const { url } = connection.affinity
+    const proxy = proxyFor(settings.environmentProxies, url, settings.proxy)
     const request = {
-      url: connection.affinity.url,
+      url,
       headers: Redacted.value(connection.affinity.headers),
       maxMessage: maxInbound,
-      ...(settings.tls === undefined ? {} : { tls: settings.tls }),
+      tls: { ...settings.tls, ...(settings.tlsVerify === "off" ? { verify: false as const } : {}) },
+      ...(proxy === undefined ? {} : { proxy }),
     }
     const socket = yield* dialer.dial(request, connection.handlers).pipe(
       Scope.provide(connection.scope),

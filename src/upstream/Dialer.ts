@@ -3,6 +3,7 @@
  *
  * The socket belongs to the `Scope` it was dialled in: closing the scope, or interrupting the dial, terminates it.
  */
+import type { Redacted } from "effect"
 import { Context, Effect, Schema, Scope } from "effect"
 import { setImmediate } from "node:timers"
 
@@ -14,7 +15,15 @@ export interface DialRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly maxMessage: number
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string }
+  readonly tls?: {
+    readonly ca?: string
+    readonly cert?: string
+    readonly key?: string
+    /** `false`: whoever answers is believed to be the upstream. */
+    readonly verify?: false
+  }
+  /** `http://user:password@host:port` (or `https:`, user optional) of a proxy to open a tunnel through. */
+  readonly proxy?: Redacted.Redacted<string>
 }
 
 /**
@@ -50,7 +59,7 @@ export interface Socket {
 
 /**
  * Why no socket came to be; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599 and carries it, since
- * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a broken upgrade, a peer that spoke or hung up together with
+ * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a proxy that opens no tunnel, a broken upgrade, a peer that spoke or hung up together with
  * its answer, or an answer of another status, which no client may take for its own. `answer.headers` are as received, in lower case, repeated ones joined by `, `; `answer.body` is
  * without transfer coding, at most 64 KiB.
  */
@@ -85,6 +94,12 @@ export const refused = (status: number, headers: Readonly<Record<string, string>
         message: `the upstream refused the upgrade with status ${status}`,
         answer: { status, headers, body },
       })
+
+/** The code of an error that is about a peer's certificate and nothing else. */
+export const isCertificateCode = (code: unknown): boolean => typeof code === "string" && certificateCode.test(code)
+
+const certificateCode =
+  /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|(ERR_TLS_)?CERT_.*|INVALID_(CA|PURPOSE))$/
 
 /** The longest body of a refusal that is kept, in bytes. */
 export const maxAnswerBody = 64 * 1024

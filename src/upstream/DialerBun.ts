@@ -2,24 +2,28 @@
  * Dials over Bun's own TCP and TLS sockets, with a WebSocket client of ours.
  *
  * Nothing of Bun is touched before the first dial, so the module loads anywhere. What was sent is let go as soon as the
- * system has it. A certificate is always verified. Of pings that came together only the latest is answered, as RFC 6455
+ * system has it. A certificate is verified unless the request says otherwise. Of pings that came together only the latest is answered, as RFC 6455
  * 5.5.3 allows. A TCP connect cannot be broken off in Bun: when a dial ends before its peer has answered at all, the
  * descriptor goes when the system gives up or the connect succeeds.
  */
 import { Layer } from "effect"
 import { randomBytes } from "node:crypto"
 import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dialer.ts"
-import { Dialer, make, unreachable } from "./Dialer.ts"
+import { Dialer, isCertificateCode, make, unreachable } from "./Dialer.ts"
 import { FrameReader } from "./FrameReader.ts"
 import { SendQueue } from "./SendQueue.ts"
 import { closeFrame, frame, opcodes, pingFrame } from "./FrameWriter.ts"
+import { parseProxy } from "./Tunnel.ts"
+import { BunTunnel } from "./TunnelBun.ts"
 import { UpgradeAnswer } from "./UpgradeAnswer.ts"
 import type { UpgradeRequest } from "./UpgradeRequest.ts"
 import { upgradeRequest } from "./UpgradeRequest.ts"
 
+type Connected = Pick<Bun.Socket, "end" | "pause" | "resume" | "setNoDelay" | "terminate" | "write">
+
 class Line {
   #state: "dialling" | "upgrading" | "open" | "over" = "dialling"
-  #socket: Bun.Socket<Line> | undefined
+  #socket: Connected | undefined
   #paused = false
   /** The end of a connection of which something is still held back. */
   #end: string | undefined
@@ -30,13 +34,16 @@ class Line {
   readonly #request: UpgradeRequest
   readonly #handlers: SocketHandlers
   readonly #upgrade: Upgrade
+  readonly #verify: boolean
+  #endTunnel = () => {}
 
-  constructor({ headers, maxMessage, url }: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) {
+  constructor({ headers, maxMessage, tls, url }: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) {
     const key = randomBytes(16).toString("base64")
     this.#request = upgradeRequest(url, headers, key)
     this.#answer = new UpgradeAnswer(key)
     this.#handlers = handlers
     this.#upgrade = upgrade
+    this.#verify = tls?.verify !== false
     this.#reader = new FrameReader(maxMessage, {
       onText: handlers.onText,
       onBinary: handlers.onBinary,
@@ -51,23 +58,54 @@ class Line {
     })
   }
 
-  connect(tls: DialRequest["tls"]): void {
+  connect({ proxy, tls }: DialRequest): void {
     const { hostname, port, secure } = this.#request
-    const options = { hostname, port, data: this, socket: events }
-    // What goes wrong is told to `connectError`.
-    Bun.connect(secure ? { ...options, tls: { ...tls, rejectUnauthorized: true } } : options).catch(() => {})
+    const { verify: _, ...certificates } = tls ?? {}
+    const options = { ...certificates, rejectUnauthorized: this.#verify }
+    if (proxy === undefined) {
+      const direct = { hostname, port, data: this, socket: events }
+      // What goes wrong is told to `connectError`.
+      Bun.connect(secure ? { ...direct, tls: options } : direct).catch(() => {})
+      return
+    }
+    const parsed = parseProxy(proxy)
+    if (parsed === undefined) throw new Error("the proxy's address is not one of http: or https:")
+    this.#endTunnel = BunTunnel.open(parsed, hostname, port, {
+      opened: (socket) => this.#tunnelled(socket, options),
+      failed: (error) => {
+        if (this.#state === "over") return
+        this.terminate()
+        this.#upgrade.failed(error)
+      },
+    })
   }
 
-  connected(socket: Bun.Socket<Line>): void {
+  #tunnelled(socket: Bun.Socket<BunTunnel>, options: Bun.TLSOptions): Line | undefined {
+    if (!this.#request.secure) {
+      this.connected(socket)
+      return this
+    }
+    try {
+      // The name is checked against the certificate as well; without it that would be the proxy's.
+      socket.upgradeTLS<Line>({ data: this, tls: { ...options, serverName: this.#request.hostname }, socket: events })
+    } catch (cause) {
+      socket.terminate()
+      this.failed(cause instanceof Error ? cause.message : "TLS could not be begun")
+    }
+    return undefined
+  }
+
+  connected(socket: Connected): void {
     if (this.#state === "over") return socket.terminate()
     this.#socket = socket
     socket.setNoDelay(true)
     if (!this.#request.secure) this.#ask()
   }
 
-  shookHands(trusted: boolean, error: Error | null): void {
+  /** Where only the certificate is wrong there is TLS all the same, for those who do not mind. */
+  shookHands(trusted: boolean, error: (Error & { readonly code?: unknown }) | null): void {
     if (this.#state !== "dialling") return
-    if (trusted) this.#ask()
+    if (trusted || (!this.#verify && (error === null || isCertificateCode(error.code)))) this.#ask()
     else this.failed(`the upstream's TLS was not accepted: ${error?.message ?? "the handshake failed"}`)
   }
 
@@ -127,6 +165,7 @@ class Line {
   terminate(): void {
     this.#state = "over"
     this.#reader.stop()
+    this.#endTunnel()
     this.#letGo()
   }
 
@@ -202,7 +241,7 @@ const described = (error: Error & { readonly code?: unknown }): string =>
 
 const start: Start = (request, handlers, upgrade) => {
   const line = new Line(request, handlers, upgrade)
-  line.connect(request.tls)
+  line.connect(request)
   return () => line.terminate()
 }
 

@@ -7,10 +7,13 @@
 import { Layer } from "effect"
 import type { IncomingMessage } from "node:http"
 import { createRequire } from "node:module"
+import type { Socket as NetSocket } from "node:net"
 import { dirname, join } from "node:path"
 import type { WebSocket as WsWebSocket } from "ws"
-import type { Socket, Start, Upgrade } from "./Dialer.ts"
-import { Dialer, headersFromRaw, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
+import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dialer.ts"
+import { Dialer, headersFromRaw, isCertificateCode, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
+import { parseProxy } from "./Tunnel.ts"
+import { openTunnel, tlsOptions } from "./TunnelNode.ts"
 
 /** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */
 const closeTimeout = 1_000
@@ -27,9 +30,29 @@ const require = createRequire(import.meta.url)
 const WebSocket: typeof WsWebSocket = require(join(dirname(require.resolve("ws/package.json")), "lib", "websocket.js"))
 
 const start: Start = (request, handlers, upgrade) => {
+  if (request.proxy === undefined) return connect(request, handlers, upgrade)
+  const proxy = parseProxy(request.proxy)
+  if (proxy === undefined) throw new Error("the proxy's address is not one of http: or https:")
+  let terminate = openTunnel(request, proxy, {
+    opened: (tunnel) => {
+      try {
+        terminate = connect(request, handlers, upgrade, tunnel)
+      } catch (cause) {
+        tunnel.destroy()
+        upgrade.failed(unreachable(cause instanceof Error ? cause.message : "the socket could not be made"))
+      }
+    },
+    failed: upgrade.failed,
+  })
+  return () => terminate()
+}
+
+/** `tunnel`: the connection to use, with its TLS. */
+const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrade, tunnel?: NetSocket) => {
   // Made apart from the call, because the types of `ws` lag behind and do not know `closeTimeout`.
   const options = {
-    ...request.tls,
+    ...tlsOptions(request.tls),
+    ...(tunnel === undefined ? {} : { createConnection: () => tunnel }),
     headers: { ...request.headers },
     perMessageDeflate: false,
     followRedirects: false,
@@ -70,7 +93,7 @@ const start: Start = (request, handlers, upgrade) => {
   })
   socket.on("pong", handlers.onAlive)
   socket.on("error", (error: Error & { readonly code?: string }) => {
-    failure = error.message
+    failure = isCertificateCode(error.code) ? `the upstream's TLS was not accepted: ${error.message}` : error.message
     upgrade.failed(unreachable(failure))
     if (overflows.has(error.code)) handlers.onOverflow()
     else if (error.code?.startsWith("WS_ERR_") === true) handlers.onViolation()

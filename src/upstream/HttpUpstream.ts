@@ -12,6 +12,8 @@ import { Settings } from "../Settings.ts"
 import type { ForwardRequest } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
 import { TurnError } from "../turn/TurnError.ts"
+import { isCertificateCode } from "./Dialer.ts"
+import { proxyFor } from "./ProxyRules.ts"
 import { Upstream } from "./Upstream.ts"
 
 const hop = [
@@ -58,13 +60,25 @@ const passing = (headers: Readonly<Record<string, string | undefined>>, drops: R
 /** Nobody was there to be asked, as `fetch` tells it: by its error, or by what caused that. */
 const nobody = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
 
-/** A certificate is refused before the request is written. */
-const stranger = /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|(ERR_TLS_)?CERT_.*)$/
+/** A proxy opened no tunnel. */
+const refusedTunnel = "ERR_PROXY_TUNNEL"
 
-const neverSent = (cause: unknown): boolean =>
-  cause instanceof Error &&
-  (("code" in cause && typeof cause.code === "string" && (nobody.test(cause.code) || stranger.test(cause.code))) ||
-    neverSent(cause.cause))
+/** The error, or what caused it, whose code says that nothing was sent; and that code. */
+const neverSent = (cause: unknown): { readonly code: string; readonly message: string } | undefined => {
+  if (!(cause instanceof Error)) return undefined
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : ""
+  // A certificate is refused before the request is written.
+  return nobody.test(code) || isCertificateCode(code) || code === refusedTunnel
+    ? { code, message: cause.message }
+    : neverSent(cause.cause)
+}
+
+/** In words of ours, but for the code or status. */
+const explained = ({ code, message }: { readonly code: string; readonly message: string }): string => {
+  if (isCertificateCode(code)) return `the upstream's certificate was not accepted (${code})`
+  if (code !== refusedTunnel) return "the upstream could not be reached"
+  return `the proxy refused the tunnel with status ${/: (\d{3})\b/.exec(message)?.[1] ?? "unknown"}`
+}
 
 /** The request that the error carries holds the credential; only what the transport said goes on. */
 const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
@@ -72,10 +86,11 @@ const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
 
 const unreachable = (error: HttpClientError.HttpClientError) => {
   const cause = causeOf(error)
+  const known = neverSent(cause)
   return new TurnError({
     reason: "upstream_unreachable",
-    delivery: neverSent(cause) ? "NotSent" : "Ambiguous",
-    message: "the upstream could not be reached",
+    delivery: known === undefined ? "Ambiguous" : "NotSent",
+    message: known === undefined ? "the upstream could not be reached" : explained(known),
     cause,
   })
 }
@@ -100,10 +115,13 @@ const make = Effect.gen(function* () {
   const { httpBase } = yield* Upstream
   const client = yield* HttpClient.HttpClient
   const scopedClient = HttpClient.withScope(client)
+  const proxy = proxyFor(settings.environmentProxies, httpBase, settings.proxy)
   const init = {
     redirect: "manual",
     timeout: false,
-    ...(settings.tls === undefined ? {} : { tls: settings.tls }),
+    tls: { ...settings.tls, rejectUnauthorized: settings.tlsVerify === "on" },
+    // Left to itself `fetch` would read the environment by rules of its own.
+    proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
   } as const
 
   const forward = Effect.fn("HttpUpstream.forward")(

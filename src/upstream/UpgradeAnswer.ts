@@ -17,7 +17,7 @@ export type Answered =
   | { readonly _tag: "Switched"; readonly headers: Readonly<Record<string, string>>; readonly rest: Buffer }
   | { readonly _tag: "Failed"; readonly error: DialError }
 
-interface Head {
+export interface Head {
   readonly version: string
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
@@ -82,7 +82,8 @@ export class UpgradeAnswer {
   }
 }
 
-const parseHead = (text: string): Head | undefined => {
+/** An answer's head without the empty line that ends it; undefined: it is none. */
+export const parseHead = (text: string): Head | undefined => {
   const [first = "", ...lines] = text.split("\r\n")
   const status = /^HTTP\/1\.([01]) (\d{3})(?: [^\r\n\0]*)?$/.exec(first)
   if (status === null || lines.length > maxHeaders) return undefined

@@ -1,0 +1,75 @@
+/**
+ * Asks an HTTP proxy for a tunnel (`CONNECT`, RFC 9110, section 9.3.6): what is written to it, and its answer.
+ *
+ * No error here names the proxy's address or its credentials. An answer's head is bounded as an upgrade's is, and the
+ * proxy may say nothing after it, since the peer behind it speaks only when asked.
+ */
+import { Redacted } from "effect"
+import type { DialError } from "./Dialer.ts"
+import { unreachable } from "./Dialer.ts"
+import { maxHead, parseHead } from "./UpgradeAnswer.ts"
+
+export interface Proxy {
+  readonly hostname: string
+  readonly port: number
+  /** The proxy itself is spoken to over TLS. */
+  readonly secure: boolean
+  readonly authorization: string | undefined
+}
+
+const decoded = (part: string): string => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
+/** Undefined: it is no `http:` or `https:` address of a host, or one with a path, a query or a fragment. */
+export const parseProxy = (address: Redacted.Redacted<string>): Proxy | undefined => {
+  const text = Redacted.value(address)
+  if (!/^https?:\/\/[^/?#\s]+\/?$/i.test(text) || !URL.canParse(text)) return undefined
+  const { hostname, password, port, protocol, username } = new URL(text)
+  const secure = protocol === "https:"
+  const user = `${decoded(username)}:${decoded(password)}`
+  return {
+    hostname: hostname.replace(/^\[|\]$/g, ""),
+    port: port === "" ? (secure ? 443 : 80) : Number(port),
+    secure,
+    authorization: user === ":" ? undefined : `Basic ${Buffer.from(user).toString("base64")}`,
+  }
+}
+
+/** The request for a tunnel to an upstream; `hostname` without brackets. */
+export const connectRequest = (proxy: Proxy, hostname: string, port: number): Buffer => {
+  const target = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`
+  const credential = proxy.authorization === undefined ? "" : `proxy-authorization: ${proxy.authorization}\r\n`
+  return Buffer.from(`CONNECT ${target} HTTP/1.1\r\nhost: ${target}\r\n${credential}\r\n`, "latin1")
+}
+
+export class TunnelAnswer {
+  #bytes: Buffer = Buffer.alloc(0)
+  #skipped = 0
+
+  /** `Open`, why there is no tunnel, or undefined: more must come. */
+  read(chunk: Buffer): "Open" | DialError | undefined {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk])
+    for (;;) {
+      const end = this.#bytes.indexOf("\r\n\r\n")
+      if (this.#skipped + (end < 0 ? this.#bytes.length : end) > maxHead) {
+        return unreachable("the proxy's answer has too long a head")
+      }
+      if (end < 0) return undefined
+      const head = parseHead(this.#bytes.subarray(0, end).toString("latin1"))
+      const rest = this.#bytes.subarray(end + 4)
+      if (head === undefined || head.status === 101) return unreachable("the proxy's answer is no HTTP")
+      if (head.status >= 300) return unreachable(`the proxy refused the tunnel with status ${head.status}`)
+      if (head.status >= 200) return rest.length === 0 ? "Open" : unreachable("the proxy spoke before it was asked")
+      this.#skipped += end + 4
+      this.#bytes = rest
+    }
+  }
+}
+
+/** For a proxy that could not be reached, or hung up. */
+export const lostProxy = (reason: string): DialError => unreachable(`the proxy could not be used: ${reason}`)

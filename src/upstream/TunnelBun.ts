@@ -1,0 +1,99 @@
+/**
+ * Opens a tunnel through an `http:` proxy on one of Bun's sockets.
+ *
+ * Of the two calls at most one comes, and none after the returned function was called, which ends the connection
+ * unless it has been handed on: then it is its new owner's, who is told what happens to it.
+ * To a proxy itself there is no TLS: Bun's sockets have no TLS inside TLS (its `upgradeTLS` on one hangs).
+ */
+import type { DialError } from "./Dialer.ts"
+import { SendQueue } from "./SendQueue.ts"
+import type { Proxy } from "./Tunnel.ts"
+import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
+
+/** Who has the connection behind the proxy. */
+export interface TunnelOwner {
+  readonly data: (chunk: Buffer) => void
+  readonly drained: () => void
+  /** The connection has ended. */
+  readonly failed: (message: string) => void
+}
+
+export interface TunnelHandlers {
+  /** Undefined: the owner has put TLS on the socket and hears of it there. */
+  readonly opened: (socket: Bun.Socket<BunTunnel>) => TunnelOwner | undefined
+  readonly failed: (error: DialError) => void
+}
+
+export class BunTunnel {
+  #over = false
+  #owner: TunnelOwner | undefined
+  #socket: Bun.Socket<BunTunnel> | undefined
+  readonly #answer = new TunnelAnswer()
+  readonly #queue = new SendQueue()
+  readonly #head: Buffer
+  readonly #handlers: TunnelHandlers
+
+  private constructor(head: Buffer, handlers: TunnelHandlers) {
+    this.#head = head
+    this.#handlers = handlers
+  }
+
+  static open(proxy: Proxy, hostname: string, port: number, handlers: TunnelHandlers): () => void {
+    if (proxy.secure) throw new Error("Bun cannot reach an upstream through an https: proxy, use an http: one")
+    const tunnel = new BunTunnel(connectRequest(proxy, hostname, port), handlers)
+    // What goes wrong is told to `connectError`.
+    Bun.connect({ hostname: proxy.hostname, port: proxy.port, data: tunnel, socket: events }).catch(() => {})
+    return () => tunnel.terminate()
+  }
+
+  connected(socket: Bun.Socket<BunTunnel>): void {
+    if (this.#over) return socket.terminate()
+    this.#socket = socket
+    socket.setNoDelay(true)
+    this.#queue.write(socket, this.#head)
+  }
+
+  drained(socket: Bun.Socket<BunTunnel>): void {
+    if (this.#owner !== undefined) return this.#owner.drained()
+    if (!this.#over) this.#queue.drain(socket)
+  }
+
+  data(socket: Bun.Socket<BunTunnel>, chunk: Buffer): void {
+    if (this.#owner !== undefined) return this.#owner.data(chunk)
+    if (this.#over) return
+    const answered = this.#answer.read(chunk)
+    if (answered === undefined) return
+    if (answered !== "Open") return this.#failed(answered)
+    this.#over = true
+    this.#socket = undefined
+    this.#owner = this.#handlers.opened(socket)
+  }
+
+  ended(message: string | undefined): void {
+    if (this.#owner !== undefined) return this.#owner.failed(message ?? "the upstream hung up")
+    this.#failed(lostProxy(message ?? "it hung up before it had opened the tunnel"))
+  }
+
+  #failed(error: DialError): void {
+    if (this.#over) return
+    this.terminate()
+    this.#handlers.failed(error)
+  }
+
+  terminate(): void {
+    const socket = this.#socket
+    this.#over = true
+    this.#socket = undefined
+    this.#queue.clear()
+    socket?.terminate()
+  }
+}
+
+const events: Bun.SocketHandler<BunTunnel> = {
+  open: (socket) => socket.data.connected(socket),
+  data: (socket, chunk) => socket.data.data(socket, chunk),
+  drain: (socket) => socket.data.drained(socket),
+  error: (socket, error) => socket.data.ended(error.message),
+  close: (socket, error) => socket.data.ended(error?.message),
+  connectError: (socket, error) => socket.data.ended(error.message),
+}
