@@ -22,7 +22,8 @@ export class Revocation extends Context.Service<
     return {
       revoke: (scopes) => {
         revoked = scopes
-        for (const listener of listeners) listener()
+        // A copy: one that is told may make another listen, which has missed nothing.
+        for (const listener of [...listeners]) listener()
       },
       isRevoked: (scope) => revoked.has(scope),
       listen: (listener) =>
