@@ -22,8 +22,9 @@ export class Revocation extends Context.Service<
     return {
       revoke: (scopes) => {
         revoked = scopes
-        // A copy: one that is told may make another listen, which has missed nothing.
-        for (const listener of [...listeners]) listener()
+        // Who begins to listen while others are told has missed nothing.
+        const listening = [...listeners]
+        for (const listener of listening) listener()
       },
       isRevoked: (scope) => revoked.has(scope),
       listen: (listener) =>
