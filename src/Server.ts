@@ -27,24 +27,30 @@ import { layerBun } from "./upstream/DialerBun.ts"
 import { Evictor } from "./upstream/Evictor.ts"
 import { FallbackExecutor } from "./upstream/FallbackExecutor.ts"
 import { HttpExecutor } from "./upstream/HttpExecutor.ts"
-import * as HttpUpstream from "./upstream/HttpUpstream.ts"
-import { Upstream } from "./upstream/Upstream.ts"
+import { Credentials } from "./upstream/Credentials.ts"
+import * as Forwarding from "./upstream/Forwarding.ts"
+import { HttpUpstream } from "./upstream/HttpUpstream.ts"
+import { Routing } from "./upstream/Routing.ts"
+import { Upstreams } from "./upstream/Upstream.ts"
 import { WebSocketExecutor } from "./upstream/WebSocketExecutor.ts"
 
-/** Pool, memory and evictor: what connections live in. Needs `Settings` and a `Dialer`. */
+/** Pool, memory, evictor and the upstreams: what connections live in. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer, Revocation.layer]),
+  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
 )
 
-/** `Executor` and `Forwarder`, over both transports. Needs `Settings` and a `Dialer`. */
-export const layerExecutor = FallbackExecutor.layerExecutor.pipe(
-  Layer.provide(FallbackExecutor.layerNoDeps),
-  Layer.provide([WebSocketExecutor.layerNoDeps, HttpExecutor.layerNoDeps]),
-  Layer.provideMerge(HttpUpstream.layer),
-  Layer.provideMerge(layerPool),
-  Layer.provide(Upstream.layerNoDeps),
-)
+/** `Executor` and `Forwarder`, over both transports. Needs `Settings`, `Credentials` and a `Dialer`. */
+export const layerExecutorNoCredentials = Layer.merge(
+  FallbackExecutor.layerExecutor.pipe(
+    Layer.provide(FallbackExecutor.layerNoDeps),
+    Layer.provide([WebSocketExecutor.layerNoDeps, HttpExecutor.layerNoDeps]),
+  ),
+  Forwarding.layerNoDeps,
+).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps]), Layer.provideMerge(layerPool))
+
+/** The same, with the callers' own credentials or fixed ones. Needs `Settings` and a `Dialer`. */
+export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Credentials.layerFixed))
 
 const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
 
@@ -85,11 +91,12 @@ const layerListener = Layer.unwrap(
 /** Said at every start, since what was set for a trial is easily left so. */
 const layerWarnings = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { tlsVerify } = yield* Settings
-    if (tlsVerify === "on") return
-    yield* Effect.logWarning(
-      "CERTIFICATES ARE NOT VERIFIED (tlsVerify is off): anyone on the way can read and change what goes upstream",
-    )
+    const { upstreams } = yield* Settings
+    const unverified = upstreams.filter(({ tlsVerify }) => tlsVerify === "off").map(({ url }) => url)
+    if (unverified.length === 0) return
+    const line =
+      "CERTIFICATES ARE NOT VERIFIED (tlsVerify is off): anyone on the way can read and change what goes there"
+    yield* Effect.annotateLogs(Effect.logWarning(line), { upstreams: unverified.join(" ") })
   }),
 )
 
@@ -97,7 +104,12 @@ const layerWarnings = Layer.effectDiscard(
 export const layerNoDialer = Layer.merge(
   HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), { disableLogger: true, disableListenLog: true }),
   layerWarnings,
-).pipe(Layer.provide(layerAuth), Layer.provideMerge(layerExecutor), Layer.provideMerge(layerListener))
+).pipe(
+  Layer.provide(layerAuth),
+  Layer.provideMerge(layerExecutorNoCredentials),
+  Layer.provide(Credentials.layer),
+  Layer.provideMerge(layerListener),
+)
 
 /** The whole proxy, with Bun's own sockets upstream. */
 export const layer = layerNoDialer.pipe(Layer.provide(layerBun))

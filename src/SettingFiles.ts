@@ -13,32 +13,39 @@ export interface Tls {
 /** A file that can't be used. `message` is the one line to show. */
 export class PemError extends Schema.TaggedError<PemError>()("PemError", { message: Schema.String }) {}
 
-type Name = "tlsCa" | "tlsCert" | "tlsKey" | "listenTlsCert" | "listenTlsKey"
+/** A name in the settings and the path that it has there. */
+interface NamedPath {
+  readonly spelled: string
+  readonly path: string | undefined
+}
 
-/** A certificate and its key come together, or neither does. `spell` says how a setting's name was spelled. */
-export const readTls = Effect.fnUntraced(function* (
-  paths: Readonly<Record<Name, string | undefined>>,
-  spell: (name: Name) => string,
-) {
+const pemIn = Effect.fnUntraced(function* ({ path, spelled }: NamedPath) {
+  if (path === undefined) return undefined
+  const wrong = (what: string) => new PemError({ message: `${spelled}=${JSON.stringify(path)}: ${what}` })
   const fs = yield* FileSystem.FileSystem
-  const read = Effect.fnUntraced(function* (name: Name) {
-    const path = paths[name]
-    if (path === undefined) return undefined
-    const wrong = (what: string) => new PemError({ message: `${spell(name)}=${JSON.stringify(path)}: ${what}` })
-    const pem = yield* Effect.mapError(fs.readFileString(path), () => wrong("the file can't be read"))
-    if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
-    return pem
-  })
-  const pair = Effect.fnUntraced(function* (certName: Name, keyName: Name, spelled: string) {
-    const cert = yield* read(certName)
-    const key = yield* read(keyName)
-    if (cert !== undefined && key !== undefined) return { cert, key }
-    if (cert === undefined && key === undefined) return undefined
-    return yield* new PemError({ message: `${spelled}_CERT and ${spelled}_KEY must be set together` })
-  })
-  const ca = yield* read("tlsCa")
-  const own = yield* pair("tlsCert", "tlsKey", "RESPOOL_TLS")
+  const pem = yield* Effect.mapError(fs.readFileString(path), () => wrong("the file can't be read"))
+  if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
+  return pem
+})
+
+/** A certificate and its key come together, or neither does. */
+export const readPair = Effect.fnUntraced(function* (certFile: NamedPath, keyFile: NamedPath) {
+  const cert = yield* pemIn(certFile)
+  const key = yield* pemIn(keyFile)
+  if (cert !== undefined && key !== undefined) return { cert, key }
+  if (cert === undefined && key === undefined) return undefined
+  return yield* new PemError({ message: `${certFile.spelled} and ${keyFile.spelled} must be set together` })
+})
+
+/** What an upstream is to be believed by, and shown; undefined: nothing was named. */
+export const readTls = Effect.fnUntraced(function* (files: {
+  readonly ca: NamedPath
+  readonly cert: NamedPath
+  readonly key: NamedPath
+}) {
+  const ca = yield* pemIn(files.ca)
+  const own = yield* readPair(files.cert, files.key)
   const tls: Tls | undefined =
     ca === undefined && own === undefined ? undefined : { ...(ca === undefined ? {} : { ca }), ...own }
-  return { tls, listenTls: yield* pair("listenTlsCert", "listenTlsKey", "RESPOOL_LISTEN_TLS") }
+  return tls
 })

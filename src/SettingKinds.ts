@@ -104,8 +104,53 @@ export const headerNames = (about: string) =>
     (value) => value.join(","),
   )
 
-export const isUpstream = (value: string) =>
-  /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+const isUpstream = (value: string) => /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+
+/** An upstream's address; `shown` is what there is without one. */
+export const upstreamAddress = (fallback: string, about: string) =>
+  row(
+    (name) => Config.schema(Schema.String.check(Schema.makeFilter(isUpstream)), name),
+    fallback,
+    fallback,
+    "an http, https, ws or wss address without user, query or fragment",
+    about,
+  )
+
+/** What can't stand in a header would fail every request, with the key in the error. */
+export const isApiKey = (value: string) => /^\s*[!-~]+\s*$/.test(value)
+
+export const apiKey = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter(isApiKey)), name),
+        (value): Redacted.Redacted<string> | undefined => Redacted.make(value.trim()),
+      ),
+    undefined,
+    "",
+    "a text of visible ASCII characters",
+    about,
+    true,
+  )
+
+const isModel = (value: string) => /^[!-~]+$/.test(value)
+
+const modelsIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim())
+
+export const modelNames = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter((value) => modelsIn(value).every(isModel))), name),
+        modelsIn,
+      ),
+    [],
+    "",
+    "names of models, in which * stands for anything",
+    about,
+    false,
+    (value) => value.join(","),
+  )
 
 export const proxyAddress = (about: string) =>
   row(

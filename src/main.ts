@@ -27,10 +27,14 @@ const settingsHelp = Object.entries(rows)
   .join("\n")
 
 const banner = Effect.gen(function* () {
-  const { auth, listenTls, transport, upstreamUrl } = yield* Settings
+  const { auth, listenTls, upstreams } = yield* Settings
   const plain = yield* HttpServer.addressFormattedWith(Effect.succeed)
   const address = listenTls === undefined ? plain : plain.replace(/^http:/, "https:")
-  yield* Console.log(`respool ${packageJson.version} for ${upstreamUrl} (transport ${transport}, auth ${auth})`)
+  const [{ transport, url }, ...others] = upstreams
+  yield* Console.log(`respool ${packageJson.version} for ${url} (transport ${transport}, auth ${auth})`)
+  for (const { models, transport, url } of others) {
+    yield* Console.log(`  ${models.join(", ")}: ${url} (transport ${transport})`)
+  }
   yield* Console.log(`OPENAI_BASE_URL=${address}/v1`)
 })
 

@@ -33,6 +33,7 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_HOST", "127.0.0.1", "0.0.0.0", "0.0.0.0"],
   ["RESPOOL_PORT", 8080, "0", 0],
   ["RESPOOL_UPSTREAM_URL", "https://api.openai.com/v1", "ws://127.0.0.1:9/v1", "ws://127.0.0.1:9/v1"],
+  ["RESPOOL_PROFILE", undefined, "xai", "xai"],
   ["RESPOOL_TRANSPORT", "auto", "websocket", "websocket"],
   ["RESPOOL_AUTH", "passthrough", "keys", "keys"],
   ["RESPOOL_KEYS_FILE", "respool.keys.json", "keys/all.json", "keys/all.json"],

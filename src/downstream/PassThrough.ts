@@ -15,7 +15,7 @@ import { readAnswer } from "../turn/AnswerBody.ts"
 import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"
 import { TurnError } from "../turn/TurnError.ts"
-import { parseRequestBody } from "../wire/RequestBody.ts"
+import { parseRequestBody, readMember } from "../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
 import { ApiError } from "./ApiError.ts"
@@ -26,8 +26,8 @@ import { readEncodedBytes, readRequestBytes, streamRequestBytes } from "./Reques
 import { requestId } from "./RequestId.ts"
 import { checkTenantBody, tenantHeaders } from "./Tenant.ts"
 import { tenantPath } from "./TenantPaths.ts"
-import type { Strike } from "./Struck.ts"
-import { strikeOf, struckAnswer, struckError } from "./Struck.ts"
+import type { Strike } from "../turn/Struck.ts"
+import { strikeOf, struckAnswer, struckError } from "../turn/Struck.ts"
 import { failureResponse } from "./TurnFailure.ts"
 
 export class PassThrough extends Context.Service<
@@ -49,7 +49,7 @@ const make = Effect.gen(function* () {
   const settings = yield* Settings
   const ownership = yield* Ownership
   const admission = yield* Admission
-  const { forward: send } = yield* Forwarder
+  const { forward: send, needsModel } = yield* Forwarder
 
   /** Runs with a place for the request's body, if it has one. */
   const placed = <A, E>(request: Request, use: (place: Place | undefined) => Effect.Effect<A, E>) =>
@@ -61,6 +61,11 @@ const make = Effect.gen(function* () {
     const limits = { maxBytes: settings.maxBody, ...(place === undefined ? {} : { holds: place.holds }) }
     const headers = request.headers
     if (place === undefined) return yield* relay({ ...outgoing, headers, body: undefined }, id)
+    if (needsModel() && isJson(headers["content-type"])) {
+      const bytes = yield* readRequestBytes(request, limits)
+      const headersOfDecoded = { ...headers, "content-encoding": undefined }
+      return yield* relay({ ...outgoing, headers: headersOfDecoded, body: bytes, model: modelIn(bytes) }, id)
+    }
     if (headers["content-length"] !== undefined) {
       return yield* relay({ ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
     }
@@ -97,7 +102,11 @@ const make = Effect.gen(function* () {
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
     yield* checkTenantBody(ownership, owner, body.success)
     const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
-    return yield* relay({ ...outgoing, headers, body: bytes }, id, { strike, seen: (text) => record(owner, text) })
+    const model = modelIn(bytes)
+    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, {
+      strike,
+      seen: (text) => record(owner, text),
+    })
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
@@ -167,6 +176,15 @@ const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect
     Effect.tap(seen),
     Effect.map((text) => HttpServerResponse.text(text, options(answer, id))),
   )
+
+const isJson = (contentType: string | undefined): boolean => /^application\/(.+\+)?json\b/i.test(contentType ?? "")
+
+/** Undefined where the body names none, or is nothing that can be read: then the default upstream judges it. */
+const modelIn = (bytes: Uint8Array): string | undefined => {
+  const body = parseRequestBody(bytes)
+  const model = Result.isSuccess(body) ? readMember(body.success, "model") : undefined
+  return typeof model === "string" ? model : undefined
+}
 
 const unanswered = new TurnError({
   reason: "turn_timeout",

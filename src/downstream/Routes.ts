@@ -24,7 +24,7 @@ import { readRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "./RequestId.ts"
 import { Session, sessionKey } from "./Session.ts"
 import { checkTenantBody, recordEvents, tenantHeaders } from "./Tenant.ts"
-import { strikeOf } from "./Struck.ts"
+import { strikeOf } from "../turn/Struck.ts"
 import { Turns } from "./Turns.ts"
 
 type Request = HttpServerRequest.HttpServerRequest

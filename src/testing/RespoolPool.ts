@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Layer, Redacted, Scope } from "effect"
 import type { SettingsValues } from "../Settings.ts"
-import { Settings } from "../Settings.ts"
+import { Settings, withOnlyUpstream } from "../Settings.ts"
 import type { Checkpoint } from "../turn/Checkpoint.ts"
 import { Revocation } from "../turn/Revocation.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
@@ -15,6 +15,7 @@ import { ConnectionPool } from "../upstream/ConnectionPool.ts"
 import type { Socket, SocketHandlers } from "../upstream/Dialer.ts"
 import { DialError, Dialer } from "../upstream/Dialer.ts"
 import { Evictor } from "../upstream/Evictor.ts"
+import { makeUpstream, Upstreams } from "../upstream/Upstream.ts"
 import type { Lease, LeaseRequest, PoolReport } from "./PoolUnderTest.ts"
 import { PoolUnderTest } from "./PoolUnderTest.ts"
 import type { Rules } from "./Rules.ts"
@@ -45,14 +46,15 @@ export const rules: Rules = {
   },
 }
 
-const settingsOf = ({ full, perLine, perScope, total }: Limits): SettingsValues => ({
-  ...Settings.defaults,
-  ...times,
-  maxConnections: total,
-  maxConnectionsPerScope: perScope,
-  maxConnectionsPerSession: perLine,
-  busy: full === "wait" ? "wait" : "dial",
-})
+const settingsOf = ({ full, perLine, perScope, total }: Limits): SettingsValues =>
+  withOnlyUpstream({
+    ...Settings.defaults,
+    ...times,
+    maxConnections: total,
+    maxConnectionsPerScope: perScope,
+    maxConnectionsPerSession: perLine,
+    busy: full === "wait" ? "wait" : "dial",
+  })
 
 /** What ties the pool's own numbers of its connections to the upstream's, and lets the upstream speak to it. */
 class Dialled extends Context.Service<
@@ -103,6 +105,7 @@ interface Remembered {
 const make = Effect.gen(function* () {
   const pool = yield* ConnectionPool
   const memory = yield* TurnMemory
+  const upstream = makeUpstream((yield* Settings).upstreams[0])
   const { byPoolId, next } = yield* Dialled
   const turns = new WeakMap<Checkpoint, Remembered>()
   let leases = 0
@@ -129,6 +132,8 @@ const make = Effect.gen(function* () {
     const affinity: Affinity = {
       key,
       scope: scopeOf(key),
+      upstream,
+      credential: key,
       // An address for each: the back-off after a failed dial, which is kept by address, is not what is tested here.
       url: `ws://upstream/v1/responses?lease=${++leases}`,
       headers: Redacted.make({ key }),
@@ -201,6 +206,6 @@ export const subjectOf = (pool: Layer.Layer<Services, never, Dialer | Settings>)
 export const subject: Subject = subjectOf(
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge([TurnMemory.layer, Availability.layer, Revocation.layer]),
+    Layer.provideMerge([TurnMemory.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
   ),
 )

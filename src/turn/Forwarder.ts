@@ -12,6 +12,8 @@ export interface ForwardRequest {
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Value of the upstream's `authorization` header. */
   readonly credential: Redacted.Redacted<string> | undefined
+  /** What the body names, where the body was read; it decides where the request goes. */
+  readonly model?: string | undefined
   readonly body: Uint8Array | Stream.Stream<Uint8Array, unknown> | undefined
   /** Aborts the request when it closes, wherever the answer is then; else only reading the body ends it. */
   readonly scope?: Scope.Scope
@@ -28,6 +30,8 @@ export interface ForwardAnswer {
 export class Forwarder extends Context.Service<
   Forwarder,
   {
+    /** False: every request goes to one place, so that nobody need read a body for its model. */
+    readonly needsModel: () => boolean
     /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
     readonly forward: (request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
   }

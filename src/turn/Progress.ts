@@ -2,6 +2,8 @@
  * How far one attempt of a turn has come, by its events, and what a refusal means at that point; the same over every
  * transport.
  */
+import type { ResponseEvent } from "../wire/ResponseEvent.ts"
+import { memberTextIn } from "../wire/ResponseEvent.ts"
 import { isLifecycle } from "../wire/Event.ts"
 import type { UpstreamError } from "../wire/UpstreamError.ts"
 import { refusedWith, TurnError } from "./TurnError.ts"
@@ -39,5 +41,17 @@ export class Progress {
       ...(code === undefined ? {} : { code }),
       answer: { status, headers, body },
     })
+  }
+}
+
+/** Some upstreams fail the response where others refuse the request: our anchor is not the client's matter. */
+export const lostAnchorOf = (event: ResponseEvent): Refusal | undefined => {
+  const error = memberTextIn(event, "error")
+  if (error === undefined || !error.includes("previous_response_not_found")) return undefined
+  return {
+    status: 400,
+    code: "previous_response_not_found",
+    headers: {},
+    body: `{"error":${error}}`,
   }
 }

@@ -2,17 +2,22 @@
  * Says which turns may share a physical connection: all that the handshake fixed for its whole life.
  *
  * Two turns with one affinity have the same upstream, scope, credential identity, handshake headers, `user` and
- * `safety_identifier` (design.md 2). Headers come from an allow-list, so that a trace id never splits the pool.
+ * `safety_identifier` (design.md 2), and the same model where a connection serves one. Headers come from an allow-list,
+ * so that a trace id never splits the pool.
  */
 import { hash } from "node:crypto"
 import { Redacted } from "effect"
-import type { TurnRequest } from "../turn/Executor.ts"
 import { memberText } from "../wire/RequestBody.ts"
+import type { RoutedTurn } from "./Routing.ts"
+import type { Upstream } from "./Upstream.ts"
 
 export interface Affinity {
   /** A digest; equal keys mean equal affinity. */
   readonly key: string
   readonly scope: string
+  readonly upstream: Upstream
+  /** Stands for the credential it was opened with, and never holds it. */
+  readonly credential: string
   readonly url: string
   /** Headers of the handshake, the credential among them. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
@@ -27,29 +32,51 @@ export const handshakeHeaders = [
   "originator",
 ] as const
 
-/** The affinity of a turn at the upstream's WebSocket `url`; `forward` names further client headers to send. */
-export const affinityOf = (
-  turn: TurnRequest & { readonly scope: string },
-  url: string,
-  forward: ReadonlyArray<string>,
-): Affinity => {
+const beta = "openai-beta"
+
+/** What the client names and what the upstream asks for, each once. */
+const merged = (theirs: string | undefined, ours: string | undefined): string | undefined => {
+  if (ours === undefined) return theirs
+  const names = `${theirs ?? ""},${ours}`.split(",").map((name) => name.trim())
+  return [...new Set(names.filter((name) => name !== ""))].join(",")
+}
+
+/** What stands for the credential that a turn's upstream is shown. */
+export const credentialOf = ({ credentialId, own }: RoutedTurn): string =>
+  own === undefined ? `caller ${credentialId}` : `own ${own.identity}`
+
+/** The affinity of a turn at its upstream. */
+export const affinityOf = (turn: RoutedTurn & { readonly scope: string }): Affinity => {
+  const { own, upstream } = turn
+  const url = upstream.socketFor(turn.query)
+  const credential = credentialOf(turn)
   const headers: Record<string, string> = {}
   let parts = ""
   const part = (text: string) => {
     parts += `${text.length}:${text}`
   }
+  part(upstream.digest)
   part(url)
   part(turn.scope)
-  part(turn.credentialId)
+  part(credential)
   part(memberText(turn.body, "user") ?? "")
   part(memberText(turn.body, "safety_identifier") ?? "")
-  for (const name of new Set([...handshakeHeaders, ...forward].map((name) => name.toLowerCase()))) {
-    const value = turn.headers[name]
+  if (upstream.known.modelPerConnection) part(memberText(turn.body, "model") ?? "")
+  for (const name of new Set([...handshakeHeaders, ...upstream.forwardHeaders])) {
+    const value = name === beta ? merged(turn.headers[name], upstream.known.beta) : turn.headers[name]
     if (value === undefined) continue
     headers[name] = value
     part(name)
     part(value)
   }
-  if (turn.credential !== undefined) headers["authorization"] = Redacted.value(turn.credential)
-  return { key: hash("sha256", parts, "base64url"), scope: turn.scope, url, headers: Redacted.make(headers) }
+  if (own !== undefined) Object.assign(headers, Redacted.value(own.headers))
+  else if (turn.credential !== undefined) headers["authorization"] = Redacted.value(turn.credential)
+  return {
+    key: hash("sha256", parts, "base64url"),
+    scope: turn.scope,
+    upstream,
+    credential,
+    url,
+    headers: Redacted.make(headers),
+  }
 }

@@ -82,6 +82,7 @@ export class Connection {
       connectionId: this.id,
       reused,
       connectionScope: this.scope,
+      handshake: reused ? {} : (this.#socket?.handshake.headers ?? {}),
       listen: (listener) => {
         const state = mine()
         if (state !== undefined) this.state = { ...state, listener }

@@ -75,9 +75,9 @@ const make = Effect.gen(function* () {
   const context = yield* Effect.context<never>()
   const roster = new Roster(settings, poolScope, {
     now,
-    trouble: (url) => {
+    trouble: ({ upstream, url }) => {
       const trouble = availability.trouble(url)
-      return trouble === "upstream_http_only" && settings.transport === "websocket" ? undefined : trouble
+      return trouble === "upstream_http_only" && upstream.transport === "websocket" ? undefined : trouble
     },
     onIdle: wake,
     onEvicted: (reason) => {
@@ -95,13 +95,13 @@ const make = Effect.gen(function* () {
         connection.evict("shutdown", "respool is shutting down")
       }),
     )
-    const { url } = connection.affinity
-    const proxy = proxyFor(settings.environmentProxies, url, settings.proxy)
+    const { upstream, url } = connection.affinity
+    const proxy = proxyFor(settings.environmentProxies, url, upstream.proxy)
     const request = {
       url,
       headers: Redacted.value(connection.affinity.headers),
       maxMessage: maxInbound,
-      tls: { ...settings.tls, ...(settings.tlsVerify === "off" ? { verify: false as const } : {}) },
+      tls: { ...upstream.tls, ...(upstream.tlsVerify === "off" ? { verify: false as const } : {}) },
       ...(proxy === undefined ? {} : { proxy }),
     }
     const socket = yield* dialer.dial(request, connection.handlers).pipe(

@@ -14,9 +14,14 @@ import { recoveryOf } from "../turn/Recovery.ts"
 import type { TurnError } from "../turn/TurnError.ts"
 import { withDelivery } from "../turn/TurnError.ts"
 import { readMember } from "../wire/RequestBody.ts"
+import { credentialOf } from "./Affinity.ts"
 import { Availability } from "./Availability.ts"
 import { HttpExecutor } from "./HttpExecutor.ts"
-import { Upstream } from "./Upstream.ts"
+import { stores } from "./CodexRules.ts"
+import { ConnectionPool } from "./ConnectionPool.ts"
+import { Credentials } from "./Credentials.ts"
+import type { RoutedTurn } from "./Routing.ts"
+import { Routing } from "./Routing.ts"
 import type { Attempt } from "./WebSocketExecutor.ts"
 import { WebSocketExecutor } from "./WebSocketExecutor.ts"
 
@@ -40,27 +45,40 @@ const make = Effect.gen(function* () {
   const socket = yield* WebSocketExecutor
   const http = yield* HttpExecutor
   const availability = yield* Availability
-  const upstream = yield* Upstream
+  const routing = yield* Routing
+  const pool = yield* ConnectionPool
+  const credentials = yield* Credentials
 
   /** Why this turn can't go over the socket at all. */
-  const unfit = (turn: TurnRequest): string | undefined => {
-    if (settings.transport === "http") return "transport_http"
+  const unfit = (turn: RoutedTurn): string | undefined => {
+    const { transport } = turn.upstream
+    if (transport === "http") return "transport_http"
     if (turn.scope === undefined) return "no_scope"
     const background = readMember(turn.body, "background")
     if (background === true) return "background"
     // Not booleans: the upstream must judge them, and on the socket both members are ours.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
-    const httpOnly = availability.trouble(upstream.socketFor(turn.query)) === "upstream_http_only"
-    return httpOnly && settings.transport === "auto" ? "upstream_http_only" : undefined
+    const httpOnly = availability.trouble(turn.upstream.socketFor(turn.query)) === "upstream_http_only"
+    return httpOnly && transport === "auto" ? "upstream_http_only" : undefined
   }
 
-  const overHttp = (turn: TurnRequest, horizon: Horizon, reason: string) => {
+  const overHttp = (turn: RoutedTurn, horizon: Horizon, reason: string) => {
     horizon.restart(reason)
-    return http.execute(turn, horizon)
+    return Effect.tapError(http.attempt(turn, horizon), (error) =>
+      isRefusedCredential(error) ? forget(turn) : Effect.void,
+    )
   }
 
-  const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) => {
+  /** What was opened with the turn's credential is closed, and the credential looked up anew before the next turn. */
+  const forget = (turn: RoutedTurn) => {
+    const { own, upstream } = turn
+    const refused = credentialOf(turn)
+    pool.evictIdle("affinity", ({ affinity }) => affinity.credential === refused && affinity.upstream === upstream)
+    return own === undefined ? Effect.void : credentials.refused(upstream.credential, own.identity)
+  }
+
+  const routed = (turn: RoutedTurn, sink: TurnSink) => {
     const horizon = new Horizon(sink)
     const reason = unfit(turn)
     if (reason !== undefined) return overHttp(turn, horizon, reason)
@@ -72,7 +90,10 @@ const make = Effect.gen(function* () {
         ? withDelivery(error, "Ambiguous")
         : error
 
-    const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
+    const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> =>
+      isRefusedCredential(error) ? Effect.andThen(forget(turn), recovered(error)) : recovered(error)
+
+    const recovered = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
       const { attempt, shown } = horizon
       const failure = {
         error,
@@ -82,7 +103,7 @@ const make = Effect.gen(function* () {
         growsConversation: isGiven(turn, "conversation"),
         tried,
       }
-      const recovery = recoveryOf(failure, settings)
+      const recovery = recoveryOf(failure, { retry: settings.retry, transport: turn.upstream.transport })
       mayHaveRun ||= error.delivery === "Ambiguous" || error.delivery === "Accepted"
       switch (recovery._tag) {
         case "Surface":
@@ -102,15 +123,21 @@ const make = Effect.gen(function* () {
       Effect.catchTag(socket.attempt(turn, horizon, attempt), "TurnError", recover)
 
     return overSocket({ fresh: false })
-  })
+  }
+
+  const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) =>
+    Effect.flatMap(routing.turn(turn), (turn) => routed(turn, sink)),
+  )
 
   return FallbackExecutor.of({ execute })
 })
 
+const isRefusedCredential = ({ answer }: TurnError): boolean => answer?.status === 401
+
 const isFlag = (value: unknown) => value === undefined || value === null || typeof value === "boolean"
 
 /** Whether a connection that remembers nothing can answer: a stored response is found from anywhere. */
-const isSelfContained = (turn: TurnRequest) =>
-  !isGiven(turn, "previous_response_id") || readMember(turn.body, "store") !== false
+const isSelfContained = (turn: RoutedTurn) =>
+  !isGiven(turn, "previous_response_id") || (stores(turn) && readMember(turn.body, "store") !== false)
 
 const isGiven = ({ body }: TurnRequest, member: string) => (readMember(body, member) ?? null) !== null

@@ -13,7 +13,6 @@ import { maxAnswer, readAnswer, readRefusal, tooLarge } from "../turn/AnswerBody
 import { Executor } from "../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import type { ForwardAnswer } from "../turn/Forwarder.ts"
-import { Forwarder } from "../turn/Forwarder.ts"
 import * as Deadlines from "../turn/Deadlines.ts"
 import { withHorizon } from "../turn/Horizon.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
@@ -21,10 +20,18 @@ import { Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { eventType, isTerminal } from "../wire/Event.ts"
-import { itemCount } from "../wire/RequestBody.ts"
+import { itemCount, withMembers } from "../wire/RequestBody.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
+import { codexSink, membersOverHttp } from "./CodexRules.ts"
+import { HttpUpstream } from "./HttpUpstream.ts"
+import type { RoutedTurn } from "./Routing.ts"
+import { Routing } from "./Routing.ts"
+import { strikeOwn } from "./StrikeOwn.ts"
 
-export class HttpExecutor extends Context.Service<HttpExecutor, TurnExecutor>()("respool/upstream/HttpExecutor") {
+export class HttpExecutor extends Context.Service<
+  HttpExecutor,
+  TurnExecutor & { readonly attempt: (turn: RoutedTurn, sink: TurnSink) => Effect.Effect<TurnEnd, TurnError> }
+>()("respool/upstream/HttpExecutor") {
   static readonly layerNoDeps = Layer.effect(
     HttpExecutor,
     Effect.suspend(() => make),
@@ -48,7 +55,8 @@ const make = Effect.gen(function* () {
   const settings = yield* Settings
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
-  const { forward } = yield* Forwarder
+  const { send } = yield* HttpUpstream
+  const routing = yield* Routing
 
   const readJson = Effect.fnUntraced(function* (answer: ForwardAnswer, sink: TurnSink) {
     const text = yield* readAnswer(answer)
@@ -140,14 +148,15 @@ const make = Effect.gen(function* () {
     return yield* Deferred.await(ended)
   })
 
-  const request = Effect.fnUntraced(function* (turn: TurnRequest, sink: TurnSink, watched: Watched) {
-    const answer = yield* forward({
+  const request = Effect.fnUntraced(function* (turn: RoutedTurn, sink: TurnSink, watched: Watched) {
+    const set = membersOverHttp(turn)
+    const answer = yield* send(turn, {
       method: "POST",
       path: `/responses${turn.query}`,
       // The body that is sent is the decoded one.
       headers: { ...turn.headers, "content-encoding": undefined },
       credential: turn.credential,
-      body: turn.body.bytes,
+      body: set === undefined ? turn.body.bytes : withMembers(turn.body, set),
       scope: yield* Effect.scope,
     })
     const { headers, status } = answer
@@ -167,7 +176,13 @@ const make = Effect.gen(function* () {
     return yield* stream ? readEvents(answer, sink, watched) : readJson(answer, sink)
   })
 
-  const execute = Effect.fn("HttpExecutor.execute")(function* (turn: TurnRequest, sink: TurnSink) {
+  const execute = (turn: TurnRequest, sink: TurnSink) =>
+    Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink))
+
+  const attempt = (turn: RoutedTurn, sink: TurnSink) =>
+    strikeOwn(turn, codexSink(turn, sink), (sink) => carried(turn, sink))
+
+  const carried = Effect.fn("HttpExecutor.execute")(function* (turn: RoutedTurn, sink: TurnSink) {
     const items = itemCount(turn.body)
     sink.route({
       transport: "http",
@@ -183,7 +198,7 @@ const make = Effect.gen(function* () {
       clock,
       settings,
       startedAt: turn.startedAt,
-      atOnce: !turn.stream,
+      atOnce: !turn.stream && !turn.upstream.known.codex,
     })
     const watched: Watched = { silence, over: false }
     const watch = Effect.callback<never, TurnError>((resume) => {
@@ -195,7 +210,7 @@ const make = Effect.gen(function* () {
     return yield* Effect.scoped(Effect.raceFirst(request(turn, sink, watched), watch))
   })
 
-  return HttpExecutor.of({ execute })
+  return HttpExecutor.of({ attempt, execute })
 })
 
 const isJson = (text: string): boolean => {

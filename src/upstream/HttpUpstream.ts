@@ -1,20 +1,23 @@
 /**
- * Sends HTTP requests to the configured upstream and to nowhere else.
+ * Sends HTTP requests to the configured upstreams and to nowhere else.
  *
  * The client's headers pass but for those that belong to a hop, to this proxy's own door, or to the body's framing;
  * redirects are answers, never followed, so a credential goes only where it was configured to go. No time-out of the
  * platform's ends an answer: its silence is timed by those who know what it means.
  */
-import { Effect, Layer, Redacted, Scope, Stream } from "effect"
+import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
 import { Settings } from "../Settings.ts"
-import type { ForwardRequest } from "../turn/Forwarder.ts"
-import { Forwarder } from "../turn/Forwarder.ts"
+import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
+import { struckAnswer, struckError } from "../turn/Struck.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { isCertificateCode } from "./Dialer.ts"
 import { proxyFor } from "./ProxyRules.ts"
-import { Upstream } from "./Upstream.ts"
+import type { Destination } from "./Routing.ts"
+import { withoutAccount } from "./Routing.ts"
+import { strikeOfOwn } from "./StrikeOwn.ts"
+import type { Upstream } from "./Upstream.ts"
 
 const hop = [
   "connection",
@@ -110,31 +113,62 @@ const noStatus = (status: number) =>
     message: `the upstream answered with the status ${status}`,
   })
 
+export class HttpUpstream extends Context.Service<
+  HttpUpstream,
+  {
+    /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
+    readonly send: (to: Destination, request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
+  }
+>()("respool/upstream/HttpUpstream") {
+  /** Takes any `HttpClient`. */
+  static readonly layerNoDeps = Layer.effect(
+    HttpUpstream,
+    Effect.suspend(() => make),
+  )
+
+  /** Over the platform's `fetch`. */
+  static readonly layer = HttpUpstream.layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))
+}
+
 const make = Effect.gen(function* () {
   const settings = yield* Settings
-  const { httpBase } = yield* Upstream
   const client = yield* HttpClient.HttpClient
   const scopedClient = HttpClient.withScope(client)
-  const proxy = proxyFor(settings.environmentProxies, httpBase, settings.proxy)
-  const init = {
-    redirect: "manual",
-    timeout: false,
-    tls: { ...settings.tls, rejectUnauthorized: settings.tlsVerify === "on" },
-    // Left to itself `fetch` would read the environment by rules of its own.
-    proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
-  } as const
 
-  const forward = Effect.fn("HttpUpstream.forward")(
-    function* (request: ForwardRequest) {
-      const { body, credential, method, path, scope } = request
+  const inits = new WeakMap<Upstream, RequestInit>()
+  const initFor = (upstream: Upstream): RequestInit => {
+    const known = inits.get(upstream)
+    if (known !== undefined) return known
+    const proxy = proxyFor(settings.environmentProxies, upstream.url, upstream.proxy)
+    const init = {
+      redirect: "manual",
+      timeout: false,
+      tls: { ...upstream.tls, rejectUnauthorized: upstream.tlsVerify === "on" },
+      // Left to itself `fetch` would read the environment by rules of its own.
+      proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
+    } as const
+    inits.set(upstream, init as RequestInit)
+    return init as RequestInit
+  }
+
+  const headersFor = ({ own }: Destination, { credential, headers }: ForwardRequest) => {
+    const passed = passing(own === undefined ? headers : withoutAccount(headers), requestDrops)
+    if (own !== undefined || credential !== undefined) for (const name of credentialHeaders) delete passed[name]
+    if (own !== undefined) Object.assign(passed, Redacted.value(own.headers))
+    else if (credential !== undefined) passed["authorization"] = Redacted.value(credential)
+    passed["accept-encoding"] = "identity"
+    return passed
+  }
+
+  const asked = Effect.fnUntraced(
+    function* (to: Destination, request: ForwardRequest) {
+      const { body, method, path, scope } = request
       if (!HttpMethod.isHttpMethod(method)) {
         return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
       }
-      const headers = passing(request.headers, requestDrops)
-      if (credential !== undefined) for (const name of credentialHeaders) delete headers[name]
-      if (credential !== undefined) headers["authorization"] = Redacted.value(credential)
-      headers["accept-encoding"] = "identity"
-      const made = HttpClientRequest.make(method)(`${httpBase}${path}`).pipe(HttpClientRequest.setHeaders(headers))
+      const made = HttpClientRequest.make(method)(`${to.upstream.url}${path}`).pipe(
+        HttpClientRequest.setHeaders(headersFor(to, request)),
+      )
       const type = request.headers["content-type"] ?? "application/json"
       const outgoing = withBody(made, body, type)
       const asked =
@@ -151,11 +185,18 @@ const make = Effect.gen(function* () {
       }
       return { status, headers: passing(response.headers, answerDrops), body: answer }
     },
-    Effect.provideService(FetchHttpClient.RequestInit, init),
+    (effect, { upstream }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(upstream)),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
   )
 
-  return Forwarder.of({ forward })
+  const send = Effect.fn("HttpUpstream.send")(function* (to: Destination, request: ForwardRequest) {
+    const strike = strikeOfOwn(to)
+    if (strike === undefined) return yield* asked(to, request)
+    const answer = yield* Effect.mapError(asked(to, request), (error) => struckError(error, strike))
+    return yield* struckAnswer(answer, strike)
+  })
+
+  return HttpUpstream.of({ send })
 })
 
 const withBody = (request: HttpClientRequest.HttpClientRequest, body: ForwardRequest["body"], contentType: string) => {
@@ -164,7 +205,3 @@ const withBody = (request: HttpClientRequest.HttpClientRequest, body: ForwardReq
     ? HttpClientRequest.bodyUint8Array(request, body, contentType)
     : HttpClientRequest.bodyStream(request, body, { contentType })
 }
-
-/** Over the platform's `fetch`; `layerNoDeps` takes any `HttpClient`. */
-export const layerNoDeps = Layer.effect(Forwarder, make)
-export const layer = layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))

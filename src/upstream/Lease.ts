@@ -11,6 +11,8 @@ import type { Chain, EvictReason, LeaseListener } from "./ConnectionState.ts"
 export interface Lease {
   readonly connectionId: number
   readonly reused: boolean
+  /** Headers of the upgrade's answer, lower case; of a connection that was there before none, since they were another's. */
+  readonly handshake: Readonly<Record<string, string>>
   /** The connection's own scope, for what must live exactly as long as it does. */
   readonly connectionScope: Scope.Scope
   /** Frames that come before somebody listens are nobody's, and evict the connection. */

@@ -38,8 +38,8 @@ const keepUncontinued = 8
 /** What the pool hears, synchronously. */
 export interface RosterHooks {
   readonly now: () => number
-  /** Why nothing should be dialled at that URL now. */
-  readonly trouble: (url: string) => "upstream_http_only" | "dial_backoff" | undefined
+  /** Why nothing should be dialled there now. */
+  readonly trouble: (affinity: Affinity) => "upstream_http_only" | "dial_backoff" | undefined
   readonly onIdle: () => void
   readonly onEvicted: (reason: EvictReason) => void
 }
@@ -107,7 +107,7 @@ export class Roster {
     const refuse = (reason: RefuseReason): Decision =>
       busy === "wait" && !waited ? { _tag: "Wait" } : { _tag: "Refuse", reason }
 
-    const trouble = this.#hooks.trouble(affinity.url)
+    const trouble = this.#hooks.trouble(affinity)
     if (trouble !== undefined) return { _tag: "Refuse", reason: trouble }
     const mine = scopeGroup(affinity.scope)
     const line = sessionGroup(affinity.scope, session)
@@ -175,8 +175,9 @@ export class Roster {
   /** Idle and young enough; one past its time is rotated out on the way. */
   #ready(connection: Connection): boolean {
     if (connection.state._tag !== "Idle") return false
-    if (this.#hooks.now() - connection.openedAt >= this.#settings.maxAge) connection.evict("age", "")
-    else if (this.#hooks.now() - connection.state.since >= this.#settings.idleTtl) connection.evict("idle", "")
+    const { upstream } = connection.affinity
+    if (this.#hooks.now() - connection.openedAt >= upstream.maxAge) connection.evict("age", "")
+    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")
     return connection.state._tag === "Idle"
   }
 

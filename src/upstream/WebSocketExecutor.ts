@@ -18,22 +18,23 @@ import { itemsIn, lineageOf } from "../turn/Lineage.ts"
 import { OutputCollector } from "../turn/OutputCollector.ts"
 import { plan } from "../turn/Plan.ts"
 import type { Refusal } from "../turn/Progress.ts"
-import { Progress } from "../turn/Progress.ts"
+import { lostAnchorOf, Progress } from "../turn/Progress.ts"
 import { Silence } from "../turn/Silence.ts"
 import type { Place } from "../turn/TurnMemory.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { makeDigester } from "../wire/Digest.ts"
 import { eventType, isTerminal } from "../wire/Event.ts"
-import type { ResponseEvent } from "../wire/ResponseEvent.ts"
-import { memberTextIn } from "../wire/ResponseEvent.ts"
 import { errorOf } from "../wire/UpstreamError.ts"
 import { parseRequestBody, toFrame } from "../wire/RequestBody.ts"
 import { affinityOf } from "./Affinity.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
 import type { EvictReason } from "./ConnectionState.ts"
 import type { Lease } from "./Lease.ts"
-import { Upstream } from "./Upstream.ts"
+import { codexSink, membersOnSocket } from "./CodexRules.ts"
+import type { RoutedTurn } from "./Routing.ts"
+import { Routing } from "./Routing.ts"
+import { strikeOwn } from "./StrikeOwn.ts"
 
 /** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that everything is sent. */
 export interface Attempt {
@@ -44,7 +45,7 @@ export class WebSocketExecutor extends Context.Service<
   WebSocketExecutor,
   TurnExecutor & {
     /** One attempt; what its failure leads to is decided by the caller. */
-    readonly attempt: (turn: TurnRequest, sink: TurnSink, attempt: Attempt) => Effect.Effect<TurnEnd, TurnError>
+    readonly attempt: (turn: RoutedTurn, sink: TurnSink, attempt: Attempt) => Effect.Effect<TurnEnd, TurnError>
   }
 >()("respool/upstream/WebSocketExecutor") {
   static readonly layerNoDeps = Layer.effect(
@@ -66,7 +67,7 @@ interface Request {
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
-  const upstream = yield* Upstream
+  const routing = yield* Routing
   const pool = yield* ConnectionPool
   const memory = yield* TurnMemory
   const heads = yield* HeadMemory
@@ -192,18 +193,20 @@ const make = Effect.gen(function* () {
   }
 
   const leased = Effect.fnUntraced(function* (
-    turn: TurnRequest & { readonly scope: string },
+    turn: RoutedTurn & { readonly scope: string },
     sink: TurnSink,
     { fresh }: Attempt,
   ) {
-    const affinity = affinityOf(turn, upstream.socketFor(turn.query), settings.forwardHeaders)
+    const { maxMessage } = turn.upstream
+    const affinity = affinityOf(turn)
+    const set = membersOnSocket(turn)
     const place = { affinity: affinity.key, session: turn.session }
     const { body, lineage } = read(turn, place)
     const { anchor } = lineage
     const recall = () => memory.recall(place, lineage, settings.reasoning)
-    if (body.bytes.length > settings.maxMessage && anchor === undefined && recall().length === 0) {
-      const { length } = toFrame(body, { fromItem: 0 })
-      if (length > settings.maxMessage) return yield* tooBig(length)
+    if (body.bytes.length > maxMessage && anchor === undefined && recall().length === 0) {
+      const { length } = toFrame(body, { fromItem: 0, set })
+      if (length > maxMessage) return yield* tooBig(length, maxMessage)
     }
     const lease = yield* pool.lease({
       affinity,
@@ -212,18 +215,19 @@ const make = Effect.gen(function* () {
       recall,
       fresh,
     })
+    const told = codexSink(turn, sink, lease.handshake)
     if (!lease.reused) {
       const attached = Effect.andThen(memory.attach(lease.connectionId), heads.attach(lease.connectionId))
       yield* Scope.provide(attached, lease.connectionScope)
     }
     const checkpoint = memory.checkpointOf(lease.connectionId)
     const decision = plan(lineage, checkpoint, settings.reasoning)
-    const frame = toFrame(body, decision)
-    if (frame.length > settings.maxMessage) {
+    const frame = toFrame(body, set === undefined ? decision : { ...decision, set })
+    if (frame.length > maxMessage) {
       lease.release()
-      return yield* tooBig(frame.length)
+      return yield* tooBig(frame.length, maxMessage)
     }
-    sink.route({
+    told.route({
       transport: "websocket",
       connection: lease.reused ? "reused" : "new",
       input: decision._tag === "Suffix" ? "suffix" : "full",
@@ -238,7 +242,7 @@ const make = Effect.gen(function* () {
       ownSuffix: decision.reason === "continued",
       lastResponseId: checkpoint?.responseId,
     }
-    return yield* listen(lease, turn.startedAt, request, sink, (end) => {
+    return yield* listen(lease, turn.startedAt, request, told, (end) => {
       const { responseId } = end
       if (end.type === "response.completed" && responseId !== undefined) {
         const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
@@ -256,37 +260,25 @@ const make = Effect.gen(function* () {
     })
   })
 
-  const tooBig = (length: number) =>
+  const tooBig = (length: number, limit: number) =>
     new TurnError({
       reason: "message_too_big",
       delivery: "NotSent",
-      message: `the message of ${length} bytes is over the socket's limit of ${settings.maxMessage}`,
+      message: `the message of ${length} bytes is over the socket's limit of ${limit}`,
     })
 
-  const attempt = (turn: TurnRequest, sink: TurnSink, attempt: Attempt): Effect.Effect<TurnEnd, TurnError> => {
+  const attempt = (turn: RoutedTurn, sink: TurnSink, attempt: Attempt): Effect.Effect<TurnEnd, TurnError> => {
     const { scope } = turn
     return scope === undefined
       ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
-      : Effect.scoped(leased({ ...turn, scope }, sink, attempt))
+      : strikeOwn(turn, sink, (sink) => Effect.scoped(leased({ ...turn, scope }, sink, attempt)))
   }
 
   return WebSocketExecutor.of({
     attempt,
-    execute: (turn, sink) => attempt(turn, sink, { fresh: false }),
+    execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (routed) => attempt(routed, sink, { fresh: false })),
   })
 })
-
-/** Some upstreams fail the response where others refuse the request: our anchor is not the client's matter. */
-const lostAnchorOf = (event: ResponseEvent): Refusal | undefined => {
-  const error = memberTextIn(event, "error")
-  if (error === undefined || !error.includes("previous_response_not_found")) return undefined
-  return {
-    status: 400,
-    code: "previous_response_not_found",
-    headers: {},
-    body: `{"error":${error}}`,
-  }
-}
 
 /** What a connection's end means for the turn that held it. */
 const lostReasons: Partial<Record<EvictReason, TurnError["reason"]>> = {

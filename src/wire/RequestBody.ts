@@ -54,6 +54,8 @@ export interface FrameOptions {
   readonly fromItem: number
   /** Takes the place of the client's own `previous_response_id`, if it has one. */
   readonly previousResponseId?: string | undefined
+  /** Members to set, as JSON texts; they take the place of the client's own. */
+  readonly set?: ReadonlyMap<string, string> | undefined
 }
 
 const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody["inputKind"] => {
@@ -133,6 +135,20 @@ const encoder = new TextEncoder()
 const comma = 0x2c
 const colon = 0x3a
 
+const textOfSet = (set: ReadonlyMap<string, string>): string =>
+  [...set].map(([name, value]) => `,${JSON.stringify(name)}:${value}`).join("")
+
+/** The client's bytes with some members set, as JSON texts, in the place of its own. */
+export const withMembers = ({ bytes, members }: RequestBody, set: ReadonlyMap<string, string>): Uint8Array => {
+  const parts: Array<Uint8Array> = [encoder.encode(`{${textOfSet(set).slice(1)}`)]
+  for (const { end, key, keyEnd, keyStart, start } of members.values()) {
+    if (set.has(key)) continue
+    parts.push(encoder.encode(","), bytes.subarray(keyStart, keyEnd), encoder.encode(":"), bytes.subarray(start, end))
+  }
+  parts.push(encoder.encode("}"))
+  return Buffer.concat(parts)
+}
+
 /**
  * The `response.create` message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
  *
@@ -141,23 +157,20 @@ const colon = 0x3a
  */
 export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
   const { bytes, firstItem, items } = body
-  const { fromItem, previousResponseId } = options
+  const { fromItem, previousResponseId, set } = options
   const isPlace = Number.isInteger(fromItem) && fromItem >= firstItem && fromItem <= itemCount(body)
   if (fromItem !== 0 && !isPlace) {
     throw new RangeError(`fromItem is ${fromItem}, and the input has ${itemCount(body)} items from ${firstItem} on`)
   }
-  const head = encoder.encode(
-    previousResponseId === undefined
-      ? '{"type":"response.create"'
-      : `{"type":"response.create","previous_response_id":${JSON.stringify(previousResponseId)}`,
-  )
+  const anchor = previousResponseId === undefined ? "" : `,"previous_response_id":${JSON.stringify(previousResponseId)}`
+  const head = encoder.encode(`{"type":"response.create"${anchor}${set === undefined ? "" : textOfSet(set)}`)
 
   const kept: Array<Member> = []
   let size = head.length + 1
   let suffixStart = 0
   let suffixEnd = 0
   for (const member of body.members.values()) {
-    if (reserved.has(member.key)) continue
+    if (reserved.has(member.key) || set?.has(member.key) === true) continue
     if (
       member.key === "previous_response_id" &&
       (previousResponseId !== undefined || bytes[member.start] === 0x6e) /* null */

@@ -6,8 +6,11 @@ import { Settings } from "../../src/Settings.ts"
 import { Forwarder } from "../../src/turn/Forwarder.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import { HttpExecutor } from "../../src/upstream/HttpExecutor.ts"
-import * as HttpUpstream from "../../src/upstream/HttpUpstream.ts"
-import { Upstream } from "../../src/upstream/Upstream.ts"
+import { Credentials } from "../../src/upstream/Credentials.ts"
+import * as Forwarding from "../../src/upstream/Forwarding.ts"
+import { HttpUpstream } from "../../src/upstream/HttpUpstream.ts"
+import { Routing } from "../../src/upstream/Routing.ts"
+import { Upstreams } from "../../src/upstream/Upstream.ts"
 import {
   MiB,
   Recorder,
@@ -186,7 +189,8 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
         assert.strictEqual(whole(failureOf(yield* Effect.exit(forward(request)))), `upstream_unreachable ${delivery}`)
       }).pipe(
         Effect.provide(
-          HttpUpstream.layerNoDeps.pipe(
+          Forwarding.layerNoDeps.pipe(
+            Layer.provide([HttpUpstream.layerNoDeps, Routing.layerNoDeps]),
             Layer.provide(
               Layer.succeed(
                 HttpClient.HttpClient,
@@ -197,7 +201,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
                 }),
               ),
             ),
-            Layer.provide(Upstream.layerNoDeps),
+            Layer.provide([Upstreams.layerNoDeps, Credentials.layerFixed]),
             Layer.provide(Settings.layer()),
           ),
         ),

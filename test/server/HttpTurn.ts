@@ -5,11 +5,13 @@ import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "ef
 import type { SettingsValues } from "../../src/Settings.ts"
 import { Settings } from "../../src/Settings.ts"
 import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
-import { Forwarder } from "../../src/turn/Forwarder.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import { HttpExecutor } from "../../src/upstream/HttpExecutor.ts"
-import * as HttpUpstream from "../../src/upstream/HttpUpstream.ts"
-import { Upstream } from "../../src/upstream/Upstream.ts"
+import { Credentials } from "../../src/upstream/Credentials.ts"
+import * as Forwarding from "../../src/upstream/Forwarding.ts"
+import { HttpUpstream } from "../../src/upstream/HttpUpstream.ts"
+import { Routing } from "../../src/upstream/Routing.ts"
+import { Upstreams } from "../../src/upstream/Upstream.ts"
 import { turnOf } from "../turn/TurnRequests.ts"
 import type { Line } from "./RawUpstream.ts"
 import { chunk, head, rawUpstream } from "./RawUpstream.ts"
@@ -46,11 +48,11 @@ const defaults = { firstEventTimeout: 20_000, eventTimeout: 30_000, turnTimeout:
 /** The real thing, and `came` hears of every part of a body that was read. */
 const watchedBy = (came: () => void) =>
   Layer.effect(
-    Forwarder,
-    Effect.map(Forwarder, ({ forward }) =>
-      Forwarder.of({
-        forward: (request) =>
-          Effect.map(forward(request), (answer) => ({
+    HttpUpstream,
+    Effect.map(HttpUpstream, ({ send }) =>
+      HttpUpstream.of({
+        send: (to, request) =>
+          Effect.map(send(to, request), (answer) => ({
             ...answer,
             body: Stream.tap(answer.body, () => Effect.sync(came)),
           })),
@@ -60,8 +62,10 @@ const watchedBy = (came: () => void) =>
 
 export const executing = (port: number, more: Partial<SettingsValues> = {}, came = () => {}) =>
   HttpExecutor.layerNoDeps.pipe(
+    Layer.merge(Forwarding.layerNoDeps),
     Layer.provideMerge(watchedBy(came)),
-    Layer.provide(Upstream.layerNoDeps),
+    Layer.provide(Routing.layerNoDeps),
+    Layer.provide([Upstreams.layerNoDeps, Credentials.layerFixed]),
     Layer.provide(Settings.layer({ upstreamUrl: `http://127.0.0.1:${port}/v1`, ...defaults, ...more })),
   )
 

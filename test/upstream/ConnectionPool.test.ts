@@ -10,19 +10,22 @@ import { ConnectionPool, evictions } from "../../src/upstream/ConnectionPool.ts"
 import { Revocation } from "../../src/turn/Revocation.ts"
 import { Evictor } from "../../src/upstream/Evictor.ts"
 import type { Lease } from "../../src/upstream/Lease.ts"
+import { makeUpstream, Upstreams } from "../../src/upstream/Upstream.ts"
 import type { LeaseRequest } from "../../src/upstream/Roster.ts"
 import { TestDialer } from "./TestDialer.ts"
 
 const pool = (settings: Partial<SettingsValues> = {}) =>
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge([TestDialer.layer, Availability.layer, Revocation.layer]),
+    Layer.provideMerge([TestDialer.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
     Layer.provide(Settings.layer(settings)),
   )
 
 const affinity = (key = "a", scope = "s"): Affinity => ({
   key,
   scope,
+  upstream: makeUpstream(Settings.defaults.upstreams[0]),
+  credential: "id",
   url: "ws://upstream/v1/responses",
   headers: Redacted.make({}),
 })
@@ -35,8 +38,12 @@ const request = (options: Partial<LeaseRequest> = {}): LeaseRequest => ({
   ...options,
 })
 
-const lease = (options?: Partial<LeaseRequest>) =>
-  Effect.flatMap(ConnectionPool, (service) => service.lease(request(options)))
+const lease = Effect.fnUntraced(function* (options?: Partial<LeaseRequest>) {
+  const pool = yield* ConnectionPool
+  const [upstream] = (yield* Upstreams).all()
+  const asked = request(options)
+  return yield* pool.lease({ ...asked, affinity: { ...asked.affinity, upstream } })
+})
 
 /** A lease with a scope of its own, which the test closes as it likes. */
 const open = Effect.fnUntraced(function* (options?: Partial<LeaseRequest>) {

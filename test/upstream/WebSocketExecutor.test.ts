@@ -9,7 +9,9 @@ import { HeadMemory } from "../../src/turn/HeadMemory.ts"
 import { TurnMemory } from "../../src/turn/TurnMemory.ts"
 import { Availability } from "../../src/upstream/Availability.ts"
 import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
-import { Upstream } from "../../src/upstream/Upstream.ts"
+import { Credentials } from "../../src/upstream/Credentials.ts"
+import { Routing } from "../../src/upstream/Routing.ts"
+import { Upstreams } from "../../src/upstream/Upstream.ts"
 import { WebSocketExecutor } from "../../src/upstream/WebSocketExecutor.ts"
 import { turnOf } from "../turn/TurnRequests.ts"
 import { TestDialer, type TestSocket } from "./TestDialer.ts"
@@ -19,7 +21,8 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
     Layer.provideMerge(ConnectionPool.layerNoDeps),
     Layer.provideMerge(TurnMemory.layer),
     Layer.provideMerge([TestDialer.layer, HeadMemory.layer, Availability.layer]),
-    Layer.provide(Upstream.layerNoDeps),
+    Layer.provide(Routing.layerNoDeps),
+    Layer.provide([Upstreams.layerNoDeps, Credentials.layerFixed]),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),
   )
 

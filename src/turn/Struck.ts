@@ -4,10 +4,10 @@
  * An upstream that refuses may repeat what it was sent. What it completes is the model's and passes as it is.
  */
 import { Effect, Redacted, Stream } from "effect"
-import { readRefusal } from "../turn/AnswerBody.ts"
-import type { TurnSink } from "../turn/Executor.ts"
-import type { ForwardAnswer } from "../turn/Forwarder.ts"
-import { TurnError } from "../turn/TurnError.ts"
+import { readRefusal } from "./AnswerBody.ts"
+import type { TurnSink } from "./Executor.ts"
+import type { ForwardAnswer } from "./Forwarder.ts"
+import { TurnError } from "./TurnError.ts"
 import { isTerminal } from "../wire/Event.ts"
 
 export type Strike = (text: string) => string
