@@ -75,10 +75,12 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     )
 
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
-  static readonly layerConfig = Layer.effect(
-    Settings,
-    Effect.suspend(() => Effect.flatMap(load, checkTogether)),
-  )
+  static readonly read = Effect.suspend(() => Effect.flatMap(load, checkTogether))
+
+  /** Where that file is, or would be. */
+  static readonly path = Effect.suspend(() => Effect.map(filePath, ({ path }) => path))
+
+  static readonly layerConfig = Layer.effect(Settings, Settings.read)
 
   /** The same for commands that serve nothing, so that settings which only fit together when serving don't matter. */
   static readonly layerConfigUnchecked = Layer.effect(
@@ -116,14 +118,18 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
 /** What only the file can say. */
 const ofUpstreams: ReadonlySet<string> = new Set(["upstreams", "defaultUpstream"])
 
+const filePath = Effect.gen(function* () {
+  const named = Option.getOrUndefined(yield* Config.option(Config.NonEmptyString(`${prefix}_CONFIG`)))
+  return { path: named ?? "respool.json", named: named !== undefined }
+}).pipe(Effect.mapError((error) => new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })))
+
 const jsonFile = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
-  const named = yield* Config.option(Config.NonEmptyString(`${prefix}_CONFIG`))
-  const path = named._tag === "Some" ? named.value : "respool.json"
-  if (named._tag === "None" && !(yield* fs.exists(path))) return { path, json: {} }
+  const { named, path } = yield* filePath
+  if (!named && !(yield* fs.exists(path))) return { path, json: {} }
   const content = yield* fs.readFileString(path).pipe(
     Effect.mapError(() => {
-      const shown = named._tag === "Some" ? `${prefix}_CONFIG=${JSON.stringify(path)}` : path
+      const shown = named ? `${prefix}_CONFIG=${JSON.stringify(path)}` : path
       return new SettingsError({ message: `${shown}: the file can't be read` })
     }),
   )
@@ -142,10 +148,9 @@ const jsonFile = Effect.gen(function* () {
   }
   return { path, json }
 }).pipe(
-  Effect.catchTags({
-    ConfigError: (error) => Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
-    PlatformError: (error) => Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
-  }),
+  Effect.catchTag("PlatformError", (error) =>
+    Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
+  ),
 )
 
 /** A name that begins as ours do and is none would leave its setting at the default without a word. */

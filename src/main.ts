@@ -7,7 +7,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
 import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
-import { Cause, Console, Duration, Effect, Exit, Layer, Option, Predicate, Redacted, Runtime } from "effect"
+import { Cause, Console, Duration, Effect, Exit, Layer, Option, Predicate, Queue, Redacted, Runtime } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
@@ -15,6 +15,7 @@ import { demo } from "./Demo.ts"
 import { addKey } from "./downstream/Keys.ts"
 import { Turns } from "./downstream/Turns.ts"
 import * as Logging from "./Logging.ts"
+import { Reload } from "./Reload.ts"
 import * as Server from "./Server.ts"
 import { environmentName, rows, Settings } from "./Settings.ts"
 import { runSimulator } from "./simulator/SimulatorProcess.ts"
@@ -47,10 +48,31 @@ const sayDraining = Effect.gen(function* () {
   yield* Effect.logInfo(`draining ${turns} for at most ${atMost}; a second signal stops at once`)
 })
 
+/** As daemons do: a hangup is no end, it asks to read the settings again. */
+const layerHangup = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const reload = yield* Reload
+    const hangups = yield* Queue.sliding<void>(1)
+    const hungUp = () => void Queue.offerUnsafe(hangups, undefined)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.on("SIGHUP", hungUp)),
+      () => Effect.sync(() => process.off("SIGHUP", hungUp)),
+    )
+    yield* Queue.take(hangups).pipe(Effect.andThen(reload.now), Effect.forever, Effect.forkScoped)
+  }),
+)
+
+const layerServed = layerHangup.pipe(
+  Layer.provide(Reload.layer),
+  Layer.provideMerge(Server.layer),
+  Layer.provideMerge(Logging.layer),
+  Layer.provideMerge(Settings.layerConfig),
+)
+
 const serve = Command.make("serve", {}, () =>
   Effect.andThen(banner, Effect.never).pipe(
     Effect.onInterrupt(() => sayDraining),
-    Effect.provide(Server.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provideMerge(Settings.layerConfig))),
+    Effect.provide(layerServed),
   ),
 ).pipe(
   Command.withDescription(

@@ -7,7 +7,7 @@ import { Context, Effect, Layer, Logger, References } from "effect"
 import { HttpServer } from "effect/http"
 import { OpenAI } from "openai"
 import * as Server from "../src/Server.ts"
-import type { SettingsValues } from "../src/Settings.ts"
+import type { SettingsOptions } from "../src/Settings.ts"
 import { Settings } from "../src/Settings.ts"
 import type { SimulatorOptions } from "../src/simulator/Simulator.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
@@ -28,7 +28,7 @@ export class TestProxy extends Context.Service<
   }
 >()("test/TestProxy") {
   /** The proxy alone, in front of `settings.upstreamUrl`; with the default dialer, or another. */
-  static readonly layerProxy = (settings: Partial<SettingsValues>, dialer?: Layer.Layer<Dialer>) => {
+  static readonly layerProxy = (settings: SettingsOptions, dialer?: Layer.Layer<Dialer>) => {
     const logged: Array<string> = []
     const logger = Logger.layer([
       Logger.map(Logger.formatLogFmt, (line) => {
@@ -59,7 +59,7 @@ export class TestProxy extends Context.Service<
   }
 
   static readonly layer = (
-    options: { readonly settings?: Partial<SettingsValues>; readonly simulator?: SimulatorOptions } = {},
+    options: { readonly settings?: SettingsOptions; readonly simulator?: SimulatorOptions } = {},
   ) =>
     Layer.unwrap(
       Effect.map(Simulator, ({ url }) => TestProxy.layerProxy({ upstreamUrl: url, ...options.settings })),

@@ -1,0 +1,92 @@
+/**
+ * Follows `respool.json`: what changed there about upstreams holds for the next turn, without a restart.
+ *
+ * - An upstream that did not change keeps its connections. Of a changed one the idle connections go at once, and those in
+ *   use when their turn is over.
+ * - A file that can't be used changes nothing; one line in the log says why.
+ * - Other settings, and what the environment says, hold from the next start on; a line names those that changed.
+ *
+ * The file is looked at every second. `now` reads it whatever its date, and with it the key and certificate files that it
+ * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
+ */
+import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
+import type { SettingsValues } from "./Settings.ts"
+import { rows, Settings } from "./Settings.ts"
+import { Upstreams } from "./upstream/Upstream.ts"
+
+export class Reload extends Context.Service<Reload, { readonly now: Effect.Effect<void> }>()("respool/Reload") {
+  /** Needs the `Upstreams` of the running proxy. */
+  static readonly layer = Layer.effect(
+    Reload,
+    Effect.suspend(() => make),
+  )
+}
+
+/** What each upstream is made of; it is compared there. */
+const ofUpstreams: ReadonlySet<string> = new Set([
+  "upstreamUrl",
+  "profile",
+  "transport",
+  "forwardHeaders",
+  "tlsCa",
+  "tlsCert",
+  "tlsKey",
+  "tlsVerify",
+  "proxy",
+  "idleTtl",
+  "maxAge",
+  "maxMessage",
+])
+
+const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
+
+/** Settings that hold from the next start on and are not what the proxy was started with. */
+const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<string> =>
+  (Object.keys(rows) as ReadonlyArray<keyof typeof rows>).filter(
+    (name) => !ofUpstreams.has(name) && shown(started[name]) !== shown(read[name]),
+  )
+
+const make = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const started = yield* Settings
+  const upstreams = yield* Upstreams
+  const path = yield* Settings.path
+  const oneAtATime = Semaphore.makeUnsafe(1)
+
+  const stamp = fs.stat(path).pipe(
+    Effect.map(({ ino, mtime, size }) =>
+      [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), size].join(" "),
+    ),
+    Effect.orElseSucceed(() => "gone"),
+  )
+  let seen = yield* stamp
+
+  const reload = Effect.gen(function* () {
+    seen = yield* stamp
+    const read = yield* Settings.read
+    const { gone, kept, made } = upstreams.replace(read.upstreams)
+    const later = waiting(started, read)
+    yield* Effect.logInfo("settings were read again").pipe(
+      Effect.annotateLogs({
+        unchanged: kept.join(" "),
+        ...(made.length === 0 ? {} : { changed: made.join(" ") }),
+        ...(gone.length === 0 ? {} : { gone: gone.join(" ") }),
+        ...(later.length === 0 ? {} : { fromTheNextStart: later.join(" ") }),
+      }),
+    )
+  }).pipe(
+    Effect.catchTag("SettingsError", ({ message }) =>
+      Effect.logError("settings were not read again: those before stay in force").pipe(
+        Effect.annotateLogs({ error: message }),
+      ),
+    ),
+    Effect.provideService(FileSystem.FileSystem, fs),
+    Semaphore.withPermit(oneAtATime),
+  )
+
+  yield* Effect.flatMap(stamp, (current) => (current === seen ? Effect.void : reload)).pipe(
+    Effect.schedule(Schedule.spaced("1 second")),
+    Effect.forkScoped,
+  )
+  return Reload.of({ now: reload })
+})
