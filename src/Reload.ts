@@ -48,6 +48,8 @@ const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<s
 
 const make = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
+  // Whoever asks for it, it reads what the proxy was started with, and tells where that logs.
+  const context = yield* Effect.context<FileSystem.FileSystem>()
   const started = yield* Settings
   const upstreams = yield* Upstreams
   const path = yield* Settings.path
@@ -80,7 +82,7 @@ const make = Effect.gen(function* () {
         Effect.annotateLogs({ error: message }),
       ),
     ),
-    Effect.provideService(FileSystem.FileSystem, fs),
+    Effect.provideContext(context),
     Semaphore.withPermit(oneAtATime),
   )
 

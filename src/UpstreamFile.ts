@@ -61,7 +61,7 @@ const credentialIn = Effect.fnUntraced(function* (
   if (tokenFile !== undefined) return { _tag: "TokenFile", path: tokenFile }
   if (credential === undefined) return undefined
   if (credential === "caller") return { _tag: "Caller" }
-  return yield* wrong(`${spell(name, "credential")}=${JSON.stringify(credential)}: expected caller`)
+  return yield* wrong(`${spell(name, "credential")}: expected caller`)
 })
 
 const ownOf = Effect.fnUntraced(function* (name: string, value: unknown, spell: Spell) {
