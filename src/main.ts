@@ -18,6 +18,7 @@ import * as Logging from "./Logging.ts"
 import { Reload } from "./Reload.ts"
 import * as Server from "./Server.ts"
 import { environmentName, rows, Settings } from "./Settings.ts"
+import { profileNames } from "./simulator/Profile.ts"
 import { runSimulator } from "./simulator/SimulatorProcess.ts"
 
 const settingsHelp = Object.entries(rows)
@@ -121,8 +122,14 @@ const demoCommand = Command.make(
 
 const simulator = Command.make(
   "simulator",
-  { port: Flag.Int("port").pipe(Flag.withDescription("0 takes any free port"), Flag.withDefault(0)) },
-  ({ port }) => runSimulator({ port }),
+  {
+    port: Flag.Int("port").pipe(Flag.withDescription("0 takes any free port"), Flag.withDefault(0)),
+    profile: Flag.Literals("profile", profileNames).pipe(
+      Flag.withDescription("whose rules it keeps"),
+      Flag.withDefault("openai"),
+    ),
+  },
+  ({ port, profile }) => runSimulator({ port, profile }),
 ).pipe(Command.withDescription("Run a strict Responses upstream on loopback, for trying things out."))
 
 const respool = Command.make("respool").pipe(

@@ -1,7 +1,8 @@
 /**
- * Controls a simulator that runs as a process of its own, over HTTP outside of `/v1`.
+ * Controls a simulator that runs as a process of its own, over HTTP outside of its base path.
  *
- * `GET /simulator/stats` gives the counters, `GET /simulator/turns` a line per kept turn, `POST /simulator/reset` forgets records and counters,
+ * `GET /simulator/stats` gives the counters, `GET /simulator/turns` a line per kept turn, `GET /simulator/connections` one per
+ * connection, `POST /simulator/reset` forgets records and counters,
  * `POST /simulator/configure` takes a JSON object of switches (`script` as options of the agent) and a `failNext` list
  * of fault lists.
  */
@@ -10,7 +11,7 @@ import type { FaultQueue } from "./Arrival.ts"
 import { json, refused } from "./HttpAnswers.ts"
 import { invalid } from "./Refusal.ts"
 import { agent } from "./Script.ts"
-import type { SimulatorState, TurnRecord } from "./SimulatorState.ts"
+import type { ConnectionRecord, SimulatorState, TurnRecord } from "./SimulatorState.ts"
 import { resetState } from "./SimulatorState.ts"
 
 const strings = Schema.Record(Schema.String, Schema.String)
@@ -108,11 +109,23 @@ const summary = ({ connection, context, newItems, status, transport, uplinkBytes
   uplinkBytes,
 })
 
+/** Without the headers, which hold tokens. */
+const connectionSummary = ({ closeCode, models, open, openedAt, ordinal, pings, token }: ConnectionRecord) => ({
+  ordinal,
+  token,
+  models,
+  openedAt,
+  pings,
+  open,
+  closeCode,
+})
+
 /** Answers a request below `/simulator/`. */
 export const handleControl = (state: SimulatorState, request: Request, url: URL): Response | Promise<Response> => {
   const asked = `${request.method} ${url.pathname}`
   if (asked === "GET /simulator/stats") return json(JSON.stringify(state.counters))
   if (asked === "GET /simulator/turns") return json(JSON.stringify(state.turns.map(summary)))
+  if (asked === "GET /simulator/connections") return json(JSON.stringify(state.connections.map(connectionSummary)))
   if (asked === "POST /simulator/reset") {
     resetState(state)
     return json("{}")

@@ -57,6 +57,8 @@ export type Step =
       readonly response: string | undefined
       readonly refusal: Refusal | undefined
     }
+  /** An event beside the turn's own; its number and place among them mean nothing. */
+  | { readonly _tag: "Extra"; readonly frame: Frame }
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Binary" }
   | { readonly _tag: "Close"; readonly code: number; readonly reason: string }

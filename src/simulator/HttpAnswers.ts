@@ -65,6 +65,7 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
   /** Settles with the head: a status where the turn ends with an error before any frame, else the stream. */
   const streamed = (turn: Turn, signal: AbortSignal): Promise<Response> =>
     new Promise((resolve) => {
+      const headers = { ...eventStream, ...turn.headers }
       let sent = 0
       let text = ""
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined
@@ -82,11 +83,11 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
           },
           cancel: () => fiber?.interruptUnsafe(),
         })
-        resolve(new Response(body, { headers: eventStream }))
+        resolve(new Response(body, { headers }))
       }
       const fail = (): void => {
         broken = true
-        if (controller === undefined) return resolve(new Response(cut(text), { headers: eventStream }))
+        if (controller === undefined) return resolve(new Response(cut(text), { headers }))
         breakOff(controller)
       }
       const sink: Sink = {
@@ -104,6 +105,10 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
           open()
           write(step.refusal === undefined ? sse(step.frame) : errorFrame(step.refusal, sent))
         },
+        extra: (frame) => {
+          open()
+          write(sse(frame))
+        },
         text: (chunk) => {
           open()
           write(`data: ${chunk}\n\n`)
@@ -117,7 +122,7 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
       const fiber = playInto(turn, sink, () => {
         if (over || broken) return
         over = true
-        if (controller === undefined) return resolve(new Response(text, { headers: eventStream }))
+        if (controller === undefined) return resolve(new Response(text, { headers }))
         try {
           controller.close()
         } catch {
@@ -137,6 +142,7 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
           sent++
         },
         end: (step) => resolve(step.refusal === undefined ? json(step.response ?? "") : refused(step.refusal)),
+        extra: nothing,
         text: nothing,
         binary: nothing,
         close: fail,

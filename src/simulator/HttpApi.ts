@@ -2,13 +2,13 @@
  * The HTTP side: the Responses endpoints, their storage and their error bodies.
  */
 import { arrivalOf } from "./Arrival.ts"
-import { readCreateRequest } from "./CreateRequest.ts"
 import { json, makeHttpAnswers, refused } from "./HttpAnswers.ts"
 import type { Refusal } from "./Refusal.ts"
 import { invalid, refusalOf } from "./Refusal.ts"
+import { readRequest } from "./Rules.ts"
 import type { SimulatorState } from "./SimulatorState.ts"
 import type { Runtime } from "./Sockets.ts"
-import { arrive, begin, compact, forget, refuse } from "./Turn.ts"
+import { arrive, begin, compact, evict, forget, refuse } from "./Turn.ts"
 
 const notFound = (request: Request, path: string): Refusal =>
   invalid(`Invalid URL (${request.method} ${path})`, { status: 404 })
@@ -42,12 +42,18 @@ export const makeHttpApi = (state: SimulatorState, runtime: Runtime) => {
     }
     const text = await decoded(request)
     if (typeof text !== "string") return refused(text)
-    const read = readCreateRequest(text, "http")
+    const read = readRequest(state, text, "http")
     const record = arrive(state, { transport: "http", connection: -1, headers: headersOf(request) }, text, read)
-    if (read._tag === "Refusal") return refused(refuse(state, record, read))
+    if (read._tag === "Refusal") {
+      evict(state, undefined, record.request?.previous_response_id)
+      return refused(refuse(state, record, read))
+    }
     if (arrival.forget !== undefined) forget(state, [], arrival.forget.stored === true)
-    if (arrival.refuse !== undefined) return refused(refuse(state, record, refusalOf(arrival.refuse)))
-    const turn = begin(state, record, read, undefined, [], arrival.faults)
+    if (arrival.refuse !== undefined) {
+      evict(state, undefined, read.previousResponseId)
+      return refused(refuse(state, record, refusalOf(arrival.refuse)))
+    }
+    const turn = begin(state, record, read, undefined, undefined, arrival.faults)
     if (turn._tag === "Refusal") return refused(turn)
     state.changed()
     return read.stream ? answers.streamed(turn, request.signal) : answers.whole(turn, request.signal)
@@ -56,7 +62,7 @@ export const makeHttpApi = (state: SimulatorState, runtime: Runtime) => {
   const compaction = async (request: Request): Promise<Response> => {
     const text = await decoded(request)
     if (typeof text !== "string") return refused(text)
-    const read = readCreateRequest(text, "http")
+    const read = readRequest(state, text, "http")
     if (read._tag === "Refusal") return refused(read)
     const body = compact(state, read)
     return typeof body === "string" ? json(body) : refused(body)
@@ -77,13 +83,25 @@ export const makeHttpApi = (state: SimulatorState, runtime: Runtime) => {
     )
   }
 
-  /** Answers a request below `/v1` that is no upgrade. */
+  const model = (name: string) => ({ id: name, object: "model", created: 1_760_000_000, owned_by: "simulator" })
+
+  /** A model's name may hold slashes. */
+  const models = (name: string): Response => {
+    if (name === "") return json(JSON.stringify({ object: "list", data: state.models.map(model) }))
+    if (state.models.includes(name)) return json(JSON.stringify(model(name)))
+    const details = { status: 404, code: "model_not_found", param: "model" }
+    return refused(invalid(`The model '${name}' does not exist.`, details))
+  }
+
+  /** Answers a request below the base path that is no upgrade. */
   const handle = async (request: Request, url: URL): Promise<Response> => {
-    const [, , resource, id, sub, ...more] = url.pathname.split("/")
     const { method } = request
+    const { basePath, compact } = state.profile
+    if (!url.pathname.startsWith(`${basePath}/`)) return refused(notFound(request, url.pathname))
+    const [resource, id, sub, ...more] = url.pathname.slice(basePath.length + 1).split("/")
     if (more.length === 0 && resource === "responses") {
       if (id === undefined && method === "POST") return create(request)
-      if (id === "compact" && sub === undefined && method === "POST") return compaction(request)
+      if (compact && id === "compact" && sub === undefined && method === "POST") return compaction(request)
       if (id !== undefined && sub === "input_items" && method === "GET") return inputItems(id, url.searchParams)
       if (id !== undefined && sub === undefined && (method === "GET" || method === "DELETE")) {
         const found = state.stored.get(id)
@@ -93,13 +111,8 @@ export const makeHttpApi = (state: SimulatorState, runtime: Runtime) => {
         return json(JSON.stringify({ id, object: "response", deleted: true }))
       }
     }
-    if (resource === "models" && method === "GET" && more.length === 0 && sub === undefined) {
-      const model = (name: string) => ({ id: name, object: "model", created: 1_760_000_000, owned_by: "simulator" })
-      return json(
-        JSON.stringify(
-          id === undefined ? { object: "list", data: [model("gpt-5.5"), model("gpt-5.5-mini")] } : model(id),
-        ),
-      )
+    if (resource === "models" && method === "GET") {
+      return models(url.pathname.slice(`${basePath}/models/`.length).replaceAll(/%2f/gi, "/"))
     }
     return refused(notFound(request, url.pathname))
   }

@@ -13,6 +13,8 @@ export interface Sink {
   readonly send: (frame: Frame) => void
   /** The terminal frame. */
   readonly end: (step: Extract<Step, { readonly _tag: "End" }>) => void
+  /** An event beside the turn's own. */
+  readonly extra: (frame: Frame) => void
   readonly text: (text: string) => void
   readonly binary: () => void
   readonly close: (code: number, reason: string) => void
@@ -35,6 +37,8 @@ const act = (turn: Turn, step: Step, sink: Sink): void => {
     case "End":
       turn.end(step)
       return sink.end(step)
+    case "Extra":
+      return sink.extra(step.frame)
     case "Text":
       return sink.text(step.text)
     case "Binary":

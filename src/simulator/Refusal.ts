@@ -11,6 +11,8 @@ export interface Refusal {
   readonly message: string
   readonly param: string | null
   readonly headers?: Readonly<Record<string, string>>
+  /** Its error says `code` and `message` and nothing else. */
+  readonly bare?: boolean
 }
 
 export const invalid = (
@@ -37,14 +39,20 @@ export const connectionLimitReached = (minutes: number): Refusal =>
     { code: "websocket_connection_limit_reached" },
   )
 
-/** The error frame of the socket; `streamId` only for a named lane. */
-export const envelope = (refusal: Refusal, streamId?: string): string => {
-  const { code, headers, message, param, status, type } = refusal
+/** The error frame of the socket; `streamId` only for a named lane. Some upstreams leave out the error's type. */
+export const envelope = (refusal: Refusal, streamId?: string, typed = true): string => {
+  const { bare, code, headers, message, param, status, type } = refusal
   return JSON.stringify({
     type: "error",
     status,
     ...(streamId === undefined ? {} : { stream_id: streamId }),
-    error: { type, code, message, param, ...(headers === undefined ? {} : { headers }) },
+    error: {
+      ...(typed ? { type } : {}),
+      code,
+      message,
+      ...(bare === true ? {} : { param }),
+      ...(headers === undefined ? {} : { headers }),
+    },
   })
 }
 
@@ -60,8 +68,8 @@ export const errorEvent = (refusal: Refusal, sequenceNumber: number, streamId?: 
   })
 
 /** The body of an HTTP answer. */
-export const errorBody = ({ code, message, param, type }: Refusal): string =>
-  JSON.stringify({ error: { message, type, param, code } })
+export const errorBody = ({ bare, code, message, param, type }: Refusal): string =>
+  JSON.stringify({ error: bare === true ? { code, message } : { message, type, param, code } })
 
 /** An error that a test asks for. */
 export interface ErrorFault {

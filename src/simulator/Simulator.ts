@@ -1,23 +1,29 @@
 /**
  * A strict Responses upstream over HTTP and WebSocket on 127.0.0.1, for tests, demos and benchmarks.
  *
- * It keeps what `protocol.md` 1.2 to 1.7 says and refuses what breaks it, reports every turn with the exact text of the
- * context the model saw, and gives the same answers for the same seed. It shares no code with the proxy it judges.
+ * It keeps what `protocol.md` 1.2 to 1.7 says, and 5 and 6 for upstreams other than OpenAI, refuses what breaks it, reports
+ * every turn with the exact text of the context the model saw, and gives the same answers for the same seed. It shares no code with the proxy it judges.
  * Closing the layer's scope closes the listener, every socket and every turn.
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"
+import { notAuthorized, notUpgradable, tokenLabel, tokenOf } from "./Admission.ts"
 import { handleControl } from "./Control.ts"
 import type { ArrivalFault } from "./Arrival.ts"
+import { modelsEtag } from "./ExtraEvents.ts"
 import type { Fault } from "./Faults.ts"
 import { json, refused } from "./HttpAnswers.ts"
 import { headersOf, makeHttpApi } from "./HttpApi.ts"
+import type { ProfileName } from "./Profile.ts"
+import { profiles } from "./Profile.ts"
 import { invalid } from "./Refusal.ts"
 import type { ConnectionRecord, Counters, FaultTurn, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
 import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
 import type { Connection, Runtime } from "./Sockets.ts"
 import { makeConnection, makeSockets } from "./Sockets.ts"
+import { offerTurnState, turnStateHeader } from "./TurnState.ts"
 
-export type { ArrivalFault, Fault, FaultTurn }
+export { tokenLabel }
+export type { ArrivalFault, Fault, FaultTurn, ProfileName }
 export type { ConnectionRecord, Counters, Switches, TurnRecord }
 export { agent, type Answer, type Ending, type Part, type Script, type ScriptTurn } from "./Script.ts"
 
@@ -28,10 +34,18 @@ export interface SimulatorOptions extends Partial<Switches> {
   readonly seed?: number
   /** How many turn records are kept, the latest. Default: all. */
   readonly recordLimit?: number
+  /** The upstream to be, with its limits as the defaults of the switches. Default: `openai`. */
+  readonly profile?: ProfileName
+  /** The names that `model` may take on `azure`. Default: `gpt-4.1`. */
+  readonly deployments?: ReadonlyArray<string>
+  /** What `/models` lists. Default: a few of the profile's; on `azure` the deployments. */
+  readonly models?: ReadonlyArray<string>
+  /** The tokens accepted at first, as `apiKeys`. Default: any. */
+  readonly accepts?: ReadonlyArray<string>
 }
 
 export interface SimulatorService {
-  /** `http://127.0.0.1:PORT/v1`. */
+  /** `http://127.0.0.1:PORT/v1`, or with the profile's own path. */
   readonly url: string
   readonly port: number
   /** Every create request, in the order of arrival; records change until their turn has ended. */
@@ -41,6 +55,8 @@ export interface SimulatorService {
   readonly switches: Switches
   /** Changes switches from the next upgrade, request or turn on. */
   readonly configure: (switches: Partial<Switches>) => Effect.Effect<void>
+  /** Accepts these tokens only, or any again, from the next upgrade or request on; open sockets stay. */
+  readonly setAccepted: (tokens: ReadonlyArray<string> | undefined) => Effect.Effect<void>
   /**
    * Gives the next executed turn these faults, or the next request where one of them comes before the turn; calls queue
    * up. An empty list is a turn without faults.
@@ -65,23 +81,34 @@ interface Waiter {
   readonly resume: () => void
 }
 
-const isAuthorized = ({ apiKeys }: Switches, request: Request): boolean =>
-  apiKeys === undefined ||
-  apiKeys.includes(/^bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "")
-
-const unauthorized = refused.bind(
-  undefined,
-  invalid("Incorrect API key provided.", { status: 401, code: "invalid_api_key" }),
-)
-
 const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
-  const { port = 0, recordLimit = Number.POSITIVE_INFINITY, seed = 1, ...switches } = options
+  const {
+    accepts,
+    deployments,
+    models,
+    port = 0,
+    profile: name = "openai",
+    recordLimit = Number.POSITIVE_INFINITY,
+    seed = 1,
+    ...switches
+  } = options
+  const profile = profiles[name]
+  const { basePath, maxConnectionAge, maxMessageBytes } = profile
   const clock = yield* Clock.Clock
   const waiters = new Set<Waiter>()
   const state: SimulatorState = makeState({
     seed,
+    profile,
+    deployments: deployments ?? profile.models,
+    models: models ?? (profile.deployments ? deployments : undefined) ?? profile.models,
     recordLimit,
-    switches: { ...defaultSwitches, ...switches },
+    switches: {
+      ...defaultSwitches,
+      maxConnectionAge,
+      maxMessageBytes,
+      ...switches,
+      ...(accepts === undefined ? {} : { apiKeys: accepts }),
+    },
     now: () => clock.currentTimeMillisUnsafe(),
     changed: () => {
       for (const waiter of waiters) {
@@ -109,7 +136,9 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
       state.changed()
       return response
     }
-    if (!isAuthorized(state.switches, request)) return refuseUpgrade(unauthorized())
+    const { headers } = request
+    const unauthorized = notAuthorized(state, headers, "websocket")
+    if (unauthorized !== undefined) return refuseUpgrade(refused(unauthorized))
     if (upgradeRefusal !== undefined) {
       const { body, headers, status } = upgradeRefusal
       return refuseUpgrade(
@@ -128,8 +157,14 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
     if (websocket === "off") {
       return refuseUpgrade(refused(invalid("WebSocket is not supported here.", { status: websocketOffStatus })))
     }
-    const data = makeConnection(state, headersOf(request))
-    if (server.upgrade(request, { data, headers: upgradeHeaders })) return undefined
+    const unfit = notUpgradable(profile, headers)
+    if (unfit !== undefined) return refuseUpgrade(refused(unfit))
+    const token = tokenOf(profile, headers, "websocket")
+    const data = makeConnection(state, headersOf(request), token === undefined ? undefined : tokenLabel(token))
+    const own = profile.turnState
+      ? { [turnStateHeader]: offerTurnState(state, data.record.ordinal), "x-models-etag": modelsEtag }
+      : {}
+    if (server.upgrade(request, { data, headers: { ...own, ...upgradeHeaders } })) return undefined
     data.record.open = false
     state.counters.openSockets--
     return refuseUpgrade(refused(invalid("Not a WebSocket upgrade.")))
@@ -144,10 +179,11 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
       fetch: (request, server) => {
         const url = new URL(request.url)
         if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
-        if (url.pathname === "/v1/responses" && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+        if (url.pathname === `${basePath}/responses` && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
           return upgrade(request, server)
         }
-        if (!isAuthorized(state.switches, request)) return unauthorized()
+        const unauthorized = notAuthorized(state, request.headers, "http")
+        if (unauthorized !== undefined) return refused(unauthorized)
         return http.handle(request, url)
       },
       websocket: {
@@ -159,6 +195,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
           sockets.open(socket)
         },
         message: sockets.message,
+        ping: sockets.ping,
         close: (socket, code) => {
           open.delete(socket.data)
           sockets.close(socket, code)
@@ -180,7 +217,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
   }
 
   const service: SimulatorService = {
-    url: `http://127.0.0.1:${address.port}/v1`,
+    url: `http://127.0.0.1:${address.port}${basePath}`,
     port: address.port,
     get turns() {
       return state.turns
@@ -197,6 +234,10 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
     configure: (changes) =>
       Effect.sync(() => {
         state.switches = { ...state.switches, ...changes }
+      }),
+    setAccepted: (tokens) =>
+      Effect.sync(() => {
+        state.switches = { ...state.switches, apiKeys: tokens }
       }),
     failNext: (...faults) =>
       Effect.sync(() => {

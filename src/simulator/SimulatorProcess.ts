@@ -26,7 +26,7 @@ const explained = (port: number) => (defect: unknown) => {
     : Effect.fail(new SimulatorError({ message: `Cannot listen on 127.0.0.1:${port}: ${reason}`, cause: defect }))
 }
 
-/** Prints `simulator http://127.0.0.1:PORT/v1` and never ends by itself. Keeps the latest 100 records unless told else. */
+/** Prints `simulator http://127.0.0.1:PORT/v1` (the path is the profile's) and never ends by itself. Keeps the latest 100 records unless told else. */
 export const runSimulator = (options: SimulatorOptions = {}): Effect.Effect<never, SimulatorError> =>
   Effect.gen(function* () {
     const simulator = yield* Simulator

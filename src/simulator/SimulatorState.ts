@@ -7,6 +7,7 @@ import type { Fault } from "./Faults.ts"
 import type { Ids } from "./Ids.ts"
 import { makeIds } from "./Ids.ts"
 import type { JsonObject } from "./JsonText.ts"
+import type { Profile } from "./Profile.ts"
 import type { Refusal } from "./Refusal.ts"
 import type { Script } from "./Script.ts"
 import { agent } from "./Script.ts"
@@ -50,6 +51,12 @@ export interface ConnectionRecord {
   /** Milliseconds of the clock. */
   readonly openedAt: number
   readonly headers: Readonly<Record<string, string>>
+  /** Whose token opened it: a label (see `tokenLabel`), never the token. */
+  readonly token: string | undefined
+  /** The models its create requests named, each once, in order. */
+  readonly models: ReadonlyArray<string>
+  /** How many pings came. */
+  readonly pings: number
   readonly open: boolean
   /** 1006 where the peer left without a close frame. */
   readonly closeCode: number | undefined
@@ -116,7 +123,7 @@ export interface Switches {
   readonly tokensPerSecond: number
   /** A larger message closes the socket with 1009. */
   readonly maxMessageBytes: number
-  /** The accepted bearer values; undefined accepts anything and nothing. */
+  /** The accepted tokens; undefined accepts anything, and nothing where the profile needs none. */
   readonly apiKeys: ReadonlyArray<string> | undefined
   /** Milliseconds after which a socket takes no more turns. */
   readonly maxConnectionAge: number
@@ -190,11 +197,14 @@ export interface Facts {
 export interface History {
   readonly entries: ReadonlyArray<Entry>
   readonly digest: bigint
+  /** The id of the chain's first response, where it has one. */
+  readonly root: string | undefined
 }
 
 /** What a response id stands for: everything up to and with its output. */
 export interface Chain extends History {
   readonly responseId: string
+  readonly root: string
 }
 
 export interface StoredResponse {
@@ -213,6 +223,11 @@ export interface Sighting {
 
 export interface SimulatorState {
   readonly seed: number
+  readonly profile: Profile
+  /** Names that `model` may take, where it names a deployment. */
+  readonly deployments: ReadonlyArray<string>
+  /** What `/models` lists. */
+  readonly models: ReadonlyArray<string>
   readonly ids: Ids
   readonly now: () => number
   readonly recordLimit: number
@@ -228,6 +243,10 @@ export interface SimulatorState {
   readonly faults: FaultQueue
   readonly stored: Map<string, StoredResponse>
   readonly conversations: Map<string, History>
+  /** Roots of chains that cannot be continued any more. */
+  readonly ended: Set<string>
+  /** By turn, and by the connection whose upgrade brought one that no turn has taken yet. */
+  readonly turnStates: { readonly given: Map<string, string>; readonly offered: Map<number, string> }
   /** Stored items by id, for references. */
   readonly storedItems: Map<string, Entry>
   /** Every item ever issued, by id and by call id. */
@@ -240,6 +259,9 @@ export interface SimulatorState {
 
 export const makeState = (options: {
   readonly seed: number
+  readonly profile: Profile
+  readonly deployments: ReadonlyArray<string>
+  readonly models: ReadonlyArray<string>
   readonly switches: Switches
   readonly recordLimit: number
   readonly now: () => number
@@ -256,6 +278,8 @@ export const makeState = (options: {
   faults: [],
   stored: new Map(),
   conversations: new Map(),
+  ended: new Set(),
+  turnStates: { given: new Map(), offered: new Map() },
   storedItems: new Map(),
   issued: new Map(),
   sightings: new Map(),

@@ -2,7 +2,8 @@
  * The socket side: one connection, its lanes, and the order in which their turns run.
  *
  * A lane runs one turn at a time, in the order of arrival; at most 16 turns run on a connection, the others wait
- * (`protocol.md` 1.4). A turn that waits for nothing runs to its end inside the message's own callback.
+ * (`protocol.md` 1.4). A turn that waits for nothing runs to its end inside the message's own callback. When a
+ * connection ends, and what a failed turn does to it, is up to the profile.
  */
 import type { ServerWebSocket } from "bun"
 import type { Fiber } from "effect"
@@ -10,11 +11,11 @@ import { Effect } from "effect"
 import type { Arrival } from "./Arrival.ts"
 import { arrivalOf, unheard } from "./Arrival.ts"
 import type { CreateRequest } from "./CreateRequest.ts"
-import { readCreateRequest } from "./CreateRequest.ts"
 import type { Sink } from "./Play.ts"
 import { isImmediate, play, playNow } from "./Play.ts"
 import type { Refusal } from "./Refusal.ts"
 import { connectionLimitReached, envelope, errorText, invalid, refusalOf } from "./Refusal.ts"
+import { modelMismatch, modelOf, readRequest } from "./Rules.ts"
 import type { ConnectionRecord, Mutable, SimulatorState, TurnRecord } from "./SimulatorState.ts"
 import type { Lane } from "./Turn.ts"
 import { arrive, begin, evict, forget, refuse } from "./Turn.ts"
@@ -40,8 +41,10 @@ export interface Connection {
   pumping: boolean
   /** Reads nothing any more. */
   deaf: boolean
+  /** When something last came or a turn ended, in milliseconds of the clock. */
+  activeAt: number
   socket: Socket | undefined
-  ageing: Fiber.Fiber<void> | undefined
+  readonly timers: Array<Fiber.Fiber<void>>
 }
 
 export type Socket = ServerWebSocket<Connection>
@@ -53,11 +56,19 @@ export interface Runtime {
   readonly held: Effect.Effect<void>
 }
 
-export const makeConnection = (state: SimulatorState, headers: Readonly<Record<string, string>>): Connection => {
+/** `token` is the label of the one that opens it. */
+export const makeConnection = (
+  state: SimulatorState,
+  headers: Readonly<Record<string, string>>,
+  token: string | undefined,
+): Connection => {
   const record: Mutable<ConnectionRecord> = {
     ordinal: state.dialled++,
     openedAt: state.now(),
     headers,
+    token,
+    models: [],
+    pings: 0,
     open: true,
     closeCode: undefined,
   }
@@ -72,19 +83,33 @@ export const makeConnection = (state: SimulatorState, headers: Readonly<Record<s
     inFlight: 0,
     pumping: false,
     deaf: false,
+    activeAt: record.openedAt,
     socket: undefined,
-    ageing: undefined,
+    timers: [],
   }
 }
 
 export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
+  const { profile } = state
+
+  /** What follows the frame that says why; the codes are `protocol.md` 5. */
+  const failed = (socket: Socket, status: number): void => {
+    if (profile.failedTurn !== "its chain") return
+    socket.close(status === 402 ? 4402 : status < 500 ? 1008 : 1011, "the turn failed")
+  }
+
   const say = (socket: Socket, refusal: Refusal, streamId?: string): void => {
-    socket.send(envelope(refusal, streamId))
+    socket.send(envelope(refusal, streamId, profile.errorTypes))
+    failed(socket, refusal.status)
   }
 
   const sinkOf = (socket: Socket): Sink => ({
     send: (frame) => void socket.send(frame.data),
-    end: (step) => void socket.send(step.frame.data),
+    end: (step) => {
+      socket.send(step.frame.data)
+      if (step.status === "error" || step.status === "failed") failed(socket, step.refusal?.status ?? 500)
+    },
+    extra: (frame) => void socket.send(frame.data),
     text: (text) => void socket.send(text),
     binary: () => void socket.sendBinary(new Uint8Array([0, 1, 2, 3])),
     close: (code, reason) => socket.close(code, reason),
@@ -108,6 +133,7 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
           Effect.sync(() => {
             lane.running = false
             connection.inFlight--
+            connection.activeAt = state.now()
           }),
         ),
       ),
@@ -144,6 +170,7 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
   }
 
   const expire = (socket: Socket): void => {
+    if (profile.atMaxAge === "close") return socket.close(1001, "the connection is too old")
     say(socket, connectionLimitReached(Math.round(state.switches.maxConnectionAge / 60_000)))
     socket.close(1000, "connection limit reached")
   }
@@ -151,21 +178,42 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
   const isOld = (connection: Connection): boolean =>
     state.now() - connection.record.openedAt >= state.switches.maxConnectionAge
 
+  const untilIdle = (connection: Connection): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const since = connection.inFlight > 0 ? state.now() : connection.activeAt
+      const rest = since + profile.maxIdle - state.now()
+      return rest <= 0 ? Effect.void : Effect.andThen(Effect.sleep(rest), untilIdle(connection))
+    })
+
   const open = (socket: Socket): void => {
     const connection = socket.data
     connection.socket = socket
-    if (state.switches.announceConnectionLimit) {
-      connection.ageing = runtime.fork(
-        Effect.sleep(state.switches.maxConnectionAge).pipe(
-          Effect.map(() => connection.inFlight === 0 && expire(socket)),
+    const closes = profile.atMaxAge === "close"
+    if (closes || state.switches.announceConnectionLimit) {
+      connection.timers.push(
+        runtime.fork(
+          Effect.sleep(state.switches.maxConnectionAge).pipe(
+            Effect.map(() => (closes || connection.inFlight === 0) && expire(socket)),
+          ),
         ),
       )
     }
+    if (Number.isFinite(profile.maxIdle)) {
+      const closeIdle = () => socket.close(1001, "the connection is idle")
+      connection.timers.push(runtime.fork(Effect.map(untilIdle(connection), closeIdle)))
+    }
+    state.changed()
+  }
+
+  const ping = ({ data: connection }: Socket): void => {
+    connection.activeAt = state.now()
+    connection.record.pings++
     state.changed()
   }
 
   const message = (socket: Socket, text: string | Buffer): void => {
     const connection = socket.data
+    connection.activeAt = state.now()
     const arrival = connection.deaf ? unheard : arrivalOf(state.faults)
     connection.deaf = arrival.deaf
     if (arrival.deaf || arrival.unread !== undefined) {
@@ -177,24 +225,35 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     }
     if (typeof text !== "string") return say(socket, invalid("Binary messages are not supported."))
     if (Buffer.byteLength(text) > state.switches.maxMessageBytes) return socket.close(1009, "message too big")
-    const request = readCreateRequest(text, "websocket")
+    const request = readRequest(state, text, "websocket")
     const { headers, ordinal } = connection.record
     const record = arrive(state, { transport: "websocket", connection: ordinal, headers }, text, request)
     if (request._tag === "Refusal") {
       const name = record.request?.stream_id
-      const lane = typeof name === "string" || name === undefined ? connection.lanes.get(name) : undefined
-      evict(lane, record.request?.previous_response_id)
+      const known = profile.lanes && (typeof name === "string" || name === undefined)
+      const lane = profile.lanes && !known ? undefined : connection.lanes.get(known ? name : undefined)
+      evict(state, lane, record.request?.previous_response_id)
       return say(socket, refuse(state, record, request), lane?.name)
     }
     if (arrival.forget !== undefined) forget(state, connection.lanes.values(), arrival.forget.stored === true)
     if (arrival.refuse !== undefined) {
-      evict(connection.lanes.get(request.streamId), request.previousResponseId)
+      evict(state, connection.lanes.get(request.streamId), request.previousResponseId)
       refuse(state, record, refusalOf(arrival.refuse))
-      return void socket.send(errorText(arrival.refuse, 0, request.streamId))
+      socket.send(errorText(arrival.refuse, 0, request.streamId))
+      return failed(socket, arrival.refuse.status)
     }
     if (arrival.limit || isOld(connection)) {
       refuse(state, record, connectionLimitReached(Math.round(state.switches.maxConnectionAge / 60_000)))
       return expire(socket)
+    }
+    const mismatch = modelMismatch(profile, connection.record.models[0], request)
+    if (mismatch !== undefined) {
+      evict(state, connection.lanes.get(request.streamId), request.previousResponseId)
+      return say(socket, refuse(state, record, mismatch))
+    }
+    const model = modelOf(request)
+    if (model !== undefined && !connection.record.models.includes(model)) {
+      connection.record.models = [...connection.record.models, model]
     }
     const lane = laneOf(connection, request.streamId)
     if (lane === undefined) {
@@ -216,10 +275,11 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     state.counters.openSockets--
     for (const { record } of connection.waiting) record.status = "abandoned"
     connection.waiting.length = 0
-    connection.ageing?.interruptUnsafe()
+    state.turnStates.offered.delete(connection.record.ordinal)
+    for (const timer of connection.timers) timer.interruptUnsafe()
     for (const fiber of connection.running) fiber.interruptUnsafe()
     state.changed()
   }
 
-  return { open, message, close }
+  return { open, message, ping, close }
 }

@@ -9,12 +9,15 @@ import { editedItems, entryOf, rebuild } from "./Context.ts"
 import type { CreateRequest, Transport } from "./CreateRequest.ts"
 import { parseObject } from "./CreateRequest.ts"
 import type { Fault, Step } from "./Faults.ts"
+import { modelsEtag, withExtraEvents } from "./ExtraEvents.ts"
 import { applyFaults, unknownType } from "./Faults.ts"
 import { perform } from "./Perform.ts"
 import { measure, nothingSeen, remember } from "./Prefixes.ts"
 import type { Refusal } from "./Refusal.ts"
 import { invalid, previousResponseNotFound } from "./Refusal.ts"
+import { modelOf, notInstructed } from "./Rules.ts"
 import type { Chain, Entry, History, Mutable, SimulatorState, TurnRecord } from "./SimulatorState.ts"
+import { turnStateHeader, turnStateOf } from "./TurnState.ts"
 
 /** One line of responses on a connection; it keeps its latest response only. */
 export interface Lane {
@@ -33,6 +36,8 @@ export interface Caller {
 export interface Turn {
   readonly _tag: "Turn"
   readonly steps: ReadonlyArray<Step>
+  /** Sent with the head of an HTTP answer. */
+  readonly headers: Readonly<Record<string, string>>
   readonly end: (step: Extract<Step, { readonly _tag: "End" }>) => void
   readonly abandon: () => void
 }
@@ -77,14 +82,20 @@ export const refuse = (state: SimulatorState, record: Mutable<TurnRecord>, refus
   return refusal
 }
 
-const noHistory: History = { entries: [], digest: nothingSeen.digest }
+const noHistory: History = { entries: [], digest: nothingSeen.digest, root: undefined }
 
-const parentOf = (state: SimulatorState, request: CreateRequest, lanes: Iterable<Lane>): History | Refusal => {
+/** `lanes` are those of the request's connection, undefined over HTTP. */
+const parentOf = (
+  state: SimulatorState,
+  request: CreateRequest,
+  lanes: Iterable<Lane> | undefined,
+): History | Refusal => {
   if (request.conversation !== undefined) return state.conversations.get(request.conversation) ?? noHistory
   const id = request.previousResponseId
   if (id === undefined) return noHistory
-  for (const lane of lanes) if (lane.latest?.responseId === id) return lane.latest
-  return state.stored.get(id)?.chain ?? previousResponseNotFound(id)
+  for (const lane of lanes ?? []) if (lane.latest?.responseId === id) return lane.latest
+  const found = lanes === undefined || state.profile.continues === "stored" ? state.stored.get(id)?.chain : undefined
+  return found === undefined || state.ended.has(found.root) ? previousResponseNotFound(id) : found
 }
 
 const keep = (
@@ -112,9 +123,19 @@ export const forget = (state: SimulatorState, lanes: Iterable<Lane>, stored: boo
   state.storedItems.clear()
 }
 
-/** A lane forgets the response that a failed turn of its own continued; another lane's failed fork leaves it. */
-export const evict = (lane: Lane | undefined, previousResponseId: unknown): void => {
-  if (lane?.latest !== undefined && lane.latest.responseId === previousResponseId) lane.latest = undefined
+/**
+ * Forgets what a failed turn takes with it: as a rule its lane forgets the response that it continued, while another
+ * lane's failed fork leaves it.
+ */
+export const evict = (state: SimulatorState, lane: Lane | undefined, previousResponseId: unknown): void => {
+  const { failedTurn } = state.profile
+  const continued = lane?.latest?.responseId === previousResponseId ? lane?.latest : undefined
+  if (failedTurn === "its chain") {
+    const chain =
+      continued ?? (typeof previousResponseId === "string" ? state.stored.get(previousResponseId)?.chain : undefined)
+    if (chain !== undefined) state.ended.add(chain.root)
+  }
+  if (lane !== undefined && (continued !== undefined || failedTurn === "the latest")) lane.latest = undefined
 }
 
 const sentBefore = (steps: ReadonlyArray<Step>, end: Step): number =>
@@ -126,11 +147,11 @@ export const begin = (
   record: Mutable<TurnRecord>,
   request: CreateRequest,
   lane: Lane | undefined,
-  lanes: Iterable<Lane>,
+  lanes: Iterable<Lane> | undefined,
   given: ReadonlyArray<Fault> | undefined,
 ): Turn | Refusal => {
   const reject = (refusal: Refusal): Refusal => {
-    evict(lane, request.previousResponseId)
+    evict(state, lane, request.previousResponseId)
     return refuse(state, record, refusal)
   }
   const parent = parentOf(state, request, lanes)
@@ -138,6 +159,10 @@ export const begin = (
   const rebuilt = rebuild(state, request, parent.entries)
   if (rebuilt._tag === "Refusal") return reject(rebuilt)
   const { entries, fresh } = rebuilt
+  const uninstructed = notInstructed(state.profile, request, entries)
+  if (uninstructed !== undefined) return reject(uninstructed)
+  const turnState = state.profile.turnState ? turnStateOf(state, record, request, entries) : undefined
+  if (typeof turnState === "object") return reject(turnState)
   const context = entries.map(({ value }) => value)
   const index = state.executed++
   const measured = measure(
@@ -186,16 +211,20 @@ export const begin = (
   counters.neededBytes += measured.neededBytes
   counters.inputTokens += measured.inputTokens
   counters.cachedTokens += measured.cachedTokens
-  const steps = applyFaults(performed, faults)
+  const own = applyFaults(performed, faults)
+  const steps = state.profile.extraEvents
+    ? withExtraEvents(own, record.transport, modelOf(request) ?? "", turnState)
+    : own
 
   return {
     _tag: "Turn",
     steps,
+    headers: turnState === undefined ? {} : { [turnStateHeader]: turnState, "x-models-etag": modelsEtag },
     end: (step) => {
       record.status = step.status
       record.refusal = step.refusal
       if (step.status === "failed" || step.status === "error") {
-        evict(lane, request.previousResponseId)
+        evict(state, lane, request.previousResponseId)
         state.changed()
         return
       }
@@ -205,7 +234,12 @@ export const begin = (
       const output = items.map(({ raw, value }) => entryOf(state, raw, value))
       const all = [...entries, ...output]
       const { digest } = remember(state, request, all, measured.seen, record.connection)
-      const chain: Chain = { responseId: performed.responseId, entries: all, digest }
+      const chain: Chain = {
+        responseId: performed.responseId,
+        entries: all,
+        digest,
+        root: parent.root ?? performed.responseId,
+      }
       if (lane !== undefined) lane.latest = chain
       if (request.conversation !== undefined) state.conversations.set(request.conversation, chain)
       if (request.store) {
@@ -224,7 +258,7 @@ export const begin = (
 
 /** A compaction window: the user's messages and one opaque item. Source: `protocol.md` 1.6. */
 export const compact = (state: SimulatorState, request: CreateRequest): string | Refusal => {
-  const parent = parentOf(state, request, [])
+  const parent = parentOf(state, request, undefined)
   if ("_tag" in parent) return parent
   const rebuilt = rebuild(state, { ...request, generate: false }, parent.entries)
   if (rebuilt._tag === "Refusal") return rebuilt

@@ -8,7 +8,7 @@ import type { CredentialSettings } from "../../src/upstream/CredentialSettings.t
 import { TestProxy } from "../TestProxy.ts"
 import { ask, outputOf } from "./Ask.ts"
 import type { Heard } from "./PlainUpstream.ts"
-import { PlainUpstream } from "./PlainUpstream.ts"
+import type { PlainUpstream } from "./PlainUpstream.ts"
 import { plainOf, simulatorOf } from "./Several.ts"
 
 const key = (apiKey: string): CredentialSettings => ({ _tag: "Fixed", apiKey: Redacted.make(apiKey) })

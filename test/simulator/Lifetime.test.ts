@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Console, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { Simulator } from "../../src/simulator/Simulator.ts"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
+import { Simulator, tokenLabel } from "../../src/simulator/Simulator.ts"
 import { runSimulator } from "../../src/simulator/SimulatorProcess.ts"
-import { connect, post } from "./TestClient.ts"
+import { connect, get, post } from "./TestClient.ts"
 
 describe("Lifetime", () => {
   it.effect("closes its sockets, turns and listener with its scope", () =>
@@ -34,6 +35,48 @@ describe("Lifetime", () => {
       yield* post(one, { input: "x" })
       assert.deepStrictEqual([one.turns.length, two.turns.length], [1, 0])
     }),
+  )
+
+  it.effect(
+    "runs as a process in any profile, where the accepted tokens and the connections are the control's too",
+    () =>
+      Effect.gen(function* () {
+        const printed = yield* Deferred.make<string>()
+        const console = yield* Console.Console
+        const fiber = yield* Effect.forkChild(
+          runSimulator({ profile: "azure", accepts: ["test-key-a"] }).pipe(
+            Effect.provideService(Console.Console, {
+              ...console,
+              log: (line: string) => void Deferred.doneUnsafe(printed, Effect.succeed(line)),
+            }),
+          ),
+        )
+        const line = yield* Deferred.await(printed)
+        assert.match(line, /^simulator http:\/\/127\.0\.0\.1:\d+\/openai\/v1$/)
+        const url = line.replace("simulator ", "")
+        const control = { url: url.replace("/openai/v1", "/simulator") }
+        const headers = { authorization: "Bearer test-key-a" }
+        const client = yield* connect({ url }, headers)
+        yield* client.turn({ model: "gpt-4.1", input: "x" })
+        const configure = (apiKeys: ReadonlyArray<string> | null) =>
+          post(control, JSON.stringify({ apiKeys }), { path: "/configure" })
+        const status = () => Effect.map(get({ url }, "/models", "GET", headers), ({ status }) => status)
+        assert.strictEqual(yield* status(), 200)
+        assert.strictEqual((yield* configure(["test-key-b"])).status, 200)
+        assert.strictEqual(yield* status(), 401)
+        assert.strictEqual((yield* configure(null)).status, 200)
+        assert.strictEqual(yield* status(), 200)
+        const { body } = yield* get(control, "/connections")
+        const { openedAt: _, ...connection } = (body as unknown as ReadonlyArray<JsonObject>)[0] ?? {}
+        assert.deepStrictEqual(connection, {
+          ordinal: 0,
+          token: tokenLabel("test-key-a"),
+          models: ["gpt-4.1"],
+          pings: 0,
+          open: true,
+        })
+        yield* Fiber.interrupt(fiber)
+      }),
   )
 
   it.effect("prints its address as a process and is controlled over HTTP", () =>

@@ -18,6 +18,7 @@ export interface Client {
   readonly answer: Effect.Effect<ReadonlyArray<Event>>
   /** Sends a create request and gives the last frame of its answer. */
   readonly turn: (request: JsonObject) => Effect.Effect<Event>
+  readonly ping: Effect.Effect<void>
   readonly closed: Effect.Effect<number>
   readonly close: Effect.Effect<void>
 }
@@ -73,6 +74,7 @@ export const connect = (
           Effect.andThen(answer),
           Effect.map((events) => events.at(-1) ?? { type: "nothing" }),
         ),
+      ping: Effect.sync(() => socket.ping()),
       closed: Deferred.await(closed),
       close: Effect.sync(() => socket.close()),
     }
@@ -128,6 +130,34 @@ export const outcome = ({ port }: Pick<SimulatorService, "port">, body: JsonObje
     return Effect.sync(() => socket.destroy())
   })
 
+/** The head that answers an upgrade; the connection is gone then. */
+export const upgrade = ({ port, url }: Pick<SimulatorService, "port" | "url">, headers: Record<string, string> = {}) =>
+  Effect.callback<{ readonly status: number; readonly headers: Headers }>((resume) => {
+    const socket = createConnection(port, "127.0.0.1")
+    const own = {
+      host: "127.0.0.1",
+      connection: "Upgrade",
+      upgrade: "websocket",
+      "sec-websocket-version": "13",
+      "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    let got = ""
+    socket.setEncoding("latin1")
+    socket.on("error", () => undefined)
+    socket.on("data", (data) => {
+      got += String(data)
+      const end = got.indexOf("\r\n\r\n")
+      if (end < 0) return
+      const [line = "", ...lines] = got.slice(0, end).split("\r\n")
+      const pairs = lines.map((text): [string, string] => [text.split(": ")[0] ?? "", text.split(": ")[1] ?? ""])
+      socket.destroy()
+      resume(Effect.succeed({ status: Number(line.split(" ")[1]), headers: new Headers(pairs) }))
+    })
+    const lines = Object.entries({ ...own, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`GET ${new URL(url).pathname}/responses HTTP/1.1\r\n${lines.join("")}\r\n`)
+    return Effect.sync(() => socket.destroy())
+  })
+
 /** The body of a whole or broken answer. */
 const bodyOf = (answer: string): string => {
   const end = answer.indexOf("\r\n\r\n")
@@ -147,9 +177,14 @@ const bodyOf = (answer: string): string => {
   }
 }
 
-export const get = ({ url }: Pick<SimulatorService, "url">, path: string, method = "GET") =>
+export const get = (
+  { url }: Pick<SimulatorService, "url">,
+  path: string,
+  method = "GET",
+  headers: Record<string, string> = {},
+) =>
   Effect.promise(async () => {
-    const response = await fetch(`${url}${path}`, { method })
+    const response = await fetch(`${url}${path}`, { method, headers })
     return { status: response.status, body: (await response.json()) as JsonObject }
   })
 
