@@ -56,6 +56,8 @@ export class TurnReport {
       ...(route === undefined
         ? {}
         : {
+            // Where there is one only, its name says nothing.
+            ...(route.upstream === "default" ? {} : { upstream: route.upstream }),
             transport: route.transport,
             connection: `${route.connection}${route.connectionId === 0 ? "" : ` #${route.connectionId}`}`,
             input: route.input,

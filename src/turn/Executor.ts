@@ -39,6 +39,8 @@ export interface TurnRequest {
 
 /** How an attempt travels. A second call for one turn means that the first way came to nothing. */
 export interface TurnRoute {
+  /** The upstream's name. */
+  readonly upstream: string
   readonly transport: "websocket" | "http"
   readonly connection: "new" | "reused"
   readonly input: "suffix" | "full"

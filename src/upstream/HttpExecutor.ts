@@ -185,6 +185,7 @@ const make = Effect.gen(function* () {
   const carried = Effect.fn("HttpExecutor.execute")(function* (turn: RoutedTurn, sink: TurnSink) {
     const items = itemCount(turn.body)
     sink.route({
+      upstream: turn.upstream.name,
       transport: "http",
       connection: "new",
       input: "full",

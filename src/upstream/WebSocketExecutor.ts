@@ -228,6 +228,7 @@ const make = Effect.gen(function* () {
       return yield* tooBig(frame.length, maxMessage)
     }
     told.route({
+      upstream: turn.upstream.name,
       transport: "websocket",
       connection: lease.reused ? "reused" : "new",
       input: decision._tag === "Suffix" ? "suffix" : "full",
