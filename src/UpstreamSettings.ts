@@ -11,7 +11,7 @@ import type { Row } from "./SettingKinds.ts"
 import { duration, headerNames, modelNames, oneOf, proxyAddress, size, upstreamAddress } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import { SettingsError } from "./SettingsError.ts"
-import type { CredentialSettings } from "./upstream/CredentialSettings.ts"
+import type { CredentialSettings } from "./upstream/Credential.ts"
 import type { ProfileName } from "./upstream/Profile.ts"
 import { baseOf, profileNames, profileOf, profiles } from "./upstream/Profile.ts"
 

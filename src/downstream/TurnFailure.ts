@@ -16,6 +16,7 @@ const statuses: Partial<Record<TurnError["reason"], number>> = {
   dial_backoff: 503,
   shutdown: 503,
   no_scope: 503,
+  credential_unavailable: 503,
   message_too_big: 413,
   internal: 500,
   dial_timeout: 504,

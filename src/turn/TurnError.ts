@@ -13,6 +13,7 @@ export type Delivery = typeof Delivery.Type
 export const TurnErrorReason = Schema.Literals([
   // Before anything was sent.
   "no_scope",
+  "credential_unavailable",
   "dial_failed",
   "dial_timeout",
   "dial_backoff",

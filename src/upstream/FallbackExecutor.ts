@@ -4,7 +4,7 @@
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (design.md 3).
  */
-import { Context, Effect, Layer, Metric } from "effect"
+import { Context, Effect, Layer, Metric, Redacted } from "effect"
 import { Settings } from "../Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { Executor } from "../turn/Executor.ts"
@@ -19,6 +19,7 @@ import { Availability } from "./Availability.ts"
 import { HttpExecutor } from "./HttpExecutor.ts"
 import { stores } from "./CodexRules.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
+import type { Resolved } from "./Credential.ts"
 import { Credentials } from "./Credentials.ts"
 import type { RoutedTurn } from "./Routing.ts"
 import { Routing } from "./Routing.ts"
@@ -65,9 +66,7 @@ const make = Effect.gen(function* () {
 
   const overHttp = (turn: RoutedTurn, horizon: Horizon, reason: string) => {
     horizon.restart(reason)
-    return Effect.tapError(http.attempt(turn, horizon), (error) =>
-      isRefusedCredential(error) ? forget(turn) : Effect.void,
-    )
+    return http.attempt(turn, horizon)
   }
 
   /** What was opened with the turn's credential is closed, and the credential looked up anew before the next turn. */
@@ -75,11 +74,24 @@ const make = Effect.gen(function* () {
     const { own, upstream } = turn
     const refused = credentialOf(turn)
     pool.evictIdle("affinity", ({ affinity }) => affinity.credential === refused && affinity.upstream === upstream)
-    return own === undefined ? Effect.void : credentials.refused(upstream.credential, own.identity)
+    return own === undefined ? Effect.void : credentials.refused(upstream.credential, own)
   }
 
-  const routed = (turn: RoutedTurn, sink: TurnSink) => {
-    const horizon = new Horizon(sink)
+  /** Once more, where the upstream has another credential by now and nothing of the turn can have run. */
+  const again = Effect.fnUntraced(function* (turn: RoutedTurn, horizon: Horizon, error: TurnError) {
+    yield* forget(turn)
+    const ran = error.delivery === "Ambiguous" || error.delivery === "Accepted"
+    if (turn.own === undefined || horizon.shown || ran) return yield* error
+    const next = yield* Effect.mapError(routing.turn(turn), () => error)
+    if (isSame(turn.own, next.own)) return yield* error
+    yield* Metric.update(retries, credentialRefused)
+    horizon.restart(credentialRefused)
+    return yield* Effect.tapError(routed(next, horizon), (error) =>
+      isRefusedCredential(error) ? forget(next) : Effect.void,
+    )
+  })
+
+  const routed = (turn: RoutedTurn, horizon: Horizon) => {
     const reason = unfit(turn)
     if (reason !== undefined) return overHttp(turn, horizon, reason)
     const tried = new Set<RetryReason>()
@@ -90,10 +102,7 @@ const make = Effect.gen(function* () {
         ? withDelivery(error, "Ambiguous")
         : error
 
-    const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> =>
-      isRefusedCredential(error) ? Effect.andThen(forget(turn), recovered(error)) : recovered(error)
-
-    const recovered = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
+    const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
       const { attempt, shown } = horizon
       const failure = {
         error,
@@ -126,11 +135,21 @@ const make = Effect.gen(function* () {
   }
 
   const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) =>
-    Effect.flatMap(routing.turn(turn), (turn) => routed(turn, sink)),
+    Effect.flatMap(routing.turn(turn), (turn) => {
+      const horizon = new Horizon(sink)
+      return Effect.catchTag(routed(turn, horizon), "TurnError", (error) =>
+        isRefusedCredential(error) ? again(turn, horizon, error) : Effect.fail(error),
+      )
+    }),
   )
 
   return FallbackExecutor.of({ execute })
 })
+
+const credentialRefused = "credential_refused"
+
+const isSame = (one: Resolved, other: Resolved | undefined): boolean =>
+  other !== undefined && Redacted.value(one.headers)["authorization"] === Redacted.value(other.headers)["authorization"]
 
 const isRefusedCredential = ({ answer }: TurnError): boolean => answer?.status === 401
 

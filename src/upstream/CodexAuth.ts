@@ -1,0 +1,91 @@
+/**
+ * The credential of the Codex CLI's `auth.json`: read while it changes, and never written or refreshed, since Codex owns
+ * it and a refresh by anybody else would log it out.
+ *
+ * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. Whom it is of
+ * is the account, so that a refresh by Codex costs no session.
+ */
+import type { FileSystem } from "effect"
+import { Clock, Effect, Option, Redacted, Schema } from "effect"
+import type { Resolved, Source } from "./Credential.ts"
+import { followFile, unavailable } from "./SecretFile.ts"
+
+const Text = Schema.optional(Schema.NullOr(Schema.String))
+
+const AuthFile = Schema.fromJsonString(
+  Schema.Struct({
+    OPENAI_API_KEY: Text,
+    tokens: Schema.optional(
+      Schema.NullOr(Schema.Struct({ access_token: Schema.String, account_id: Text, id_token: Text })),
+    ),
+  }),
+)
+
+const decode = Schema.decodeUnknownOption(AuthFile)
+
+/** What a token says of itself; it is read, not verified: the upstream does that. */
+const Claims = Schema.fromJsonString(
+  Schema.Struct({
+    /** In seconds since 1970. */
+    exp: Schema.optional(Schema.Number),
+    "https://api.openai.com/auth": Schema.optional(
+      Schema.Struct({ chatgpt_account_id: Schema.optional(Schema.String) }),
+    ),
+  }),
+)
+
+const claimsOf = (token: string | null | undefined) =>
+  Option.getOrUndefined(
+    Schema.decodeUnknownOption(Claims)(Buffer.from(token?.split(".")[1] ?? "", "base64url").toString()),
+  )
+
+interface Login {
+  readonly resolved: Resolved
+  /** In milliseconds since 1970; undefined: it does not say. */
+  readonly expiresAt: number | undefined
+}
+
+const loginIn = (text: string, identityOf: (secret: string) => string): Login | undefined => {
+  const file = Option.getOrUndefined(decode(text))
+  if (file === undefined) return undefined
+  const { OPENAI_API_KEY: apiKey, tokens } = file
+  if (tokens !== undefined && tokens !== null) {
+    const { access_token: token, account_id: told, id_token: idToken } = tokens
+    const account = told ?? claimsOf(idToken)?.["https://api.openai.com/auth"]?.chatgpt_account_id
+    const exp = claimsOf(token)?.exp
+    return {
+      resolved: {
+        headers: Redacted.make({
+          authorization: `Bearer ${token}`,
+          ...(account === undefined ? {} : { "chatgpt-account-id": account }),
+        }),
+        identity: identityOf(`account ${account ?? ""}`),
+      },
+      expiresAt: exp === undefined ? undefined : exp * 1000,
+    }
+  }
+  if (typeof apiKey !== "string" || apiKey === "") return undefined
+  return {
+    resolved: { headers: Redacted.make({ authorization: `Bearer ${apiKey}` }), identity: identityOf(apiKey) },
+    expiresAt: undefined,
+  }
+}
+
+/** `identityOf` makes of a secret what stands for it. */
+export const codexAuth = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string): Source => {
+  const file = followFile(fs, path, {
+    parse: (text) => loginIn(text, identityOf),
+    expected: "the Codex CLI's auth.json: log in with `codex login`",
+    mayBeOpen: true,
+  })
+  return {
+    current: Effect.gen(function* () {
+      const { expiresAt, resolved } = yield* Effect.mapError(file.current, ({ message }) => unavailable(message))
+      if (expiresAt !== undefined && expiresAt <= (yield* Clock.currentTimeMillis)) {
+        return yield* unavailable(`the token in ${path} has expired; running codex refreshes it`)
+      }
+      return resolved
+    }),
+    refused: () => Effect.sync(file.lookAgain),
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * A token of our own, in a file, which is refreshed here: by one refresher for all who use it.
+ *
+ *     {
+ *       "accessToken": "…",           what upstreams are shown
+ *       "expiresAt": 1767225600,      seconds since 1970, or a date such as "2026-01-01T00:00:00Z"; else it never expires
+ *       "refreshToken": "…",          with the next two: how to get another one (RFC 6749, section 6)
+ *       "tokenUrl": "https://…",      https, or http on this machine
+ *       "clientId": "…",
+ *       "clientSecret": "…",          if the client has one
+ *       "scope": "…",                 if it must be asked for
+ *       "account": "…"                sent as chatgpt-account-id
+ *     }
+ *
+ * - A token is refreshed five minutes before it expires, while turns go on with it. Only an expired one makes them wait.
+ * - What was got is written back at once, whole or not at all, so that a restart finds it.
+ * - A refresh that fails is tried again after a second, then twice as long each time, at most a minute.
+ * - Whom it is of does not change by a refresh, so it costs no connection.
+ */
+import type { FileSystem, Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Schema } from "effect"
+import type { HttpClient } from "effect/http"
+import { HttpClientRequest } from "effect/http"
+import { randomBytes } from "node:crypto"
+import type { Resolved, Source } from "./Credential.ts"
+import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
+
+const Held = Schema.Struct({
+  accessToken: Schema.NonEmptyString,
+  expiresAt: Schema.optionalKey(Schema.Union([Schema.Number, Schema.String])),
+  refreshToken: Schema.optionalKey(Schema.NonEmptyString),
+  tokenUrl: Schema.optionalKey(Schema.String),
+  clientId: Schema.optionalKey(Schema.String),
+  clientSecret: Schema.optionalKey(Schema.String),
+  scope: Schema.optionalKey(Schema.String),
+  account: Schema.optionalKey(Schema.String),
+})
+type Held = typeof Held.Type
+
+const decodeHeld = Schema.decodeUnknownOption(Schema.fromJsonString(Held))
+
+/** What a token endpoint answers; `expires_in` is in seconds. */
+const decodeGranted = Schema.decodeUnknownOption(
+  Schema.fromJsonString(
+    Schema.Struct({
+      access_token: Schema.NonEmptyString,
+      refresh_token: Schema.optional(Schema.NonEmptyString),
+      expires_in: Schema.optional(Schema.Number),
+    }),
+  ),
+)
+
+const refreshBefore = Duration.toMillis("5 minutes")
+const refreshWithin = Duration.seconds(30)
+const firstPause = Duration.toMillis("1 second")
+const longestPause = Duration.toMillis("1 minute")
+
+/** In milliseconds since 1970; infinite where none is said. */
+const expiryOf = ({ expiresAt }: Held): number => {
+  if (expiresAt === undefined) return Number.POSITIVE_INFINITY
+  return typeof expiresAt === "number" ? expiresAt * 1000 : Date.parse(expiresAt)
+}
+
+const isSafe = (tokenUrl: string): boolean => {
+  if (!URL.canParse(tokenUrl)) return false
+  const { hostname, protocol } = new URL(tokenUrl)
+  return protocol === "https:" || (protocol === "http:" && /^(127\.[\d.]+|\[::1\]|localhost)$/.test(hostname))
+}
+
+const heldIn = (text: string): Held | undefined => {
+  const held = Option.getOrUndefined(decodeHeld(text))
+  if (held === undefined || Number.isNaN(expiryOf(held))) return undefined
+  return held.tokenUrl === undefined || isSafe(held.tokenUrl) ? held : undefined
+}
+
+const expected =
+  'a token file: JSON with "accessToken" and, to have it refreshed, "expiresAt", "refreshToken", "tokenUrl" (https) and "clientId"'
+
+export interface TokenFileServices {
+  readonly fs: FileSystem.FileSystem
+  readonly client: HttpClient.HttpClient
+  /** Refreshes end with it, and with nothing else. */
+  readonly scope: Scope.Scope
+}
+
+/** `identityOf` makes of a secret what stands for it. */
+export const tokenFile = (
+  { client, fs, scope }: TokenFileServices,
+  path: string,
+  identityOf: (secret: string) => string,
+): Source => {
+  const file = followFile(fs, path, { parse: heldIn, expected, mayBeOpen: false })
+
+  let refreshing: Deferred.Deferred<Held, SecretFileError> | undefined
+  let pause = 0
+  let notBefore = Number.NEGATIVE_INFINITY
+  /** A token that an upstream did not take, though its time is not over. */
+  let refused: string | undefined
+  let refusedAt = Number.NEGATIVE_INFINITY
+
+  const failed = (what: string) => new SecretFileError({ message: `the token in ${path} can't be refreshed: ${what}` })
+
+  const ask = Effect.fnUntraced(function* (held: Held) {
+    const { clientId, clientSecret, refreshToken, scope, tokenUrl } = held
+    if (refreshToken === undefined || tokenUrl === undefined || clientId === undefined) {
+      return yield* failed('it has no "refreshToken", "tokenUrl" and "clientId"')
+    }
+    const asked = HttpClientRequest.post(tokenUrl).pipe(
+      HttpClientRequest.acceptJson,
+      HttpClientRequest.bodyUrlParams({
+        grant_type: "refresh_token",
+        refresh_token: refreshToken,
+        client_id: clientId,
+        ...(clientSecret === undefined ? {} : { client_secret: clientSecret }),
+        ...(scope === undefined ? {} : { scope }),
+      }),
+    )
+    const answer = yield* client.execute(asked).pipe(
+      Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
+      // The endpoint's own words may repeat what it was sent.
+      Effect.mapError(() => failed("its endpoint could not be reached")),
+      Effect.timeoutOrElse({
+        duration: refreshWithin,
+        orElse: () => Effect.fail(failed("its endpoint did not answer in time")),
+      }),
+    )
+    const granted = Option.getOrUndefined(decodeGranted(answer.text))
+    if (answer.status !== 200 || granted === undefined) {
+      return yield* failed(`its endpoint answered ${answer.status}${granted === undefined ? " without a token" : ""}`)
+    }
+    const { expiresAt: _, ...kept } = held
+    const now = yield* Clock.currentTimeMillis
+    const got: Held = {
+      ...kept,
+      accessToken: granted.access_token,
+      refreshToken: granted.refresh_token ?? refreshToken,
+      ...(granted.expires_in === undefined ? {} : { expiresAt: Math.floor(now / 1000) + granted.expires_in }),
+    }
+    return got
+  })
+
+  /** Whole or not at all: a reader finds the one token or the other. */
+  const write = Effect.fnUntraced(function* (held: Held) {
+    const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
+    yield* fs.writeFileString(temporary, `${JSON.stringify(held, undefined, 2)}\n`, { flag: "wx", mode: 0o600 }).pipe(
+      Effect.andThen(fs.rename(temporary, path)),
+      Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
+      Effect.catch(() =>
+        Effect.logWarning(`${path} can't be written: the token that was got is lost with this process`),
+      ),
+    )
+    yield* file.wrote(held)
+  })
+
+  const refresh = (held: Held) =>
+    Effect.gen(function* () {
+      const got = yield* ask(held)
+      yield* write(got)
+      pause = 0
+      return got
+    }).pipe(
+      Effect.tapError(({ message }) =>
+        Effect.gen(function* () {
+          pause = pause === 0 ? firstPause : Math.min(pause * 2, longestPause)
+          notBefore = (yield* Clock.currentTimeMillis) + pause
+          yield* Effect.logWarning(message)
+        }),
+      ),
+    )
+
+  /** The refresh that is under way, or a new one, which nobody's interruption ends. */
+  const refreshed = (held: Held, now: number) => {
+    if (refreshing !== undefined) return Deferred.await(refreshing)
+    if (now < notBefore) return Effect.fail(failed("the last try failed just now"))
+    const done = Deferred.makeUnsafe<Held, SecretFileError>()
+    refreshing = done
+    return refresh(held).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          refreshing = undefined
+          Deferred.doneUnsafe(done, Exit.isSuccess(exit) ? Exit.succeed(exit.value) : exit)
+        }),
+      ),
+      Effect.forkIn(scope),
+      Effect.andThen(Deferred.await(done)),
+    )
+  }
+
+  const resolvedOf = ({ accessToken, account, clientId, tokenUrl }: Held): Resolved => ({
+    headers: Redacted.make({
+      authorization: `Bearer ${accessToken}`,
+      ...(account === undefined ? {} : { "chatgpt-account-id": account }),
+    }),
+    identity: identityOf(`token ${path} ${clientId ?? ""} ${tokenUrl ?? ""} ${account ?? ""}`),
+  })
+
+  const held = Effect.gen(function* () {
+    const held = yield* file.current
+    const now = yield* Clock.currentTimeMillis
+    const expiresAt = expiryOf(held)
+    if (held.accessToken === refused || expiresAt <= now) return yield* refreshed(held, now)
+    if (expiresAt - now < refreshBefore && refreshing === undefined && now >= notBefore) {
+      yield* Effect.forkIn(Effect.ignore(refreshed(held, now)), scope)
+    }
+    return held
+  })
+
+  return {
+    current: held.pipe(
+      Effect.map(resolvedOf),
+      Effect.mapError(({ message }) => unavailable(message)),
+    ),
+    refused: (shown) =>
+      Effect.gen(function* () {
+        file.lookAgain()
+        const { accessToken, refreshToken } = yield* file.current
+        const now = yield* Clock.currentTimeMillis
+        // Another token may be in force by now; one that can't be refreshed is better shown than none; and an upstream
+        // that takes not even a new one must not have a refresh with every turn.
+        if (shown !== `Bearer ${accessToken}` || refreshToken === undefined || now - refusedAt < longestPause) return
+        refusedAt = now
+        refused = accessToken
+      }).pipe(Effect.ignore),
+  }
+}
