@@ -12,7 +12,9 @@ import { Argument, Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import packageJson from "../package.json" with { type: "json" }
 import { demo } from "./Demo.ts"
+import { check, checkHelp } from "./Doctor.ts"
 import { addKey } from "./downstream/Keys.ts"
+import { strikeOf } from "./turn/Struck.ts"
 import { Turns } from "./downstream/Turns.ts"
 import * as Logging from "./Logging.ts"
 import { Reload } from "./Reload.ts"
@@ -120,6 +122,25 @@ const demoCommand = Command.make(
   Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."),
 )
 
+const checkCommand = Command.make(
+  "check",
+  {
+    json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false)),
+    model: Flag.String("model").pipe(
+      Flag.withDescription("for the turn; else the first that the upstream lists"),
+      Flag.optional,
+    ),
+    turn: Flag.Boolean("turn").pipe(
+      Flag.withDescription("try a turn, which is paid; the default, --no-turn leaves it out"),
+      Flag.withDefault(true),
+    ),
+  },
+  (options) => check({ ...options, strikeOf }),
+).pipe(
+  Command.withDescription(checkHelp),
+  Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),
+)
+
 const simulator = Command.make(
   "simulator",
   {
@@ -134,7 +155,7 @@ const simulator = Command.make(
 
 const respool = Command.make("respool").pipe(
   Command.withDescription("A WebSocket connection pool in front of the OpenAI Responses API."),
-  Command.withSubcommands([serve, demoCommand, keys, simulator]),
+  Command.withSubcommands([serve, checkCommand, demoCommand, keys, simulator]),
 )
 
 const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildProcessSpawner.layer).pipe(
