@@ -1,8 +1,8 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem } from "effect"
+import { ConfigProvider, Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
-import { environmentName, rows } from "../src/Settings.ts"
+import { environmentName, rows, Settings } from "../src/Settings.ts"
 
 const read = (relative: string) =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>
@@ -27,6 +27,34 @@ describe("README.md", () => {
         )
       }
     }),
+  )
+
+  it.effect("shows upstreams that can be used as they are written there", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-readme-" })
+      const [, json = ""] = /```json\n(\{\n {2}"upstreams"[^`]+)```/.exec(yield* read("../README.md")) ?? []
+      const path = `${folder}/respool.json`
+      // Only where its files lie is another: a test can't go to a folder without taking the others along.
+      const here = json.replaceAll(
+        /"((?:apiKey|token)File|codexAuth|tlsCa)": "(?:\/[^"]*\/)?([^"/]+)"/g,
+        `"$1": "${folder}/$2"`,
+      )
+      yield* fs.writeFileString(path, here)
+      for (const name of ["openai.key", "xai.key"]) yield* fs.writeFileString(`${folder}/${name}`, "test-key-a\n")
+      yield* fs.writeFileString(`${folder}/ours.pem`, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+      const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { RESPOOL_CONFIG: path } }))
+      const { upstreams } = yield* Settings.read.pipe(Effect.provide(provider))
+      assert.deepStrictEqual(
+        upstreams.map(({ credential, models, name, profile }) => [name, profile, models, credential._tag]),
+        [
+          ["openai", "openai", [], "Fixed"],
+          ["grok", "xai", ["grok-*"], "Fixed"],
+          ["codex", "codex", ["gpt-5.5-codex"], "CodexAuth"],
+          ["ours", "custom", ["ours/*"], "TokenFile"],
+        ],
+      )
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 
   it.effect("names every reason that a turn can be given", () =>
