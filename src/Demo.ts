@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url"
 import type { OpenAI as Client } from "openai"
 import * as Logging from "./Logging.ts"
 import * as Server from "./Server.ts"
-import { Settings } from "./Settings.ts"
+import { Settings } from "./settings/Settings.ts"
 
 export class DemoError extends Schema.TaggedError<DemoError>()("DemoError", {
   message: Schema.String,

@@ -2,7 +2,7 @@
  * How respool logs: the level and format of the settings, one line per record on the standard error.
  */
 import { Effect, Layer, Logger, References } from "effect"
-import { Settings } from "./Settings.ts"
+import { Settings } from "./settings/Settings.ts"
 
 const levels = { debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const
 

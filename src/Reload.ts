@@ -10,8 +10,8 @@
  * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
  */
 import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
-import type { SettingsValues } from "./Settings.ts"
-import { rows, Settings } from "./Settings.ts"
+import type { SettingsValues } from "./settings/Settings.ts"
+import { rows, Settings } from "./settings/Settings.ts"
 import { Upstreams } from "./upstream/Upstream.ts"
 
 export class Reload extends Context.Service<Reload, { readonly now: Effect.Effect<void> }>()("respool/Reload") {

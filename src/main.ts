@@ -19,7 +19,7 @@ import { Turns } from "./downstream/Turns.ts"
 import * as Logging from "./Logging.ts"
 import { Reload } from "./Reload.ts"
 import * as Server from "./Server.ts"
-import { environmentName, rows, Settings } from "./Settings.ts"
+import { environmentName, rows, Settings } from "./settings/Settings.ts"
 import { profileNames } from "./simulator/Profile.ts"
 import { runSimulator } from "./simulator/SimulatorProcess.ts"
 

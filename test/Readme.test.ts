@@ -2,7 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
-import { environmentName, rows, Settings } from "../src/Settings.ts"
+import { environmentName, rows, Settings } from "../src/settings/Settings.ts"
 
 const read = (relative: string) =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>

@@ -6,7 +6,7 @@
  * a turn keeps its body for as long as it may have to send it again. What a step copies while it runs is not counted.
  */
 import { Context, Effect, Layer } from "effect"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import { ApiError } from "./ApiError.ts"
 
 /** One request's place. Whoever holds it must `release` it; that may be done more than once. */

@@ -10,7 +10,7 @@
 import { Context, Effect, Layer, Result, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import { readAnswer } from "../turn/AnswerBody.ts"
 import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
 import { Forwarder } from "../turn/Forwarder.ts"

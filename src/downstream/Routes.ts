@@ -6,7 +6,7 @@
  */
 import { Clock, Effect, Exit, Layer, Result } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import * as Deadlines from "../turn/Deadlines.ts"
 import type { TurnRequest } from "../turn/Executor.ts"
 import { HeadMemory } from "../turn/HeadMemory.ts"

@@ -7,7 +7,7 @@
  */
 import { Cause, Clock, Context, Deferred, Effect, Exit, Fiber, FiberSet, Layer } from "effect"
 import type { HttpServerResponse } from "effect/http"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import type { Deadline } from "../turn/Deadlines.ts"
 import * as Deadlines from "../turn/Deadlines.ts"
 import type { TurnEnd, TurnRequest, TurnSink } from "../turn/Executor.ts"

@@ -4,8 +4,8 @@
  * The `Dialer` is the scripted upstream. A completed turn records its checkpoint and then ends its lease, in one step.
  */
 import { Context, Effect, Layer, Redacted, Scope } from "effect"
-import type { SettingsValues } from "../Settings.ts"
-import { Settings, withOnlyUpstream } from "../Settings.ts"
+import type { SettingsValues } from "../settings/Settings.ts"
+import { Settings, withOnlyUpstream } from "../settings/Settings.ts"
 import type { Checkpoint } from "../turn/Checkpoint.ts"
 import { Revocation } from "../turn/Revocation.ts"
 import { TurnMemory } from "../turn/TurnMemory.ts"

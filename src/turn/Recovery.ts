@@ -14,7 +14,7 @@
  * | the upstream hung up | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | we gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
-import type { SettingsValues } from "../Settings.ts"
+import type { SettingsValues } from "../settings/Settings.ts"
 import type { TurnError } from "./TurnError.ts"
 
 /** Why a turn goes another way than it began; it is the `x-respool-reason` of that way. */

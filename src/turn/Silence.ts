@@ -9,7 +9,7 @@
  * - `turn_timeout`: counted from when the request came in, so it survives a retry and a fallback.
  */
 import type { Clock } from "effect"
-import type { SettingsValues } from "../Settings.ts"
+import type { SettingsValues } from "../settings/Settings.ts"
 import type { Deadline, Deadlines } from "./Deadlines.ts"
 import { TurnError } from "./TurnError.ts"
 

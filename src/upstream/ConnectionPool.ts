@@ -7,7 +7,7 @@
  * pool's own scope evicts every connection once.
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import { TurnError } from "../turn/TurnError.ts"
 import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"

@@ -6,7 +6,7 @@
  * and idleness again at each lease, so a late sweep never lets a turn start on an old connection.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import { Revocation } from "../turn/Revocation.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
 import { Upstreams } from "./Upstream.ts"

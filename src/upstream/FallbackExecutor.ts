@@ -5,7 +5,7 @@
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (design.md 3).
  */
 import { Context, Effect, Layer, Metric, Redacted } from "effect"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { Executor } from "../turn/Executor.ts"
 import { Horizon } from "../turn/Horizon.ts"

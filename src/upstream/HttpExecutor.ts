@@ -8,7 +8,7 @@
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Stream } from "effect"
 import { Sse } from "effect/encoding"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import { maxAnswer, readAnswer, readRefusal, tooLarge } from "../turn/AnswerBody.ts"
 import { Executor } from "../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"

@@ -8,7 +8,7 @@
 import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import type { ForwardAnswer, ForwardRequest } from "../turn/Forwarder.ts"
 import { struckAnswer, struckError } from "../turn/Struck.ts"
 import { TurnError } from "../turn/TurnError.ts"

@@ -4,7 +4,7 @@
  * Groups make every choice a look-up, so a choice costs the same with ten sessions as with ten thousand.
  */
 import { Scope } from "effect"
-import type { SettingsValues } from "../Settings.ts"
+import type { SettingsValues } from "../settings/Settings.ts"
 import type { Affinity } from "./Affinity.ts"
 import { Connection } from "./Connection.ts"
 import type { EvictReason } from "./ConnectionState.ts"

@@ -7,8 +7,8 @@
 import { hash } from "node:crypto"
 import { Context, Effect, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
-import { Settings } from "../Settings.ts"
-import type { UpstreamSettings, Upstreams as AllSettings } from "../UpstreamSettings.ts"
+import { Settings } from "../settings/Settings.ts"
+import type { UpstreamSettings, Upstreams as AllSettings } from "../settings/UpstreamSettings.ts"
 import type { Profile } from "./Profile.ts"
 import { profiles } from "./Profile.ts"
 

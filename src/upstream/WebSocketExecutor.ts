@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { Clock, Context, Effect, Layer, Result, Scope } from "effect"
-import { Settings } from "../Settings.ts"
+import { Settings } from "../settings/Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { checkpointOf } from "../turn/Checkpoint.ts"
 import { Executor } from "../turn/Executor.ts"

@@ -2,8 +2,8 @@
  * One turn over HTTP, without a proxy around it, against an upstream whose bytes are the test's own.
  */
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
-import type { SettingsValues } from "../../src/Settings.ts"
-import { Settings } from "../../src/Settings.ts"
+import type { SettingsValues } from "../../src/settings/Settings.ts"
+import { Settings } from "../../src/settings/Settings.ts"
 import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 import { HttpExecutor } from "../../src/upstream/HttpExecutor.ts"

@@ -7,8 +7,8 @@ import { Cause, Console, Context, Effect, Exit, Layer, Metric, Tracer } from "ef
 import { HttpServer } from "effect/http"
 import * as Logging from "../../src/Logging.ts"
 import * as Server from "../../src/Server.ts"
-import type { SettingsValues } from "../../src/Settings.ts"
-import { Settings } from "../../src/Settings.ts"
+import type { SettingsValues } from "../../src/settings/Settings.ts"
+import { Settings } from "../../src/settings/Settings.ts"
 
 export class Watched extends Context.Service<
   Watched,

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { Settings } from "../../src/Settings.ts"
+import { Settings } from "../../src/settings/Settings.ts"
 import * as Deadlines from "../../src/turn/Deadlines.ts"
 import type { SilenceOptions } from "../../src/turn/Silence.ts"
 import { Silence } from "../../src/turn/Silence.ts"

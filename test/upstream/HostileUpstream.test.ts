@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
-import type { SettingsValues } from "../../src/Settings.ts"
+import type { SettingsValues } from "../../src/settings/Settings.ts"
 import { ConnectionPool, evictions } from "../../src/upstream/ConnectionPool.ts"
 import type { Dialer } from "../../src/upstream/Dialer.ts"
 import { layerBun } from "../../src/upstream/DialerBun.ts"

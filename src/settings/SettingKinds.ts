@@ -4,7 +4,7 @@
  * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
  */
 import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
-import { allowedProxy, normalProxy } from "./upstream/ProxyRules.ts"
+import { allowedProxy, normalProxy } from "../upstream/ProxyRules.ts"
 
 /** One setting: how it is read, and what its help says. */
 export interface Row<A> {

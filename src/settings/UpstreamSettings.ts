@@ -11,9 +11,9 @@ import type { Row } from "./SettingKinds.ts"
 import { duration, headerNames, modelNames, oneOf, proxyAddress, size, upstreamAddress } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import { SettingsError } from "./SettingsError.ts"
-import type { CredentialSettings } from "./upstream/Credential.ts"
-import type { ProfileName } from "./upstream/Profile.ts"
-import { baseOf, profileNames, profileOf, profiles } from "./upstream/Profile.ts"
+import type { CredentialSettings } from "../upstream/Credential.ts"
+import type { ProfileName } from "../upstream/Profile.ts"
+import { baseOf, profileNames, profileOf, profiles } from "../upstream/Profile.ts"
 
 /** One upstream, with all that it did not say filled in. Times in ms, sizes in bytes. */
 export interface UpstreamSettings {

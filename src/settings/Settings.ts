@@ -15,8 +15,8 @@ import { SettingsError } from "./SettingsError.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
 import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven } from "./UpstreamSettings.ts"
-import type { EnvironmentProxies } from "./upstream/ProxyRules.ts"
-import { environmentProxies, noProxies } from "./upstream/ProxyRules.ts"
+import type { EnvironmentProxies } from "../upstream/ProxyRules.ts"
+import { environmentProxies, noProxies } from "../upstream/ProxyRules.ts"
 
 /** A refused address may hold a password or a key: what is none of host and path is not shown. */
 const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")

@@ -14,7 +14,7 @@ import { readTls } from "./SettingFiles.ts"
 import { isApiKey } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import type { SettingsError } from "./SettingsError.ts"
-import type { CredentialSettings } from "./upstream/Credential.ts"
+import type { CredentialSettings } from "../upstream/Credential.ts"
 import type { ForAll, Rows, Spell } from "./UpstreamSettings.ts"
 import { filledIn, readField, together, upstreamRows, wrong } from "./UpstreamSettings.ts"
 

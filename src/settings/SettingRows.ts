@@ -17,8 +17,8 @@ import {
   upstreamAddress,
   whole,
 } from "./SettingKinds.ts"
-import type { ProfileName } from "./upstream/Profile.ts"
-import { profileNames } from "./upstream/Profile.ts"
+import type { ProfileName } from "../upstream/Profile.ts"
+import { profileNames } from "../upstream/Profile.ts"
 
 /** Every setting, in the order of `respool serve --help`. */
 export const rows = {
