@@ -99,6 +99,7 @@ export const followFile = <A>(
         held = { value }
         const { stamp } = yield* stat
         seen = stamp
-      }).pipe(Effect.ignore),
+        // After a look that is under way, which may have read what was there before.
+      }).pipe(Effect.ignore, Semaphore.withPermit(one)),
   }
 }

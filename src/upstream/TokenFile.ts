@@ -20,7 +20,7 @@
 import type { FileSystem, Scope } from "effect"
 import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Schema } from "effect"
 import type { HttpClient } from "effect/http"
-import { HttpClientRequest } from "effect/http"
+import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
 import type { Resolved, Source } from "./Credential.ts"
 import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
@@ -116,6 +116,8 @@ export const tokenFile = (
       }),
     )
     const answer = yield* client.execute(asked).pipe(
+      // A refresh token goes to where its file says, and nowhere that an answer says.
+      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
       // The endpoint's own words may repeat what it was sent.
       Effect.mapError(() => failed("its endpoint could not be reached")),

@@ -109,22 +109,37 @@ const upstreamsOf = (
 /** Undefined where no upstream names a model: then nobody need look for one. */
 const routesOf = (all: ReadonlyArray<Upstream>): ((model: string) => Upstream | undefined) | undefined => {
   const exact = new Map<string, Upstream>()
-  const patterns: Array<{ readonly pattern: RegExp; readonly length: number; readonly upstream: Upstream }> = []
+  const patterns: Array<{
+    readonly serves: (model: string) => boolean
+    readonly length: number
+    readonly upstream: Upstream
+  }> = []
   for (const upstream of all) {
     for (const model of upstream.models) {
       if (!model.includes("*")) exact.set(model, upstream)
-      else patterns.push({ pattern: patternOf(model), length: model.length, upstream })
+      else patterns.push({ serves: patternOf(model), length: model.length, upstream })
     }
   }
   if (exact.size === 0 && patterns.length === 0) return undefined
   const longestFirst = patterns.toSorted((a, b) => b.length - a.length)
-  return (model) => exact.get(model) ?? longestFirst.find(({ pattern }) => pattern.test(model))?.upstream
+  return (model) => exact.get(model) ?? longestFirst.find(({ serves }) => serves(model))?.upstream
 }
 
-const patternOf = (model: string): RegExp =>
-  new RegExp(
-    `^${model
-      .split("*")
-      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
-      .join(".*")}$`,
-  )
+/**
+ * Whether a text is what a pattern with `*` means. Not a regular expression: the text is a client's, and one that goes
+ * back at each `*` can be kept busy by it.
+ */
+const patternOf = (pattern: string): ((text: string) => boolean) => {
+  const [first = "", ...rest] = pattern.split("*")
+  const last = rest.pop() ?? ""
+  return (text) => {
+    if (!text.startsWith(first)) return false
+    let at = first.length
+    for (const part of rest) {
+      const found = text.indexOf(part, at)
+      if (found < 0) return false
+      at = found + part.length
+    }
+    return text.length - at >= last.length && text.endsWith(last)
+  }
+}

@@ -237,6 +237,17 @@ describe("A token file", () => {
       }).pipe(Effect.provide(credentials)),
   )
 
+  it.effect("is not taken to where its endpoint would send it on to", () =>
+    Effect.gen(function* () {
+      const elsewhere = yield* tokenEndpoint()
+      const { asked, url } = yield* tokenEndpoint({ status: 307, body: {}, headers: { location: elsewhere.url } })
+      const { path } = yield* fileOf(held(url, { expiresAt: 0 }))
+      assert.include(yield* refusal(of(path)), "its endpoint answered 307")
+      assert.lengthOf(asked, 1)
+      assert.deepStrictEqual(elsewhere.asked, [])
+    }).pipe(Effect.provide(credentials)),
+  )
+
   it.effect("goes on being refreshed where one who waits for it goes away", () =>
     Effect.gen(function* () {
       const { asked, first, hold, url } = yield* tokenEndpoint()

@@ -6,6 +6,7 @@ import { Deferred, Effect } from "effect"
 export interface Granted {
   readonly status?: number
   readonly body?: object
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** `asked`: the forms it got. It answers what it is given, the last again and again; else with a token of its own each time. */
@@ -26,14 +27,14 @@ export const tokenEndpoint = (...answers: ReadonlyArray<Granted | "silence">) =>
             await hold.until
             const answer = answers[Math.min(at, answers.length) - 1] ?? {}
             if (answer === "silence") return await new Promise<Response>(() => {})
-            const { body, status = 200 } = answer
+            const { body, headers = {}, status = 200 } = answer
             return Response.json(
               body ?? {
                 access_token: `test-token-${at + 1}`,
                 refresh_token: `test-refresh-${at + 1}`,
                 expires_in: 3600,
               },
-              { status },
+              { status, headers },
             )
           },
         }),
