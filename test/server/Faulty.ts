@@ -208,7 +208,7 @@ export const driven = Effect.fnUntraced(function* <A, R>(
   yield* begun
   while (fiber.pollUnsafe() === undefined) {
     yield* TestClock.adjust("1 second")
-    for (let look = 0; look < 20; look++) yield* looked
+    for (let look = 0; look < 100; look++) yield* looked
   }
   return yield* Fiber.join(fiber)
 })
