@@ -35,26 +35,35 @@ const encoder = new TextEncoder()
 const comment = encoder.encode(": heartbeat\n\n")
 
 export class SseAnswer implements TurnSink {
-  /** The response, once its status is certain. */
-  readonly response = Deferred.makeUnsafe<HttpServerResponse.HttpServerResponse>()
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  /** Whose text goes on when the transport's callback is over. */
+  static readonly #unfinished: Array<SseAnswer> = []
+  /** One function for all: a closure of each would be two more objects that an event touches. */
+  static readonly #handOnNext = () => {
+    const next = SseAnswer.#unfinished.shift()
+    if (next !== undefined) next.#handOn()
+  }
+
+  // What every event needs comes first, so that it lies together.
+  #closed = false
   #opened = false
+  readonly #report: TurnReport
   /** The latest event, for the number of one that must follow it. */
   #last: string | undefined
-  #closed = false
   /** Text that goes on when the transport's callback is over. */
   #piece = ""
-  #waiting: Array<Uint8Array> = []
   #waitingBytes = 0
+  readonly #maxBuffered: number
+  #waiting: Array<Uint8Array> = []
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
+  /** The response, once its status is certain. */
+  readonly response = Deferred.makeUnsafe<HttpServerResponse.HttpServerResponse>()
   #over = false
   /** Asks to be pulled again. */
   #behind: (() => void) | undefined
   #drained: (() => void) | undefined
   #taken: (() => void) | undefined
-  readonly #report: TurnReport
   readonly #decisions: boolean
   readonly #client: ClientEnd
-  readonly #maxBuffered: number
 
   constructor(report: TurnReport, decisions: boolean, maxBuffered: number, client: ClientEnd) {
     this.#maxBuffered = maxBuffered
@@ -77,7 +86,7 @@ export class SseAnswer implements TurnSink {
     if (this.#closed) return true
     this.#report.event(type)
     this.#last = text
-    this.#open(false)
+    if (!this.#opened) this.#open(false)
     this.#enqueue(toSse(type, text))
     // Half of what may wait is for what still comes once the upstream has been told, and for the platform's part.
     return this.#waitingBytes < this.#maxBuffered / 2
@@ -160,16 +169,19 @@ export class SseAnswer implements TurnSink {
 
   #enqueue(text: string) {
     if (this.#closed) return
-    if (this.#piece === "") queueMicrotask(this.#handOn)
+    if (this.#piece === "") {
+      SseAnswer.#unfinished.push(this)
+      queueMicrotask(SseAnswer.#handOnNext)
+    }
     this.#piece += text
     if (this.#piece.length >= largestPiece) this.#handOn()
   }
 
-  readonly #handOn = () => {
+  #handOn() {
     if (this.#piece === "") return
     const bytes = encoder.encode(this.#piece)
     this.#piece = ""
-    if (this.#waiting.length === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
+    if (this.#waitingBytes === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
     this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
     this.#behind?.()

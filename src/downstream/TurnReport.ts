@@ -9,8 +9,7 @@ export class TurnReport {
   /** The upstream's own answer headers, over HTTP. */
   upstreamHeaders: Readonly<Record<string, string>> = {}
   events = 0
-  /** Type of the terminal event, once it was handed on: nothing that comes later changes how the turn ended. */
-  ended: string | undefined
+  #lastType = ""
   readonly turn: TurnRequest
   readonly #now: () => number
   #routedAt: number | undefined
@@ -28,9 +27,13 @@ export class TurnReport {
   }
 
   event(type: string) {
-    this.events++
-    if (isTerminal(type)) this.ended = type
-    this.#firstEventAt ??= this.#now()
+    if (this.events++ === 0) this.#firstEventAt = this.#now()
+    this.#lastType = type
+  }
+
+  /** Type of the terminal event, once it was handed on; none follows it. */
+  get ended(): string | undefined {
+    return isTerminal(this.#lastType) ? this.#lastType : undefined
   }
 
   /** Headers of the turn's response, as known now. */

@@ -23,10 +23,11 @@ export interface SilenceOptions {
 }
 
 export class Silence {
-  readonly #options: SilenceOptions
-  #accepted = false
   /** Since when the upstream has had the word; the first event is waited for from the start. */
   #heardAt: number | undefined
+  readonly #clock: Clock.Clock
+  #accepted = false
+  readonly #options: SilenceOptions
   readonly #sentAt: number
   /** Since when the client is behind without having taken anything. */
   #stuckAt: number | undefined
@@ -34,6 +35,7 @@ export class Silence {
   /** Made right before the request is sent. */
   constructor(options: SilenceOptions) {
     this.#options = options
+    this.#clock = options.clock
     this.#sentAt = this.#now()
   }
 
@@ -83,7 +85,7 @@ export class Silence {
   }
 
   #now() {
-    return this.#options.clock.currentTimeMillisUnsafe()
+    return this.#clock.currentTimeMillisUnsafe()
   }
 
   #turnEnd() {

@@ -23,15 +23,15 @@ const nobody = (connection: Connection): LeaseListener => ({
   onLost: () => {},
 })
 
-export class Connection {
+export class Connection implements SocketHandlers {
   state: ConnectionState = { _tag: "Connecting" }
+  /** A sign of life since the last ping: a frame, a pong, or progress of an upload. */
+  alive = true
   session: string | undefined
   /** What its conversation was worth when it was last idle. */
   chain: Chain = "none"
   /** Set when the socket is open, in milliseconds of the clock. */
   openedAt = 0
-  /** A sign of life since the last ping: a frame, a pong, or progress of an upload. */
-  alive = true
   paused = false
   #silentPings = 0
   #buffered = 0
@@ -49,22 +49,32 @@ export class Connection {
     this.#owner = owner
   }
 
-  readonly handlers: SocketHandlers = {
-    onText: (text) => {
-      this.alive = true
-      const state = this.state
-      if (state._tag === "Leased") state.listener.onText(text)
-      else this.evict("unsolicited", "a frame came that belongs to no turn")
-    },
-    onBinary: () => this.evict("protocol", "the upstream sent a binary frame"),
-    onAlive: () => {
-      this.alive = true
-    },
-    onViolation: () => this.evict("protocol", "the upstream broke the WebSocket protocol"),
-    onOverflow: () => this.evict("overflow", "the upstream sent a message over the limit"),
-    // The peer's reason may repeat what it was sent, and errors are logged.
-    onClose: (code) =>
-      this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`),
+  onText(text: string) {
+    this.alive = true
+    const { state } = this
+    if (state._tag === "Leased") state.listener.onText(text)
+    else this.evict("unsolicited", "a frame came that belongs to no turn")
+  }
+
+  onBinary() {
+    this.evict("protocol", "the upstream sent a binary frame")
+  }
+
+  onAlive() {
+    this.alive = true
+  }
+
+  onViolation() {
+    this.evict("protocol", "the upstream broke the WebSocket protocol")
+  }
+
+  onOverflow() {
+    this.evict("overflow", "the upstream sent a message over the limit")
+  }
+
+  // The peer's reason may repeat what it was sent, and errors are logged.
+  onClose(code: number) {
+    this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`)
   }
 
   opened(socket: Socket) {

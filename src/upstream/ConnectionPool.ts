@@ -104,7 +104,7 @@ const make = Effect.gen(function* () {
       tls: { ...upstream.tls, ...(upstream.tlsVerify === "off" ? { verify: false as const } : {}) },
       ...(proxy === undefined ? {} : { proxy }),
     }
-    const socket = yield* dialer.dial(request, connection.handlers).pipe(
+    const socket = yield* dialer.dial(request, connection).pipe(
       Scope.provide(connection.scope),
       Effect.mapError((error) =>
         notSent(error.reason === "Refused" ? "upgrade_refused" : "dial_failed", error.message, error.answer),

@@ -129,6 +129,56 @@ export interface Upgrade {
   readonly failed: (error: DialError) => void
 }
 
+/** Lets through what the contract of `SocketHandlers` allows. An object with methods, since every event goes through it. */
+class Guard implements SocketHandlers {
+  state: "connecting" | "opening" | "open" | "over" = "connecting"
+  /** What the peer did before anything was asked of it. */
+  early: string | undefined
+  readonly #handlers: SocketHandlers
+
+  constructor(handlers: SocketHandlers) {
+    this.#handlers = handlers
+  }
+
+  onText(text: string) {
+    if (this.state === "open") this.#handlers.onText(text)
+    else this.#spoke()
+  }
+
+  onBinary() {
+    if (this.state === "open") this.#handlers.onBinary()
+    else this.#spoke()
+  }
+
+  onAlive() {
+    if (this.state === "open") this.#handlers.onAlive()
+  }
+
+  onOverflow() {
+    if (this.#ends()) this.#handlers.onOverflow()
+  }
+
+  onViolation() {
+    if (this.#ends()) this.#handlers.onViolation()
+  }
+
+  onClose(code: number, reason: string) {
+    if (this.#ends()) this.#handlers.onClose(code, reason)
+  }
+
+  // Of what comes before anything was asked nothing can be a turn's, and nothing is lost by not using the socket.
+  #spoke() {
+    if (this.state === "opening") this.early ??= "spoke"
+  }
+
+  #ends(): boolean {
+    if (this.state === "opening") this.early ??= "hung up"
+    if (this.state !== "open") return false
+    this.state = "over"
+    return true
+  }
+}
+
 /** A dialer from a runtime's `Start`: adds the check of the URL, the ownership by a `Scope` and the end of all calls. */
 export const make = (start: Start): Dialer["Service"] => ({
   dial: Effect.fn("Dialer.dial")(function* (request, handlers) {
@@ -137,47 +187,29 @@ export const make = (start: Start): Dialer["Service"] => ({
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.fork(yield* Effect.scope)
-        let state: "connecting" | "opening" | "open" | "over" = "connecting"
-        let early: string | undefined
+        const guard = new Guard(handlers)
         let terminate = () => {}
         yield* Scope.addFinalizer(
           scope,
           Effect.sync(() => {
-            state = "over"
+            guard.state = "over"
             terminate()
           }),
         )
-        // Of what comes before anything was asked nothing can be a turn's, and nothing is lost by not using the socket.
-        const spoke = () => {
-          if (state === "opening") early ??= "spoke"
-        }
-        const last = (call: () => void) => {
-          if (state === "opening") early ??= "hung up"
-          if (state !== "open") return
-          state = "over"
-          call()
-        }
-        const guarded: SocketHandlers = {
-          onText: (text) => (state === "open" ? handlers.onText(text) : spoke()),
-          onBinary: () => (state === "open" ? handlers.onBinary() : spoke()),
-          onAlive: () => state === "open" && handlers.onAlive(),
-          onOverflow: () => last(() => handlers.onOverflow()),
-          onViolation: () => last(() => handlers.onViolation()),
-          onClose: (code, reason) => last(() => handlers.onClose(code, reason)),
-        }
         const opened = Effect.callback<Socket, DialError>((resume) => {
           const failed = (error: DialError) => {
-            if (state !== "connecting") return
-            state = "over"
+            if (guard.state !== "connecting") return
+            guard.state = "over"
             resume(error)
           }
           const opened = (ready: () => Socket | undefined) => {
-            if (state !== "connecting") return
-            state = "opening"
+            if (guard.state !== "connecting") return
+            guard.state = "opening"
             setImmediate(() => {
-              if (state !== "opening") return
+              if (guard.state !== "opening") return
+              const { early } = guard
               const socket = early === undefined ? ready() : undefined
-              state = socket === undefined ? "over" : "open"
+              guard.state = socket === undefined ? "over" : "open"
               resume(
                 socket === undefined
                   ? unreachable(`the upstream ${early ?? "hung up"} before it was asked anything`)
@@ -186,7 +218,7 @@ export const make = (start: Start): Dialer["Service"] => ({
             })
           }
           try {
-            terminate = start(request, guarded, { opened, failed })
+            terminate = start(request, guard, { opened, failed })
           } catch (cause) {
             failed(unreachable(cause instanceof Error ? cause.message : "the socket could not be made"))
           }

@@ -10,6 +10,7 @@ import { Layer } from "effect"
 import { randomBytes } from "node:crypto"
 import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dialer.ts"
 import { Dialer, isCertificateCode, make, unreachable } from "./Dialer.ts"
+import type { FrameSink } from "./FrameReader.ts"
 import { FrameReader } from "./FrameReader.ts"
 import { SendQueue } from "./SendQueue.ts"
 import { closeFrame, frame, opcodes, pingFrame } from "./FrameWriter.ts"
@@ -21,7 +22,7 @@ import { upgradeRequest } from "./UpgradeRequest.ts"
 
 type Connected = Pick<Bun.Socket, "end" | "pause" | "resume" | "setNoDelay" | "terminate" | "write">
 
-class Line {
+class Line implements FrameSink {
   #state: "dialling" | "upgrading" | "open" | "over" = "dialling"
   #socket: Connected | undefined
   #paused = false
@@ -44,18 +45,36 @@ class Line {
     this.#handlers = handlers
     this.#upgrade = upgrade
     this.#verify = tls?.verify !== false
-    this.#reader = new FrameReader(maxMessage, {
-      onText: handlers.onText,
-      onBinary: handlers.onBinary,
-      onPing: (payload) => {
-        this.#pinged = payload
-        handlers.onAlive()
-      },
-      onPong: handlers.onAlive,
-      onClose: (code, reason) => this.#leave(code, () => handlers.onClose(code, reason)),
-      onOverflow: () => this.#leave(1009, handlers.onOverflow),
-      onViolation: (code) => this.#leave(code, handlers.onViolation),
-    })
+    this.#reader = new FrameReader(maxMessage, this)
+  }
+
+  onText(text: string): void {
+    this.#handlers.onText(text)
+  }
+
+  onBinary(): void {
+    this.#handlers.onBinary()
+  }
+
+  onPing(payload: Uint8Array): void {
+    this.#pinged = payload
+    this.#handlers.onAlive()
+  }
+
+  onPong(): void {
+    this.#handlers.onAlive()
+  }
+
+  onClose(code: number, reason: string): void {
+    this.#leave(code, () => this.#handlers.onClose(code, reason))
+  }
+
+  onOverflow(): void {
+    this.#leave(1009, () => this.#handlers.onOverflow())
+  }
+
+  onViolation(code: 1002 | 1007): void {
+    this.#leave(code, () => this.#handlers.onViolation())
   }
 
   connect({ proxy, tls }: DialRequest): void {

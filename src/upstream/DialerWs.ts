@@ -91,7 +91,7 @@ const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrad
     else if (socket.readyState === WebSocket.OPEN) pong(data)
     handlers.onAlive()
   })
-  socket.on("pong", handlers.onAlive)
+  socket.on("pong", () => handlers.onAlive())
   socket.on("error", (error: Error & { readonly code?: string }) => {
     failure = isCertificateCode(error.code) ? `the upstream's TLS was not accepted: ${error.message}` : error.message
     upgrade.failed(unreachable(failure))

@@ -15,10 +15,34 @@ const opening = '{"type":"'
 /** The fast path takes a type only if it is made of these, so that it needs no decoding. */
 const plainType = /^[\w.-]+$/
 
-const maxKept = 4096
+/** The longest type that is kept, in UTF-16 units. */
+const maxKept = 128
 
-/** How the latest event began, up to the comma behind its type: deltas come in runs of one type. */
-const latest = { opening: "\0", type: "" }
+interface Opening {
+  /** How such an event begins, up to the comma behind its type. */
+  readonly text: string
+  /** One string for all events of a type, so that two of them are compared without looking at their text. */
+  readonly type: string
+}
+
+/** That of the latest event: deltas come in runs of one type. */
+let latest: Opening = { text: "\0", type: "" }
+
+const openings = new Map<string, Opening>()
+
+/** There are some sixty types. */
+const maxOpenings = 256
+
+const openingOf = (type: string): Opening => {
+  let known = openings.get(type)
+  if (known === undefined) {
+    // A slice keeps the whole text alive, which may be megabytes.
+    const own = Buffer.from(type).toString()
+    known = { text: `${opening}${own}",`, type: own }
+    if (openings.size < maxOpenings) openings.set(own, known)
+  }
+  return known
+}
 
 /**
  * An event's `type`; undefined when the text is not a JSON object with a string of that name.
@@ -26,18 +50,15 @@ const latest = { opening: "\0", type: "" }
  * Of a text that begins with its type and ends in a brace, the rest is believed.
  */
 export const eventType = (frame: string): string | undefined => {
-  if (frame.startsWith(latest.opening) && frame.endsWith("}")) return latest.type
+  if (frame.startsWith(latest.text) && frame.endsWith("}")) return latest.type
   if (frame.startsWith(opening)) {
     const quote = frame.indexOf('"', opening.length)
     const type = frame.slice(opening.length, quote)
     const after = frame[quote + 1]
     if (plainType.test(type) && (after === "," || after === "}") && frame.endsWith("}")) {
-      // A slice keeps the whole text alive, which may be megabytes.
-      if (after === "," && frame.length < maxKept) {
-        latest.opening = frame.slice(0, quote + 2)
-        latest.type = type
-      }
-      return type
+      if (after === "}" || type.length > maxKept) return type
+      latest = openingOf(type)
+      return latest.type
     }
   }
   let event: unknown
@@ -83,8 +104,20 @@ export const isLifecycle = (type: string): boolean => {
 const oneLine = (text: string): string =>
   text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n]+/g, " ") : text
 
+const sseHead = (type: string): string => `event: ${oneLine(type)}\ndata: `
+
+/** How the latest one began. */
+const latestSse = { type: "", head: sseHead("") }
+
 /** One server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
-export const toSse = (type: string, frame: string): string => `event: ${oneLine(type)}\ndata: ${oneLine(frame)}\n\n`
+export const toSse = (type: string, frame: string): string => {
+  if (type !== latestSse.type) {
+    if (type.length > maxKept) return `${sseHead(type)}${oneLine(frame)}\n\n`
+    latestSse.type = type
+    latestSse.head = sseHead(type)
+  }
+  return `${latestSse.head}${oneLine(frame)}\n\n`
+}
 
 const encoder = new TextEncoder()
 

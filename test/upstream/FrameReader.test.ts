@@ -84,8 +84,8 @@ const contents = [
 ]
 const badTexts = ["ff", "c3", "e28ea0c328", "eda080", "c080", "f4908080", "61ff62", "efbfbdff"]
 
-/** A stream of frames; one in a few is broken somewhere. */
-const stream = (random: Random): Buffer => {
+/** A stream of frames, and where each ends; one in a few is broken somewhere. */
+const stream = (random: Random): { readonly bytes: Buffer; readonly ends: ReadonlyArray<number> } => {
   const parts: Array<Buffer> = []
   const control = () => {
     if (random(4) === 0) parts.push(frame(9 + random(2), "p".repeat(random(126))))
@@ -119,15 +119,20 @@ const stream = (random: Random): Buffer => {
     )
   const all = Buffer.concat(parts)
   if (random(8) === 0) all[random(all.length)] = random(256)
-  return random(8) === 0 ? all.subarray(0, random(all.length)) : all
+  let end = 0
+  const ends = parts.map((part) => (end += part.length))
+  return { bytes: random(8) === 0 ? all.subarray(0, random(all.length)) : all, ends }
 }
 
-const chunks = (random: Random, bytes: Buffer): Array<Buffer> => {
+/** Pieces of any size, or each frame for itself. */
+const chunks = (random: Random, { bytes, ends }: ReturnType<typeof stream>): Array<Buffer> => {
   const most = [1, 3, 20, 700, 70_000][random(5)] ?? 1
+  const apart = random(3) === 0
   const cut: Array<Buffer> = []
   // A copy each, as from the network, so that nothing read beyond a chunk's end goes unnoticed.
   for (let at = 0; at < bytes.length;) {
-    const end = Math.min(bytes.length, at + 1 + random(most))
+    const next = apart ? ends.find((end) => end > at) : undefined
+    const end = Math.min(bytes.length, next ?? at + 1 + random(most))
     cut.push(Buffer.from(bytes.subarray(at, end)))
     at = end
   }
@@ -140,9 +145,9 @@ describe("FrameReader", () => {
       const random = makeRandom(seed)
       const kinds = new Set<string>()
       for (let run = 0; run < 300; run++) {
-        const bytes = stream(random)
+        const sent = stream(random)
         const maxMessage = random(10) === 0 ? random(1000) : 1 << 20
-        const expected = oracle(bytes, maxMessage)
+        const expected = oracle(sent.bytes, maxMessage)
         for (const one of expected) kinds.add(one.startsWith("violation") ? one : (one.split(" ")[0] ?? ""))
         const { said, sink } = recorder()
         const pausing = random(2) === 0
@@ -168,7 +173,7 @@ describe("FrameReader", () => {
           state.paused = false
           reader.resume()
         }
-        for (const chunk of chunks(random, bytes)) {
+        for (const chunk of chunks(random, sent)) {
           reader.read(chunk)
           while (state.paused && random(3) > 0) go()
         }
@@ -193,6 +198,29 @@ describe("FrameReader", () => {
     const short = Buffer.from([0x81, 126, 0, 125])
     const long = Buffer.from([0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
     for (const head of [short, long]) assert.deepStrictEqual(readAll(head), ["violation 1002"])
+  })
+
+  it("takes a chunk for what it is, though it looks like a whole text", () => {
+    const said = (...chunks: ReadonlyArray<Buffer>) => {
+      const { said, sink } = recorder()
+      const reader = new FrameReader(1 << 20, sink)
+      for (const chunk of chunks) reader.read(Buffer.from(chunk))
+      return said
+    }
+    const inner = text("inner")
+    const long = Buffer.alloc(128, "x")
+    const headed = (...head: ReadonlyArray<number>) => Buffer.concat([Buffer.from(head), long])
+    const around = frame(2, Buffer.concat([Buffer.from("ab"), inner]))
+    const cut = around.length - inner.length
+    // The rest of another message, the second half of a head, a text inside of a text.
+    assert.deepStrictEqual(said(around.subarray(0, cut), around.subarray(cut)), ["binary"])
+    assert.deepStrictEqual(said(frame(9, inner).subarray(0, 2), inner), [`ping ${inner.toString("hex")}`])
+    assert.deepStrictEqual(said(Buffer.from([0x82, 126]), inner, Buffer.alloc(0x8105 - 5)), ["binary"])
+    assert.deepStrictEqual(said(text("a", { fin: false }), text("b")), ["violation 1002"])
+    // A length that is too long by form, too long indeed, and a mask.
+    assert.deepStrictEqual(said(Buffer.from([0x81, 126, 0, 5, ...Buffer.from("hello")])), ["violation 1002"])
+    assert.deepStrictEqual(said(headed(0x81, 127, 0, 128)), ["overflow"])
+    assert.deepStrictEqual(said(headed(0x81, 0xfe, 0, 128)), ["violation 1002"])
   })
 
   it("judges a message's length from the head, without waiting for the message", () => {
