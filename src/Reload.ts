@@ -3,7 +3,8 @@
  *
  * - An upstream that did not change keeps its connections. Of a changed one the idle connections go at once, and those in
  *   use when their turn is over.
- * - A file that can't be used changes nothing; one line in the log says why.
+ * - A file that can't be used, or is gone, changes nothing; one line in the log says why. Nor can one be used that would
+ *   be safe only together with the other settings that it changes.
  * - Other settings, and what the environment says, hold from the next start on; a line names those that changed.
  *
  * The file is looked at every second. `now` reads it whatever its date, and with it the key and certificate files that it
@@ -11,7 +12,7 @@
  */
 import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
 import type { SettingsValues } from "./settings/Settings.ts"
-import { rows, Settings } from "./settings/Settings.ts"
+import { rows, Settings, SettingsError } from "./settings/Settings.ts"
 import { Upstreams } from "./upstream/Upstream.ts"
 
 export class Reload extends Context.Service<Reload, { readonly now: Effect.Effect<void> }>()("respool/Reload") {
@@ -38,6 +39,9 @@ const ofUpstreams: ReadonlySet<string> = new Set([
   "maxMessage",
 ])
 
+/** Stands for the stamp of a file that isn't there. */
+const gone = "gone"
+
 const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
 /** Settings that hold from the next start on and are not what the proxy was started with. */
@@ -59,20 +63,26 @@ const make = Effect.gen(function* () {
     Effect.map(({ ino, mtime, size }) =>
       [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), size].join(" "),
     ),
-    Effect.orElseSucceed(() => "gone"),
+    Effect.orElseSucceed(() => gone),
   )
   let seen = yield* stamp
+  let wasThere = seen !== gone
 
   const reload = Effect.gen(function* () {
     seen = yield* stamp
-    const read = yield* Settings.read
-    const { gone, kept, made } = upstreams.replace(read.upstreams)
+    // Without it everything would go to the default upstream, with the credentials that callers brought for another.
+    if (wasThere && seen === gone) return yield* new SettingsError({ message: `${path} is gone` })
+    const read = yield* Settings.readWhile(started)
+    // Written or taken away under the reading: the next look reads it again.
+    if ((yield* stamp) !== seen) return void (seen = "")
+    wasThere = seen !== gone
+    const { gone: left, kept, made } = upstreams.replace(read.upstreams)
     const later = waiting(started, read)
     yield* Effect.logInfo("settings were read again").pipe(
       Effect.annotateLogs({
         unchanged: kept.join(" "),
         ...(made.length === 0 ? {} : { changed: made.join(" ") }),
-        ...(gone.length === 0 ? {} : { gone: gone.join(" ") }),
+        ...(left.length === 0 ? {} : { gone: left.join(" ") }),
         ...(later.length === 0 ? {} : { fromTheNextStart: later.join(" ") }),
       }),
     )

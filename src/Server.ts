@@ -64,9 +64,9 @@ export const layerRoutes = Routes.layerNoDeps.pipe(
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
 export const layerAuth = Layer.unwrap(
   Effect.gen(function* () {
-    const { auth, keysFile, upstreamApiKey } = yield* Settings
+    const { auth, keysFile, upstreamApiKey, upstreams } = yield* Settings
     if (auth === "passthrough") return Layer.merge(AuthScope.layerPassthrough, Ownership.layerOff)
-    if (upstreamApiKey === undefined) {
+    if (upstreamApiKey === undefined && upstreams.some(({ credential }) => credential._tag === "Caller")) {
       return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
     }
     const path = yield* Path.Path

@@ -23,7 +23,12 @@ const proxy = "expected an http or https address of a proxy, such as `http://use
 
 const mistakes: ReadonlyArray<Mistake> = [
   // The file itself.
-  { file: "{", says: "FILE is not a JSON object" },
+  { file: '{ "port": 0, }', says: "FILE is not a JSON object: see line 1, column 14" },
+  { file: '{ "port": 0, "port": 1 }', says: 'FILE: "port" appears twice' },
+  {
+    file: '{ "upstreams": { "main": { "profile": "openai" }, "main": { "profile": "xai" } } }',
+    says: 'FILE: a name appears twice inside "upstreams"',
+  },
   { file: { upstream: {} }, says: 'FILE: there is no setting "upstream"; the nearest is "upstreams"' },
   { file: { port: [1] }, says: 'FILE: "port" must be a text or a number' },
   // The upstreams as a whole.

@@ -18,26 +18,39 @@ const script = agent({ rounds: 0, words: 5 })
 const user = (content: string) => ({ role: "user", content })
 
 /** A proxy for what its `respool.json` says, which a test may write again. */
-const configured = Effect.fnUntraced(function* (json: object) {
+const configured = Effect.fnUntraced(function* (json: object, isNamed = true) {
   const fs = yield* FileSystem.FileSystem
   const path = `${yield* fs.makeTempDirectoryScoped({ prefix: "respool-reload-" })}/respool.json`
   const write = (next: object | string) =>
     fs.writeFileString(path, typeof next === "string" ? next : JSON.stringify(next))
   yield* write(json)
+  yield* fs.writeFileString(`${path}.keys`, JSON.stringify({ keys: [] }), { mode: 0o600 })
   const logged: Array<string> = []
   const logger = Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))])
-  const env = { RESPOOL_CONFIG: path, RESPOOL_PORT: "0" }
+  const env = {
+    RESPOOL_PORT: "0",
+    RESPOOL_KEYS_FILE: `${path}.keys`,
+    ...(isNamed ? { RESPOOL_CONFIG: path } : {}),
+  }
+  // Unnamed, the file is in the working folder, which all tests share.
+  const here = (place: string) => (place === "respool.json" ? path : place)
+  const layerFiles = Layer.succeed(FileSystem.FileSystem, {
+    ...fs,
+    exists: (place) => fs.exists(here(place)),
+    readFileString: (place, encoding) => fs.readFileString(here(place), encoding),
+    stat: (place) => fs.stat(here(place)),
+  })
   const context = yield* Layer.build(
     Reload.layer.pipe(
       Layer.provideMerge(Server.layer),
       Layer.provide(Settings.layerConfig),
-      Layer.provide([NodeFileSystem.layer, NodePath.layer, logger]),
+      Layer.provide([layerFiles, NodePath.layer, logger]),
       Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))),
     ),
   )
   const server = yield* Effect.provide(HttpServer.HttpServer, context)
   const { now } = yield* Effect.provide(Reload, context)
-  return { path, write, logged, now, url: `${HttpServer.formatAddress(server.address)}/v1` }
+  return { path, write, remove: fs.remove(path), logged, now, url: `${HttpServer.formatAddress(server.address)}/v1` }
 })
 
 const named = (simulators: ReadonlyArray<SimulatorService>, more: Readonly<Record<string, object>> = {}) => ({
@@ -141,6 +154,47 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
       assert.include(lines[0], "is not a JSON object")
       assert.include(lines[1], "upstreams.u0.maxAge")
       assert.strictEqual(simulator.counters.upgrades, 1)
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("of a file that is gone changes nothing, whether or not its place was named", () =>
+    Effect.gen(function* () {
+      for (const isNamed of [true, false]) {
+        const simulator = yield* simulatorOf({ script })
+        const proxy = yield* configured(named([simulator]), isNamed)
+        const { inputs, turn } = conversation(proxy.url, "m0", "s")
+        yield* turn("One")
+        yield* proxy.remove
+        yield* proxy.now
+        assert.include(proxy.logged.at(-1), "those before stay in force")
+        yield* turn("Two")
+        assert.deepStrictEqual(inputs, ["full", "suffix"])
+        yield* proxy.write(named([simulator]))
+        yield* proxy.now
+        assert.include(proxy.logged.at(-1), "unchanged=u0")
+      }
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("takes no upstream on that only the next start would keep from others", () =>
+    Effect.gen(function* () {
+      const simulator = yield* simulatorOf({ script })
+      const own = { ...named([simulator], { u0: { credential: undefined, apiKey: "test-key-own" } }) }
+      const caller = named([simulator])
+      // Loopback to the system, but no address that is known to be it.
+      const open = { host: "::ffff:127.0.0.1" }
+      for (const [before, after, wrong] of [
+        [{ ...open, ...caller }, { ...own, host: "127.0.0.1" }, "use the credential of upstreams.u0"],
+        [{ ...open, ...caller }, { ...open, ...own, auth: "keys" }, "use the credential of upstreams.u0"],
+        [{ ...own, auth: "keys" }, caller, "needs a credential of its own for"],
+      ] as const) {
+        const proxy = yield* configured(before)
+        yield* proxy.write(after)
+        yield* proxy.now
+        assert.include(proxy.logged.at(-1), "those before stay in force")
+        assert.include(proxy.logged.at(-1), wrong)
+        assert.include(proxy.logged.at(-1), "until the next start")
+      }
     }).pipe(Effect.scoped),
   )
 

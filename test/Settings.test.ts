@@ -314,8 +314,18 @@ it.layer(NodeFileSystem.layer)("A wrong setting", (it) => {
       for (const value of ["true", "null", "{}", '["x-a"]']) {
         assert.match(yield* inFile(`{"sessionHeader":${value}}`), /: "sessionHeader" must be a text or a number$/)
       }
-      for (const content of ["", "[]", '"x"', "{port:1}", '{"port":1']) {
-        assert.match(yield* inFile(content), /respool\.json is not a JSON object$/)
+      for (const [content, line, column] of [
+        ["", 1, 1],
+        ["[]", 1, 1],
+        ['"x"', 1, 1],
+        ["{port:1}", 1, 2],
+        ['{"port":1', 1, 10],
+        ['{\n  "port": 1,\n}', 3, 1],
+        ['{\n  "host": "é", "port": 1\n  "auth": "keys"\n}', 3, 3],
+        ['{"host":"é" 1}', 1, 13],
+      ] as const) {
+        const message = `respool.json is not a JSON object: see line ${line}, column ${column}`
+        assert.strictEqual(yield* inFile(content), message)
       }
     }),
   )

@@ -113,19 +113,20 @@ export class AuthScope extends Context.Service<
    * A key that was made for a user stands for the user, so that the user's keys share sessions. A missing and a wrong
    * key fail with 401 `invalid_api_key`.
    *
-   * @param upstreamApiKey the account's key, sent upstream as a Bearer token
+   * @param upstreamApiKey the account's key, sent as a Bearer token to each upstream that has no credential of its own
    */
   static readonly layerKeys = (options: {
-    readonly upstreamApiKey: Redacted.Redacted<string>
+    readonly upstreamApiKey?: Redacted.Redacted<string> | undefined
   }): Layer.Layer<AuthScope, never, Keys> =>
     Layer.effect(
       AuthScope,
       Effect.gen(function* () {
         const keys = yield* Keys
         const digest = yield* makeDigest
-        const upstreamApiKey = Redacted.value(options.upstreamApiKey).trim()
-        const credential = Redacted.make(`Bearer ${upstreamApiKey}`)
-        const credentialId = digest("bearer", upstreamApiKey)
+        const { upstreamApiKey } = options
+        const key = upstreamApiKey === undefined ? undefined : Redacted.value(upstreamApiKey).trim()
+        const credential = key === undefined ? undefined : Redacted.make(`Bearer ${key}`)
+        const credentialId = key === undefined ? anonymous.credentialId : digest("bearer", key)
         const resolve = Effect.fn("AuthScope.resolve")(function* (
           headers: Headers.Headers,
         ): Effect.fn.Return<Caller, ApiError> {

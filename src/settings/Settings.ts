@@ -5,13 +5,14 @@
  * (`upstreamUrl`). Durations are milliseconds and sizes bytes once read. A wrong one stops the start with one line that
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
-import { Config, ConfigProvider, Context, Effect, FileSystem, Layer, Option, Schema } from "effect"
+import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
 import type { Row } from "./SettingKinds.ts"
 import type { Tls } from "./SettingFiles.ts"
 import { readPair, readTls } from "./SettingFiles.ts"
 import { nearest, strayName } from "./SettingNames.ts"
 import { rows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
+import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
 import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven } from "./UpstreamSettings.ts"
@@ -77,8 +78,20 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
   static readonly read = Effect.suspend(() => Effect.flatMap(load, checkTogether))
 
+  /** The same for a proxy that runs: what it started with decides, until the next start, who gets at its upstreams. */
+  static readonly readWhile = ({ auth, host, upstreamApiKey }: SettingsValues) =>
+    Effect.gen(function* () {
+      const loaded = yield* load
+      const settings = yield* checkTogether(loaded)
+      yield* Effect.mapError(
+        checkTogether({ ...loaded, settings: { ...settings, auth, host, upstreamApiKey } }),
+        ({ message }) => new SettingsError({ message: `until the next start, ${message}` }),
+      )
+      return settings
+    })
+
   /** Where that file is, or would be. */
-  static readonly path = Effect.suspend(() => Effect.map(filePath, ({ path }) => path))
+  static readonly path = Effect.suspend(() => Effect.map(settingsPath, ({ path }) => path))
 
   static readonly layerConfig = Layer.effect(Settings, Settings.read)
 
@@ -118,24 +131,8 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
 /** What only the file can say. */
 const ofUpstreams: ReadonlySet<string> = new Set(["upstreams", "defaultUpstream"])
 
-const filePath = Effect.gen(function* () {
-  const named = Option.getOrUndefined(yield* Config.option(Config.NonEmptyString(`${prefix}_CONFIG`)))
-  return { path: named ?? "respool.json", named: named !== undefined }
-}).pipe(Effect.mapError((error) => new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })))
-
 const jsonFile = Effect.gen(function* () {
-  const fs = yield* FileSystem.FileSystem
-  const { named, path } = yield* filePath
-  if (!named && !(yield* fs.exists(path))) return { path, json: {} }
-  const content = yield* fs.readFileString(path).pipe(
-    Effect.mapError(() => {
-      const shown = named ? `${prefix}_CONFIG=${JSON.stringify(path)}` : path
-      return new SettingsError({ message: `${shown}: the file can't be read` })
-    }),
-  )
-  const json = yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)))(
-    content,
-  ).pipe(Effect.mapError(() => new SettingsError({ message: `${path} is not a JSON object` })))
+  const { json, path } = yield* readSettingsFile
   for (const [name, value] of Object.entries(json)) {
     if (ofUpstreams.has(name)) continue
     if (!Object.hasOwn(rows, name)) {
@@ -147,11 +144,7 @@ const jsonFile = Effect.gen(function* () {
     }
   }
   return { path, json }
-}).pipe(
-  Effect.catchTag("PlatformError", (error) =>
-    Effect.fail(new SettingsError({ message: `${prefix}_CONFIG: ${error.message}` })),
-  ),
-)
+})
 
 /** A name that begins as ours do and is none would leave its setting at the default without a word. */
 const checkNames = Effect.fnUntraced(function* (environment: ConfigProvider.ConfigProvider) {

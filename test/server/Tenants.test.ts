@@ -1,9 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { setImmediate } from "node:timers/promises"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
+import { TestProxy } from "../TestProxy.ts"
 import type { Answer, Asked } from "./Ask.ts"
 import { ask, errorOf, idOf } from "./Ask.ts"
 import { driven } from "./Faulty.ts"
@@ -576,6 +577,29 @@ describe("In keys mode a path gets around no check", () => {
       )
       for (const { headers } of requests) assert.strictEqual(headers["authorization"], `Bearer ${upstreamKey}`)
     }),
+  )
+})
+
+describe("Tenants of an upstream with a credential of its own", () => {
+  it.effect("need no key of the upstream's besides, and are kept apart all the same", () =>
+    Effect.gen(function* () {
+      const { a, b, keysFile } = yield* makeTenancy
+      const simulator = yield* Simulator
+      const credential = { _tag: "Fixed", apiKey: Redacted.make(upstreamKey) } as const
+      const upstreams = [{ name: "own", url: simulator.url, models: [], credential }]
+      const layerProxy = TestProxy.layerProxy({ auth: "keys", keysFile, upstreams })
+      const { url } = Context.get(yield* Layer.build(layerProxy), TestProxy)
+      const first = yield* ask(`${url}/responses`, { key: a.secret, body: turnOf({ input: [user("Begin.")] }) })
+      assert.strictEqual(first.status, 200, first.text)
+      const { items, response, result } = madeBy(first)
+      const whole = turnOf({ input: [user("Begin."), ...items, result, user("And then?")] })
+      assert.strictEqual((yield* ask(`${url}/responses`, { key: b.secret, body: whole })).status, 404)
+      const next = yield* ask(`${url}/responses`, { key: a.secret, body: whole })
+      assert.strictEqual(next.headers.get("x-respool-input"), "suffix", next.text)
+      assert.strictEqual((yield* ask(`${url}/responses/${response}`, { key: b.secret })).status, 404)
+      assert.strictEqual((yield* ask(`${url}/responses/${response}`, { key: a.secret })).status, 200)
+      assert.strictEqual((yield* ask(`${url}/responses`, { key: "test-key-z", body: whole })).status, 401)
+    }).pipe(Effect.provide(strict)),
   )
 })
 
