@@ -72,7 +72,7 @@ const make = Effect.gen(function* () {
     seen = yield* stamp
     // Without it everything would go to the default upstream, with the credentials that callers brought for another.
     if (wasThere && seen === gone) return yield* new SettingsError({ message: `${path} is gone` })
-    const read = yield* Settings.readWhile(started)
+    const read = yield* Settings.readWhile(started, upstreams.all())
     // Written or taken away under the reading: the next look reads it again.
     if ((yield* stamp) !== seen) return void (seen = "")
     wasThere = seen !== gone

@@ -150,6 +150,22 @@ const mistakes: ReadonlyArray<Mistake> = [
     says: "FILE: upstreams.main.credential: expected caller",
   },
   {
+    file: upstream({ profile: "codex", codexAuth: "~/auth.json" }),
+    says: "FILE: upstreams.main.codexAuth: ~/auth.json can't be read: `~` does not stand for the home folder here",
+  },
+  {
+    file: upstream({ profile: "codex", codexAuth: "FOLDER/cert.pem" }),
+    says: "FILE: upstreams.main.codexAuth: FOLDER/cert.pem is not the Codex CLI's auth.json: log in with `codex login`",
+  },
+  {
+    file: upstream({ profile: "openai", tokenFile: "/no/where" }),
+    says: "FILE: upstreams.main.tokenFile: /no/where can't be read",
+  },
+  {
+    file: upstream({ profile: "openai", tokenFile: "FOLDER/cert.pem" }),
+    says: "FILE: upstreams.main.tokenFile: FOLDER/cert.pem is open to other users of this machine: run `chmod 600` on it",
+  },
+  {
     file: upstream({ profile: "openai", codexAuth: "auth.json" }),
     says: "FILE: upstreams.main.codexAuth is for the profile codex, and this one is openai",
   },
@@ -161,6 +177,10 @@ const mistakes: ReadonlyArray<Mistake> = [
     file: two({ credential: "caller" }),
     env: { RESPOOL_AUTH: "keys" },
     says: "RESPOOL_AUTH=keys needs a credential of its own for FILE: upstreams.second",
+  },
+  {
+    env: { RESPOOL_PROFILE: "azure" },
+    says: "RESPOOL_PROFILE=azure needs RESPOOL_UPSTREAM_URL: everybody's is another one",
   },
   {
     file: upstream({ profile: "openai", apiKey: secret }),
@@ -200,13 +220,13 @@ it.layer(NodeFileSystem.layer)("A mistake in the configuration", (it) => {
         const fs = yield* FileSystem.FileSystem
         const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-mistake-" })
         const path = `${folder}/respool.json`
-        yield* fs.writeFileString(`${folder}/cert.pem`, "-----BEGIN CERTIFICATE-----\n")
+        yield* fs.writeFileString(`${folder}/cert.pem`, "-----BEGIN CERTIFICATE-----\n", { mode: 0o644 })
         const text = typeof file === "string" ? file : JSON.stringify(file, undefined, 2)
         yield* fs.writeFileString(path, text.replaceAll("FOLDER", folder))
         const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { ...env, RESPOOL_CONFIG: path } }))
         const start = Layer.build(Settings.layerConfig.pipe(Layer.provide(provider)))
         const { message } = yield* Effect.flip(start)
-        assert.strictEqual(message.replaceAll(path, "FILE"), says)
+        assert.strictEqual(message.replaceAll(path, "FILE").replaceAll(folder, "FOLDER"), says)
         assert.notInclude(message, "\n")
         assert.notInclude(message, secret)
       }),

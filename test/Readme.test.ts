@@ -43,6 +43,8 @@ describe("README.md", () => {
       yield* fs.writeFileString(path, here)
       for (const name of ["openai.key", "xai.key"]) yield* fs.writeFileString(`${folder}/${name}`, "test-key-a\n")
       yield* fs.writeFileString(`${folder}/ours.pem`, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+      yield* fs.writeFileString(`${folder}/auth.json`, '{"tokens":{"access_token":"test-token"}}')
+      yield* fs.writeFileString(`${folder}/ours.token.json`, '{"accessToken":"test-token"}', { mode: 0o600 })
       const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { RESPOOL_CONFIG: path } }))
       const { upstreams } = yield* Settings.read.pipe(Effect.provide(provider))
       assert.deepStrictEqual(

@@ -198,6 +198,25 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
     }).pipe(Effect.scoped),
   )
 
+  it.effect("looks into the credential of an upstream that is new, and not into one that was in force before", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const simulator = yield* simulatorOf({ script })
+      const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-reload-" })
+      const withToken = (token: string) => named([simulator], { u0: { credential: undefined, tokenFile: token } })
+      yield* fs.writeFileString(`${folder}/a`, '{"accessToken":"test-token"}', { mode: 0o600 })
+      const proxy = yield* configured(withToken(`${folder}/a`))
+      yield* proxy.write(withToken(`${folder}/b`))
+      yield* proxy.now
+      assert.include(proxy.logged.at(-1), "those before stay in force")
+      assert.include(proxy.logged.at(-1), `upstreams.u0.tokenFile: ${folder}/b can't be read`)
+      yield* fs.remove(`${folder}/a`)
+      yield* proxy.write({ ...withToken(`${folder}/a`), maxTurns: 7 })
+      yield* proxy.now
+      assert.include(proxy.logged.at(-1), "unchanged=u0 fromTheNextStart=maxTurns")
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("comes by itself when the file changes, and moves a model to another upstream", () =>
     Effect.gen(function* () {
       const simulators = yield* Effect.forEach([0, 1], () => simulatorOf({ script }))

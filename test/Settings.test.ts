@@ -360,6 +360,25 @@ it.layer(NodeFileSystem.layer)("A wrong setting", (it) => {
     }),
   )
 
+  it.effect("of a profile is its place as well, where none is said", () =>
+    Effect.gen(function* () {
+      const xai = "https://api.x.ai/v1"
+      for (const env of [{ RESPOOL_PROFILE: "xai" }, { RESPOOL_PROFILE: "xai", RESPOOL_UPSTREAM_URL: "" }]) {
+        const { upstreams, upstreamUrl } = yield* read(env)
+        assert.deepStrictEqual([upstreamUrl, upstreams[0].url, upstreams[0].profile], [xai, xai, "xai"])
+      }
+      const inCode = yield* Settings.pipe(Effect.provide(Settings.layer({ profile: "xai" })))
+      assert.strictEqual(inCode.upstreams[0].url, xai)
+      const elsewhere = yield* read({ RESPOOL_PROFILE: "xai", RESPOOL_UPSTREAM_URL: "http://127.0.0.1:1" })
+      assert.strictEqual(elsewhere.upstreams[0].url, "http://127.0.0.1:1/v1")
+      assert.strictEqual((yield* read({})).upstreamUrl, "https://api.openai.com/v1")
+      assert.strictEqual(
+        (yield* Effect.flip(Settings.pipe(Effect.provide(Settings.layer({ profile: "custom" }))))).message,
+        "Settings.layer: profile=custom needs Settings.layer: upstreamUrl: everybody's is another one",
+      )
+    }),
+  )
+
   it.effect("that contradicts another names both", () =>
     Effect.gen(function* () {
       assert.strictEqual(

@@ -258,7 +258,8 @@ const serveError = ({ hostname, port }: Options, cause: unknown): ServeError => 
   const [reason, what] =
     code === "EADDRINUSE"
       ? (["AddressInUse", "the port is in use"] as const)
-      : code === "EADDRNOTAVAIL" || code === "ENOTFOUND"
+      : // Bun 1.4 says ENOTTY of a name that has no address.
+        code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "ENOTTY"
         ? (["AddressUnavailable", "this machine has no such address"] as const)
         : code === "EACCES" || code === "EPERM"
           ? (["Forbidden", "the system does not allow it"] as const)

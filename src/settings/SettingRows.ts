@@ -32,7 +32,7 @@ export const rows = {
   ),
   listenTlsCert: path("file of the certificate (PEM) to listen with, over TLS"),
   listenTlsKey: path("file of that certificate's key (PEM)"),
-  upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API"),
+  upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API; else the profile's"),
   profile: row(
     (name) => Config.map(Config.schema(Schema.Literals(profileNames), name), (value): ProfileName | undefined => value),
     undefined,

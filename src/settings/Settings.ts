@@ -6,6 +6,7 @@
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
 import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
+import { checkCredentialFiles } from "./CredentialFiles.ts"
 import type { Row } from "./SettingKinds.ts"
 import type { Tls } from "./SettingFiles.ts"
 import { readPair, readTls } from "./SettingFiles.ts"
@@ -14,8 +15,9 @@ import { rows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
 import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
-import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
+import type { UpstreamOptions, Upstreams, UpstreamSettings } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven } from "./UpstreamSettings.ts"
+import { profiles } from "../upstream/Profile.ts"
 import type { EnvironmentProxies } from "../upstream/ProxyRules.ts"
 import { environmentProxies, noProxies } from "../upstream/ProxyRules.ts"
 
@@ -76,13 +78,22 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     )
 
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
-  static readonly read = Effect.suspend(() => Effect.flatMap(load, checkTogether))
+  static readonly read = Effect.gen(function* () {
+    const loaded = yield* load
+    const settings = yield* checkTogether(loaded)
+    yield* checkCredentialFiles(loaded.path, settings.upstreams)
+    return settings
+  })
 
   /** The same for a proxy that runs: what it started with decides, until the next start, who gets at its upstreams. */
-  static readonly readWhile = ({ auth, host, upstreamApiKey }: SettingsValues) =>
+  static readonly readWhile = (
+    { auth, host, upstreamApiKey }: SettingsValues,
+    running: ReadonlyArray<Pick<UpstreamSettings, "credential">>,
+  ) =>
     Effect.gen(function* () {
       const loaded = yield* load
       const settings = yield* checkTogether(loaded)
+      yield* checkCredentialFiles(loaded.path, settings.upstreams, running)
       yield* Effect.mapError(
         checkTogether({ ...loaded, settings: { ...settings, auth, host, upstreamApiKey } }),
         ({ message }) => new SettingsError({ message: `until the next start, ${message}` }),
@@ -110,10 +121,21 @@ const refused = (name: keyof Rows, spell: Spell, value: string | undefined) => {
   return new SettingsError({ message: `${spell(name)}${shown}: expected ${rows[name].allowed}` })
 }
 
+/** A profile is a place, too: a key for it must not go to another one because nobody said where it is. */
+const inItsPlace = (values: Loaded, isSaid: boolean, spell: Spell): Effect.Effect<Loaded, SettingsError> => {
+  const { profile } = values
+  if (profile === undefined || isSaid) return Effect.succeed(values)
+  const { url } = profiles[profile]
+  if (url !== undefined) return Effect.succeed({ ...values, upstreamUrl: url })
+  const message = `${spell("profile")}=${profile} needs ${spell("upstreamUrl")}: everybody's is another one`
+  return Effect.fail(new SettingsError({ message }))
+}
+
 /** Values are written as texts and read again, so that code can set no more, and nothing else, than a file can. */
 const given = Effect.fnUntraced(function* (options: SettingsOptions) {
   const { environmentProxies = noProxies, listenTls, tls, upstreams } = options
   const values: Record<string, unknown> = { ...Settings.defaults, tls, listenTls, environmentProxies }
+  const spell: Spell = (name) => `Settings.layer: ${name}`
   for (const name of names) {
     if (options[name] === undefined) continue
     const { read, written } = rows[name] as Row<unknown>
@@ -122,9 +144,11 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
     if (text === "") continue
     values[name] = yield* read(name)
       .parse(ConfigProvider.fromUnknown({ [name]: text }))
-      .pipe(Effect.mapError(() => refused(name, (name) => `Settings.layer: ${name}`, text)))
+      .pipe(Effect.mapError(() => refused(name, spell, text)))
   }
-  const settings = withOnlyUpstream(values as unknown as SettingsValues)
+  const isSaid = options.upstreamUrl !== undefined || upstreams !== undefined
+  const placed = yield* inItsPlace(values as unknown as Loaded, isSaid, spell)
+  const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies })
   return upstreams === undefined ? settings : { ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) }
 })
 
@@ -178,7 +202,8 @@ const load = Effect.gen(function* () {
         Effect.catch(() => Effect.flatMap(text(provider, name), (value) => Effect.fail(refused(name, spell, value)))),
       )
   }
-  const loaded = values as unknown as Loaded
+  const isSaid = ((yield* text(provider, "upstreamUrl")) ?? "") !== ""
+  const loaded = yield* inItsPlace(values as unknown as Loaded, isSaid, spell)
   const file = (name: keyof Rows) => ({ spelled: spell(name), path: loaded[name] as string | undefined })
   const files = Effect.all({
     tls: readTls({ ca: file("tlsCa"), cert: file("tlsCert"), key: file("tlsKey") }),

@@ -72,12 +72,16 @@ const loginIn = (text: string, identityOf: (secret: string) => string): Login | 
 }
 
 /** `identityOf` makes of a secret what stands for it. */
-export const codexAuth = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string): Source => {
-  const file = followFile(fs, path, {
+export const followLogin = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string) =>
+  followFile(fs, path, {
     parse: (text) => loginIn(text, identityOf),
     expected: "the Codex CLI's auth.json: log in with `codex login`",
     mayBeOpen: true,
   })
+
+/** The login as a credential; `identityOf` as above. */
+export const codexAuth = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string): Source => {
+  const file = followLogin(fs, path, identityOf)
   return {
     current: Effect.gen(function* () {
       const { expiresAt, resolved } = yield* Effect.mapError(file.current, ({ message }) => unavailable(message))

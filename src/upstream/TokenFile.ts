@@ -76,6 +76,9 @@ const heldIn = (text: string): Held | undefined => {
 const expected =
   'a token file: JSON with "accessToken" and, to have it refreshed, "expiresAt", "refreshToken", "tokenUrl" (https) and "clientId"'
 
+export const followToken = (fs: FileSystem.FileSystem, path: string) =>
+  followFile(fs, path, { parse: heldIn, expected, mayBeOpen: false })
+
 export interface TokenFileServices {
   readonly fs: FileSystem.FileSystem
   readonly client: HttpClient.HttpClient
@@ -89,7 +92,7 @@ export const tokenFile = (
   path: string,
   identityOf: (secret: string) => string,
 ): Source => {
-  const file = followFile(fs, path, { parse: heldIn, expected, mayBeOpen: false })
+  const file = followToken(fs, path)
 
   let refreshing: Deferred.Deferred<Held, SecretFileError> | undefined
   let pause = 0

@@ -475,7 +475,9 @@ describe("BunServer", () => {
       const used = yield* failing({ port })
       assert.strictEqual(used.reason, "AddressInUse")
       assert.strictEqual(used.message, `Cannot listen on 127.0.0.1:${port}: the port is in use`)
-      assert.strictEqual((yield* failing({ hostname: "192.0.2.1" })).reason, "AddressUnavailable")
+      for (const hostname of ["192.0.2.1", "not a name"]) {
+        assert.strictEqual((yield* failing({ hostname })).reason, "AddressUnavailable", hostname)
+      }
       assert.strictEqual((yield* failing({ tls: { cert: "no", key: "no" } })).reason, "Tls")
       assert.strictEqual((yield* failing({ port: 99_999 })).reason, "Other")
     }),
