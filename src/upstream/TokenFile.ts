@@ -14,11 +14,12 @@
  *
  * - A token is refreshed five minutes before it expires, while turns go on with it. Only an expired one makes them wait.
  * - What was got is written back at once, whole or not at all, so that a restart finds it.
+ * - A file that somebody writes while it is refreshed is not overwritten, and counts.
  * - A refresh that fails is tried again after a second, then twice as long each time, at most a minute.
  * - Whom it is of does not change by a refresh, so it costs no connection.
  */
 import type { FileSystem, Scope } from "effect"
-import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Schema } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Result, Schema } from "effect"
 import type { HttpClient } from "effect/http"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
@@ -159,10 +160,15 @@ export const tokenFile = (
 
   const refresh = (held: Held) =>
     Effect.gen(function* () {
-      const got = yield* ask(held)
-      yield* write(got)
+      const answer = yield* Effect.result(ask(held))
+      // Who put another one there meanwhile, a person or a process that refreshes it too, knows better.
+      file.lookAgain()
+      const now = yield* file.current
+      if (now.refreshToken !== held.refreshToken) return now
+      if (Result.isFailure(answer)) return yield* answer.failure
+      yield* write(answer.success)
       pause = 0
-      return got
+      return answer.success
     }).pipe(
       Effect.tapError(({ message }) =>
         Effect.gen(function* () {

@@ -265,6 +265,31 @@ describe("A token file", () => {
     }).pipe(Effect.provide(credentials)),
   )
 
+  for (const [how, answer] of [
+    ["is answered", {}],
+    ["is refused, since its refresh token was used already", { status: 400, body: { error: "invalid_grant" } }],
+  ] as const) {
+    it.effect(`that somebody writes while the one before is refreshed stays and counts, where that ${how}`, () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const { first, hold, url } = yield* tokenEndpoint(answer)
+        const { promise, resolve: letGo } = Promise.withResolvers<void>()
+        hold.until = promise
+        const { path } = yield* fileOf(held(url, { expiresAt: 0 }))
+        const waiting = yield* Effect.forkChild(token(of(path)))
+        yield* Deferred.await(first)
+        const theirs = JSON.stringify(
+          held(url, { accessToken: "test-token-theirs", refreshToken: "test-refresh-theirs" }),
+        )
+        yield* fs.writeFileString(path, theirs)
+        letGo()
+        assert.strictEqual(yield* Fiber.join(waiting), "test-token-theirs")
+        assert.strictEqual(yield* token(of(path)), "test-token-theirs")
+        assert.strictEqual(yield* fs.readFileString(path), theirs)
+      }).pipe(Effect.provide(credentials)),
+    )
+  }
+
   it.effect("whose endpoint is silent fails in time", () =>
     Effect.gen(function* () {
       const { first, url } = yield* tokenEndpoint("silence")
