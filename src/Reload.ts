@@ -11,9 +11,9 @@
  * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
  */
 import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
-import type { SettingsValues } from "./settings/Settings.ts"
-import { rows, Settings, SettingsError } from "./settings/Settings.ts"
-import { Upstreams } from "./upstream/Upstream.ts"
+import type { SettingsValues } from "./config/Settings.ts"
+import { rows, Settings, SettingsError } from "./config/Settings.ts"
+import { Upstreams } from "./upstream/route/Upstreams.ts"
 
 export class Reload extends Context.Service<Reload, { readonly now: Effect.Effect<void> }>()("respool/Reload") {
   /** Needs the `Upstreams` of the running proxy. */

@@ -2,7 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer } from "effect"
 import packageJson from "../package.json" with { type: "json" }
-import { environmentName, rows } from "../src/settings/Settings.ts"
+import { environmentName, rows } from "../src/config/Settings.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
 import { address, folder, run, serve, start } from "./Command.ts"
 

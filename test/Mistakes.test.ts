@@ -1,7 +1,7 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem, Layer } from "effect"
-import { Settings } from "../src/settings/Settings.ts"
+import { Settings } from "../src/config/Settings.ts"
 
 interface Mistake {
   /** `respool.json`; a text as it is. `FOLDER` stands for the folder that it lies in. */

@@ -2,7 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
-import { environmentName, rows, Settings } from "../src/settings/Settings.ts"
+import { environmentName, rows, Settings } from "../src/config/Settings.ts"
 
 const read = (relative: string) =>
   Effect.flatMap(FileSystem.FileSystem, (fs) =>
@@ -62,7 +62,7 @@ describe("README.md", () => {
   it.effect("names every reason that a turn can be given", () =>
     Effect.gen(function* () {
       const text = yield* read("../README.md")
-      const sources = ["../src/turn/Plan.ts", "../src/upstream/FallbackExecutor.ts"]
+      const sources = ["../src/turn/memory/Plan.ts", "../src/upstream/FallbackExecutor.ts"]
       for (const source of sources) {
         for (const [, reason] of (yield* read(source)).matchAll(/(?:\| |reason: |return |full\()"([a-z_]{6,})"/g)) {
           assert.include(text, `\`${reason}\``)

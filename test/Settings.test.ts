@@ -1,7 +1,7 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem, Layer, Redacted } from "effect"
-import { environmentName, rows, Settings } from "../src/settings/Settings.ts"
+import { environmentName, rows, Settings } from "../src/config/Settings.ts"
 
 type Environment = Readonly<Record<string, string>>
 

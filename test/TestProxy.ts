@@ -7,11 +7,11 @@ import { Context, Effect, Layer, Logger, References } from "effect"
 import { HttpServer } from "effect/http"
 import { OpenAI } from "openai"
 import * as Server from "../src/Server.ts"
-import type { SettingsOptions } from "../src/settings/Settings.ts"
-import { Settings } from "../src/settings/Settings.ts"
+import type { SettingsOptions } from "../src/config/Settings.ts"
+import { Settings } from "../src/config/Settings.ts"
 import type { SimulatorOptions } from "../src/simulator/Simulator.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
-import type { Dialer } from "../src/upstream/Dialer.ts"
+import type { Dialer } from "../src/upstream/dialer/Dialer.ts"
 
 export class TestProxy extends Context.Service<
   TestProxy,

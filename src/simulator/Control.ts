@@ -7,8 +7,8 @@
  * of fault lists.
  */
 import { Option, Schema } from "effect"
-import type { FaultQueue } from "./Arrival.ts"
-import { json, refused } from "./HttpAnswers.ts"
+import type { FaultQueue } from "./request/Arrival.ts"
+import { json, refused } from "./front/HttpAnswers.ts"
 import { invalid } from "./Refusal.ts"
 import { agent } from "./Script.ts"
 import type { ConnectionRecord, SimulatorState, TurnRecord } from "./SimulatorState.ts"

@@ -6,7 +6,7 @@
 import { chance } from "./Ids.ts"
 import type { Json, JsonObject } from "./JsonText.ts"
 import { isArray, isObject } from "./JsonText.ts"
-import { typeOf } from "./Compare.ts"
+import { typeOf } from "./context/Compare.ts"
 
 export type Part =
   | {

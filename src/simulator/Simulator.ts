@@ -6,21 +6,21 @@
  * Closing the layer's scope closes the listener, every socket and every turn.
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"
-import { notAuthorized, notUpgradable, tokenLabel, tokenOf } from "./Admission.ts"
+import { notAuthorized, notUpgradable, tokenLabel, tokenOf } from "./request/Admission.ts"
 import { handleControl } from "./Control.ts"
-import type { ArrivalFault } from "./Arrival.ts"
-import { modelsEtag } from "./ExtraEvents.ts"
+import type { ArrivalFault } from "./request/Arrival.ts"
+import { modelsEtag } from "./turn/ExtraEvents.ts"
 import type { Fault } from "./Faults.ts"
-import { json, refused } from "./HttpAnswers.ts"
-import { headersOf, makeHttpApi } from "./HttpApi.ts"
+import { json, refused } from "./front/HttpAnswers.ts"
+import { headersOf, makeHttpApi } from "./front/HttpApi.ts"
 import type { ProfileName } from "./Profile.ts"
 import { profiles } from "./Profile.ts"
 import { invalid } from "./Refusal.ts"
 import type { ConnectionRecord, Counters, FaultTurn, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
 import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
-import type { Connection, Runtime } from "./Sockets.ts"
-import { makeConnection, makeSockets } from "./Sockets.ts"
-import { offerTurnState, turnStateHeader } from "./TurnState.ts"
+import type { Connection, Runtime } from "./front/Sockets.ts"
+import { makeConnection, makeSockets } from "./front/Sockets.ts"
+import { offerTurnState, turnStateHeader } from "./turn/TurnState.ts"
 
 export { tokenLabel }
 export type { ArrivalFault, Fault, FaultTurn, ProfileName }

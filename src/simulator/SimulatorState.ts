@@ -1,8 +1,8 @@
 /**
  * Holds what the simulator knows and reports: its switches, records, counters, and the conversations it has seen.
  */
-import type { Transport } from "./CreateRequest.ts"
-import type { FaultQueue } from "./Arrival.ts"
+import type { Transport } from "./request/CreateRequest.ts"
+import type { FaultQueue } from "./request/Arrival.ts"
 import type { Fault } from "./Faults.ts"
 import type { Ids } from "./Ids.ts"
 import { makeIds } from "./Ids.ts"

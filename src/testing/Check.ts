@@ -2,8 +2,8 @@
  * Searches for a schedule that a pool does not stand, outside of a test runner.
  */
 import { Arbitrary, Effect } from "effect"
-import type { ScheduleOptions } from "./Schedules.ts"
-import { schedules, thorough } from "./Schedules.ts"
+import type { ScheduleOptions } from "./schedule/Schedules.ts"
+import { schedules, thorough } from "./schedule/Schedules.ts"
 import type { LifecycleError, Subject } from "./Verify.ts"
 import { verify } from "./Verify.ts"
 

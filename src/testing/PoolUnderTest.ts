@@ -5,7 +5,7 @@
  * own scope: closing that is the shutdown.
  */
 import { Context, type Effect, type Scope } from "effect"
-import type { Key, Outcome } from "./Schedule.ts"
+import type { Key, Outcome } from "./schedule/Schedule.ts"
 
 export interface LeaseRequest {
   readonly turn: number

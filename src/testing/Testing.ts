@@ -12,15 +12,23 @@
  */
 export { Census, CensusError, type Gauges, type Holdings } from "./Census.ts"
 export { check, type SearchOptions } from "./Check.ts"
-export * as Invariants from "./Invariants.ts"
-export { type Invariant, invariants } from "./Invariants.ts"
-export { Model } from "./Model.ts"
-export { type Observation, type TurnRecord } from "./Observation.ts"
+export * as Invariants from "./model/Invariants.ts"
+export { type Invariant, invariants } from "./model/Invariants.ts"
+export { Model } from "./model/Model.ts"
+export { type Observation, type TurnRecord } from "./world/Observation.ts"
 export { type Lease, type LeaseRequest, type PoolReport, PoolUnderTest } from "./PoolUnderTest.ts"
 export * as RespoolPool from "./RespoolPool.ts"
-export { type IdleConnection, type Rules } from "./Rules.ts"
-export { type Key, type Limits, parse, print, type Schedule, ScheduleSyntaxError, type Step } from "./Schedule.ts"
-export { type ScheduleOptions, schedules, thorough } from "./Schedules.ts"
-export { ConnectError, type ScriptedConnection, ScriptedUpstream } from "./ScriptedUpstream.ts"
+export { type IdleConnection, type Rules } from "./model/Rules.ts"
+export {
+  type Key,
+  type Limits,
+  parse,
+  print,
+  type Schedule,
+  ScheduleSyntaxError,
+  type Step,
+} from "./schedule/Schedule.ts"
+export { type ScheduleOptions, schedules, thorough } from "./schedule/Schedules.ts"
+export { ConnectError, type ScriptedConnection, ScriptedUpstream } from "./world/ScriptedUpstream.ts"
 export { LifecycleError, replay, type Subject, verify } from "./Verify.ts"
-export { VirtualClock } from "./VirtualClock.ts"
+export { VirtualClock } from "./world/VirtualClock.ts"

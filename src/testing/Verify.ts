@@ -2,18 +2,18 @@
  * Runs a pool through a schedule and checks it after every step; a failure's message is a schedule that can be replayed.
  */
 import { Effect, type Layer, Schema } from "effect"
-import { explain } from "./Agreement.ts"
-import type { Invariant } from "./Invariants.ts"
-import { invariants } from "./Invariants.ts"
-import { Model } from "./Model.ts"
-import type { Observation } from "./Observation.ts"
-import { show } from "./Observation.ts"
+import { explain } from "./model/Agreement.ts"
+import type { Invariant } from "./model/Invariants.ts"
+import { invariants } from "./model/Invariants.ts"
+import { Model } from "./model/Model.ts"
+import type { Observation } from "./world/Observation.ts"
+import { show } from "./world/Observation.ts"
 import type { PoolUnderTest } from "./PoolUnderTest.ts"
-import type { Rules } from "./Rules.ts"
-import type { Limits, Schedule, Step } from "./Schedule.ts"
-import { parse, print } from "./Schedule.ts"
-import type { ScriptedUpstream } from "./ScriptedUpstream.ts"
-import * as World from "./World.ts"
+import type { Rules } from "./model/Rules.ts"
+import type { Limits, Schedule, Step } from "./schedule/Schedule.ts"
+import { parse, print } from "./schedule/Schedule.ts"
+import type { ScriptedUpstream } from "./world/ScriptedUpstream.ts"
+import * as World from "./world/World.ts"
 
 export interface Subject {
   readonly pool: (limits: Limits) => Layer.Layer<PoolUnderTest, never, ScriptedUpstream>

@@ -8,7 +8,7 @@
 import type { Effect, Redacted } from "effect"
 import { Context } from "effect"
 import type { RequestBody } from "../wire/RequestBody.ts"
-import type { KnownHead } from "./HeadMemory.ts"
+import type { KnownHead } from "./memory/BodyHeads.ts"
 import type { TurnError } from "./TurnError.ts"
 
 /** One Responses request, with what respool knows about who sent it. */

@@ -8,7 +8,7 @@
  */
 import { Config, Effect, FiberSet, Layer, Logger } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
-import * as BunServer from "../../src/downstream/BunServer.ts"
+import * as BunServer from "../../src/downstream/http/BunServer.ts"
 
 interface Session {
   readonly ws: WebSocket

@@ -4,7 +4,7 @@
  */
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { typeOf, unitsOf } from "../../src/simulator/Compare.ts"
+import { typeOf, unitsOf } from "../../src/simulator/context/Compare.ts"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { Script, TurnRecord } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Layer, Result, Schema } from "effect"
-import type { Place } from "../../src/downstream/Admission.ts"
-import { Admission } from "../../src/downstream/Admission.ts"
-import { Settings } from "../../src/settings/Settings.ts"
+import type { Place } from "../../src/downstream/http/Admission.ts"
+import { Admission } from "../../src/downstream/http/Admission.ts"
+import { Settings } from "../../src/config/Settings.ts"
 
 const admission = (maxTurns: number, maxBodies: number) =>
   Admission.layerNoDeps.pipe(Layer.provide(Settings.layer({ maxTurns, maxBodies })))

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { Headers } from "effect/http"
 import { ApiError } from "../../src/downstream/ApiError.ts"
-import type { Caller } from "../../src/downstream/AuthScope.ts"
-import { AuthScope } from "../../src/downstream/AuthScope.ts"
-import { Keys, makeKey } from "../../src/downstream/Keys.ts"
+import type { Caller } from "../../src/downstream/auth/AuthScope.ts"
+import { AuthScope } from "../../src/downstream/auth/AuthScope.ts"
+import { Keys, makeKey } from "../../src/downstream/auth/Keys.ts"
 
 const resolve = (headers: Headers.Input) =>
   Effect.flatMap(AuthScope, (auth) => auth.resolve(Headers.fromInput(headers)))

@@ -5,7 +5,7 @@ import { NetAddress } from "effect/net"
 import { TestClock } from "effect/testing"
 import * as Net from "node:net"
 import { ApiError } from "../../src/downstream/ApiError.ts"
-import * as BunServer from "../../src/downstream/BunServer.ts"
+import * as BunServer from "../../src/downstream/http/BunServer.ts"
 
 type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,

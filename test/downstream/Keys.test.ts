@@ -5,8 +5,8 @@ import { Deferred, Effect, Fiber, FileSystem, Layer, Option, Path, Redacted } fr
 import { TestClock } from "effect/testing"
 import type * as Crypto from "node:crypto"
 import { vi } from "vitest"
-import type { KeyRecord, KeysFileError } from "../../src/downstream/Keys.ts"
-import { addKey, Keys, makeKey, privateFolder } from "../../src/downstream/Keys.ts"
+import type { KeyRecord, KeysFileError } from "../../src/downstream/auth/Keys.ts"
+import { addKey, Keys, makeKey, privateFolder } from "../../src/downstream/auth/Keys.ts"
 import { Revocation } from "../../src/turn/Revocation.ts"
 
 const compared = vi.hoisted(() => new Array<readonly [left: number, right: number]>())

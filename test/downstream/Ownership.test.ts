@@ -4,8 +4,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FileSystem, Layer, Scope } from "effect"
 import { KeyValueStore } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { idsOf, referencedIds } from "../../src/downstream/OwnedIds.ts"
-import { Ownership } from "../../src/downstream/Ownership.ts"
+import { idsOf, referencedIds } from "../../src/downstream/tenants/OwnedIds.ts"
+import { Ownership } from "../../src/downstream/tenants/Ownership.ts"
 
 const answer = {
   id: "resp_a",

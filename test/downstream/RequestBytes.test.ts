@@ -6,9 +6,9 @@ import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import * as Net from "node:net"
 import * as Zlib from "node:zlib"
-import * as BunServer from "../../src/downstream/BunServer.ts"
-import type { Options } from "../../src/downstream/RequestBytes.ts"
-import { readRequestBytes } from "../../src/downstream/RequestBytes.ts"
+import * as BunServer from "../../src/downstream/http/BunServer.ts"
+import type { Options } from "../../src/downstream/http/RequestBytes.ts"
+import { readRequestBytes } from "../../src/downstream/http/RequestBytes.ts"
 
 const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 

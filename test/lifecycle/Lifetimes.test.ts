@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
+import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../TestProxy.ts"
 import { Census } from "../../src/testing/Census.ts"

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { gzipSync } from "node:zlib"
-import type { SettingsValues } from "../../src/settings/Settings.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
 import { agent } from "../../src/simulator/Script.ts"
 import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"

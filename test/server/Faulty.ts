@@ -8,7 +8,7 @@ import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { isArray, isObject } from "../../src/simulator/JsonText.ts"
 import type { ArrivalFault, Fault, Script } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { ConnectionPool } from "../../src/upstream/ConnectionPool.ts"
+import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { eventsOf } from "./Events.ts"
 
 export type AnyFault = Fault | ArrivalFault

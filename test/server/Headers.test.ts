@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import type { SettingsValues } from "../../src/settings/Settings.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { agent } from "../../src/simulator/Script.ts"
 import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"

@@ -2,7 +2,7 @@
  * An upstream that says exactly what a test gives it, over either transport: for answers no honest upstream would make.
  */
 import { Context, Effect, Layer } from "effect"
-import type { SettingsValues } from "../../src/settings/Settings.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../TestProxy.ts"
 
 export interface Heard {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import type { SettingsValues } from "../../src/settings/Settings.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../TestProxy.ts"
 import type { Got } from "./Faulty.ts"

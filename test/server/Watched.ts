@@ -5,10 +5,10 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { Cause, Console, Context, Effect, Exit, Layer, Metric, Tracer } from "effect"
 import { HttpServer } from "effect/http"
-import * as Logging from "../../src/Logging.ts"
+import * as Logging from "../../src/cli/Logging.ts"
 import * as Server from "../../src/Server.ts"
-import type { SettingsValues } from "../../src/settings/Settings.ts"
-import { Settings } from "../../src/settings/Settings.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
+import { Settings } from "../../src/config/Settings.ts"
 
 export class Watched extends Context.Service<
   Watched,

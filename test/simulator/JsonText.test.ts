@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { elements, isObject, members, stable } from "../../src/simulator/JsonText.ts"
-import { isEdited, unitsOf } from "../../src/simulator/Compare.ts"
+import { isEdited, unitsOf } from "../../src/simulator/context/Compare.ts"
 
 const texts = [
   "{}",

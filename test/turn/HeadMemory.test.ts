@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Result, Scope } from "effect"
-import { HeadMemory, make } from "../../src/turn/HeadMemory.ts"
-import { lineageOf, type Prefix } from "../../src/turn/Lineage.ts"
+import { HeadMemory, make } from "../../src/turn/memory/BodyHeads.ts"
+import { lineageOf, type Prefix } from "../../src/turn/memory/Lineage.ts"
 import { parseRequestBody } from "../../src/wire/RequestBody.ts"
 import { digester } from "./Chain.ts"
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { checkpointOf } from "../../src/turn/Checkpoint.ts"
-import { type Plan, plan } from "../../src/turn/Plan.ts"
+import { checkpointOf } from "../../src/turn/memory/Checkpoint.ts"
+import { type Plan, plan } from "../../src/turn/memory/Plan.ts"
 import { digester, lineageFrom } from "./Chain.ts"
 
 const answer = ['{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"output_text","text":"a"}]}']

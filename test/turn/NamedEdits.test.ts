@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { checkpointOf } from "../../src/turn/Checkpoint.ts"
-import { type Plan, plan } from "../../src/turn/Plan.ts"
+import { checkpointOf } from "../../src/turn/memory/Checkpoint.ts"
+import { type Plan, plan } from "../../src/turn/memory/Plan.ts"
 import { digester, lineageFrom, policies, type Policy } from "./Chain.ts"
 
 const body = (items: ReadonlyArray<string>) => `{"model":"m","input":[${items.join()}]}`

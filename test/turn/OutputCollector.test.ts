@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { OutputCollector } from "../../src/turn/OutputCollector.ts"
+import { OutputCollector } from "../../src/turn/attempt/OutputCollector.ts"
 const finished = (collector: OutputCollector, frame: string) => {
   const finish = collector.finish("response.completed", frame)
   if (finish === undefined) throw new Error("no response was found")

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Failure, Recovery, RetryReason } from "../../src/turn/Recovery.ts"
-import { recoveryOf } from "../../src/turn/Recovery.ts"
+import type { Failure, Recovery, RetryReason } from "../../src/turn/attempt/Recovery.ts"
+import { recoveryOf } from "../../src/turn/attempt/Recovery.ts"
 import type { Delivery, TurnErrorReason } from "../../src/turn/TurnError.ts"
 import { Delivery as Deliveries, TurnError, TurnErrorReason as Reasons } from "../../src/turn/TurnError.ts"
 

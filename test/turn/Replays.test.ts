@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
-import { checkpointOf } from "../../src/turn/Checkpoint.ts"
-import type { Lineage } from "../../src/turn/Lineage.ts"
-import { plan } from "../../src/turn/Plan.ts"
+import { checkpointOf } from "../../src/turn/memory/Checkpoint.ts"
+import type { Lineage } from "../../src/turn/memory/Lineage.ts"
+import { plan } from "../../src/turn/memory/Plan.ts"
 import { digester, lineageFrom, type Policy } from "./Chain.ts"
 
 /** One client's requests as they were, with what the upstream had answered to each. */

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { Settings } from "../../src/settings/Settings.ts"
+import { Settings } from "../../src/config/Settings.ts"
 import * as Deadlines from "../../src/turn/Deadlines.ts"
-import type { SilenceOptions } from "../../src/turn/Silence.ts"
-import { Silence } from "../../src/turn/Silence.ts"
+import type { SilenceOptions } from "../../src/turn/attempt/TurnClock.ts"
+import { Silence } from "../../src/turn/attempt/TurnClock.ts"
 import type { TurnError } from "../../src/turn/TurnError.ts"
 
 const settings = {

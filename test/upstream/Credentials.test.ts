@@ -2,9 +2,9 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FileSystem, Layer, Logger, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import type { Resolved } from "../../src/upstream/Credential.ts"
-import { Credentials } from "../../src/upstream/Credentials.ts"
-import type { CredentialSettings } from "../../src/upstream/Credential.ts"
+import type { Resolved } from "../../src/upstream/credential/Credential.ts"
+import { Credentials } from "../../src/upstream/credential/Credentials.ts"
+import type { CredentialSettings } from "../../src/upstream/credential/Credential.ts"
 import { tokenEndpoint } from "./TokenEndpoint.ts"
 
 /** Lines that were logged by the test that runs. */

@@ -3,10 +3,10 @@ import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import * as Net from "node:net"
-import type { DialError, DialRequest, SocketHandlers } from "../../src/upstream/Dialer.ts"
-import { Dialer } from "../../src/upstream/Dialer.ts"
-import { layerBun } from "../../src/upstream/DialerBun.ts"
-import { layerWs } from "../../src/upstream/DialerWs.ts"
+import type { DialError, DialRequest, SocketHandlers } from "../../src/upstream/dialer/Dialer.ts"
+import { Dialer } from "../../src/upstream/dialer/Dialer.ts"
+import { layerBun } from "../../src/upstream/dialer/DialerBun.ts"
+import { layerWs } from "../../src/upstream/dialer/DialerWs.ts"
 
 type Seen =
   | { readonly _tag: "Text"; readonly text: string }

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { isUtf8 } from "node:buffer"
-import type { FrameSink } from "../../src/upstream/FrameReader.ts"
-import { FrameReader, isCloseCode, maxFragments } from "../../src/upstream/FrameReader.ts"
+import type { FrameSink } from "../../src/upstream/dialer/FrameReader.ts"
+import { FrameReader, isCloseCode, maxFragments } from "../../src/upstream/dialer/FrameReader.ts"
 import { makeRandom } from "./FuzzedFrames.ts"
 import { closing, frame, text } from "./HostileUpstream.ts"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
-import { closeFrame, frame, opcodes, pingFrame } from "../../src/upstream/FrameWriter.ts"
+import { closeFrame, frame, opcodes, pingFrame } from "../../src/upstream/dialer/FrameWriter.ts"
 import { makeRandom } from "./FuzzedFrames.ts"
 
 interface Receiver {

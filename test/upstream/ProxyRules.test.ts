@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
-import { noProxies, proxyFor } from "../../src/upstream/ProxyRules.ts"
+import { noProxies, proxyFor } from "../../src/config/ProxyRules.ts"
 
 const http = Redacted.make("http://plain.test:1")
 const https = Redacted.make("http://secure.test:2")

@@ -2,7 +2,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FileSystem } from "effect"
 import { TestClock } from "effect/testing"
-import { followFile } from "../../src/upstream/SecretFile.ts"
+import { followFile } from "../../src/upstream/credential/SecretFile.ts"
 
 it.layer(NodeFileSystem.layer)("What we wrote into a file with a secret", (it) => {
   it.effect("stays in force, though a look under way has read what was before", () =>

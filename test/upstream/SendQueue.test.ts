@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { SendQueue } from "../../src/upstream/SendQueue.ts"
+import { SendQueue } from "../../src/upstream/dialer/SendQueue.ts"
 import { makeRandom } from "./FuzzedFrames.ts"
 
 describe("SendQueue", () => {

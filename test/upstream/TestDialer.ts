@@ -2,8 +2,8 @@
  * A dialer without a network: every socket is an object that a test can look into and speak through.
  */
 import { Context, Deferred, Effect, Layer } from "effect"
-import type { DialRequest, SocketHandlers } from "../../src/upstream/Dialer.ts"
-import { DialError, Dialer } from "../../src/upstream/Dialer.ts"
+import type { DialRequest, SocketHandlers } from "../../src/upstream/dialer/Dialer.ts"
+import { DialError, Dialer } from "../../src/upstream/dialer/Dialer.ts"
 
 export interface TestSocket {
   readonly request: DialRequest

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { maxAnswerBody } from "../../src/upstream/Dialer.ts"
-import type { Answered } from "../../src/upstream/UpgradeAnswer.ts"
-import { maxHead, maxHeaders, UpgradeAnswer } from "../../src/upstream/UpgradeAnswer.ts"
-import { acceptFor, upgradeRequest } from "../../src/upstream/UpgradeRequest.ts"
+import { maxAnswerBody } from "../../src/upstream/dialer/Dialer.ts"
+import type { Answered } from "../../src/upstream/dialer/UpgradeAnswer.ts"
+import { maxHead, maxHeaders, UpgradeAnswer } from "../../src/upstream/dialer/UpgradeAnswer.ts"
+import { acceptFor, upgradeRequest } from "../../src/upstream/dialer/UpgradeRequest.ts"
 
 const key = "dGhlIHNhbXBsZSBub25jZQ=="
 

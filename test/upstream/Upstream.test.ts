@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { Settings } from "../../src/settings/Settings.ts"
-import { Upstreams } from "../../src/upstream/Upstream.ts"
+import { Settings } from "../../src/config/Settings.ts"
+import { Upstreams } from "../../src/upstream/route/Upstreams.ts"
 
 /** Whether an upstream that serves `pattern` serves each model. */
 const served = (pattern: string, models: ReadonlyArray<string>) =>

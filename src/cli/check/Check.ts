@@ -1,0 +1,120 @@
+/**
+ * The doctor behind `respool check`: examines each configured upstream and says in plain lines what works and what to change.
+ *
+ * It exits with 0 where turns go over WebSocket, with 1 where they do not work or could not be tried, and with 2 where
+ * only HTTP works. No secret is ever printed.
+ */
+import { Config, Console, Effect, Layer, Option, Redacted, Runtime, Schema } from "effect"
+import { FetchHttpClient } from "effect/http"
+import type { ExamineOptions, ExitCode, Report, Step, Target } from "./Examine.ts"
+import { examine } from "./Examine.ts"
+import { Reach } from "./Reach.ts"
+import { Settings, SettingsError } from "../../config/Settings.ts"
+import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
+import { Credentials } from "../../upstream/credential/Credentials.ts"
+import { layerBun } from "../../upstream/dialer/DialerBun.ts"
+import { profiles } from "../../config/Profile.ts"
+import { proxyFor } from "../../config/ProxyRules.ts"
+
+/** Not all is well. It has been said already, so only the exit code is left. */
+export class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", {
+  exitCode: Schema.Literals([1, 2]),
+}) {
+  override get [Runtime.errorExitCode]() {
+    return this.exitCode
+  }
+  override readonly [Runtime.errorReported] = false
+}
+
+/** What the callers bring is not known here: the settings' own key, else the one that the `openai` SDK would take. */
+const ofCaller = Effect.gen(function* () {
+  const { upstreamApiKey } = yield* Settings
+  if (upstreamApiKey !== undefined) return upstreamApiKey
+  const found = yield* Effect.orElseSucceed(Config.option(Config.Redacted("OPENAI_API_KEY")), Option.none)
+  const key = Option.match(found, { onNone: () => "", onSome: Redacted.value }).trim()
+  if (key === "") return undefined
+  if (/^[!-~]+$/.test(key)) return Redacted.make(key)
+  return yield* new SettingsError({ message: "OPENAI_API_KEY: expected a text of visible ASCII characters" })
+})
+
+const headersFor = Effect.fnUntraced(function* ({ credential, name, profile }: UpstreamSettings) {
+  const { beta } = profiles[profile]
+  const betas = beta === undefined ? {} : { "openai-beta": beta }
+  const own = yield* Effect.flatMap(Credentials, ({ resolve }) => resolve(name, credential))
+  if (own !== undefined) return Redacted.make({ ...Redacted.value(own.headers), ...betas })
+  const key = yield* ofCaller
+  return key === undefined ? undefined : Redacted.make({ authorization: `Bearer ${Redacted.value(key)}`, ...betas })
+})
+
+/** As it is configured. */
+const targetOf = Effect.fnUntraced(function* (upstream: UpstreamSettings) {
+  const { environmentProxies } = yield* Settings
+  const { name, profile, proxy, tls, tlsVerify, transport, url } = upstream
+  const target: Target = {
+    name,
+    url,
+    headers: yield* headersFor(upstream),
+    transport,
+    codex: profiles[profile].codex,
+    tls,
+    tlsVerify,
+    proxy: proxyFor(environmentProxies, url, proxy),
+  }
+  return target
+})
+
+/** What is said where there is not even a credential to try. */
+const withoutCredential = ({ name, url }: UpstreamSettings, message: string): Report => ({
+  name,
+  url,
+  steps: [{ name: "credential", outcome: "FAIL", ms: 0, message }],
+  verdict: `Does not work: ${message}.`,
+  exitCode: 1,
+})
+
+const line = ({ message, ms, name, outcome }: Step) =>
+  `${outcome.padEnd(4)}  ${name.padEnd(12)}  ${`${Math.round(ms)} ms`.padStart(9)}  ${message}`
+
+/** The report in lines for people. */
+export const printed = ({ name, steps, url, verdict }: Report): string =>
+  [`${name}: ${url}`, ...steps.map(line), verdict].join("\n")
+
+/** The worst of all: what does not work at all comes before what works over HTTP. */
+export const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
+
+export interface CheckOptions extends Pick<ExamineOptions, "turn" | "strikeOf"> {
+  readonly json: boolean
+  readonly model: Option.Option<string>
+}
+
+/** The command. */
+export const check = Effect.fnUntraced(
+  function* ({ json, model, strikeOf, turn }: CheckOptions) {
+    const settings = yield* Settings
+    const options = { timeout: settings.handshakeTimeout, turn, model: Option.getOrUndefined(model), strikeOf }
+    const upstreams: Array<Report> = []
+    for (const upstream of settings.upstreams) {
+      const report = yield* targetOf(upstream).pipe(
+        Effect.flatMap((target) => examine(target, options)),
+        Effect.catchTag("TurnError", ({ message }) => Effect.succeed(withoutCredential(upstream, message))),
+      )
+      upstreams.push(report)
+      if (!json) yield* Console.log(printed(report))
+    }
+    const exitCode = worst(upstreams.map((report) => report.exitCode))
+    if (json) yield* Console.log(JSON.stringify({ exitCode, upstreams }))
+    if (exitCode !== 0) return yield* new CheckFailed({ exitCode })
+  },
+  Effect.provide(
+    Layer.mergeAll(Credentials.layer, Reach.layer, layerBun, FetchHttpClient.layer).pipe(
+      Layer.provideMerge(Settings.layerConfigUnchecked),
+    ),
+  ),
+)
+
+export const checkHelp = [
+  "Look at each configured upstream step by step: its name, the way there, TLS, the upgrade, the credential, GET /models,",
+  "a warm-up and a turn that continues it. The turn is one small paid request (at most 16 tokens of output), which",
+  "--no-turn leaves out. The key is the upstream's own, else RESPOOL_UPSTREAM_API_KEY, else OPENAI_API_KEY. The exit code is 0 where turns go over",
+  "WebSocket, 1 where they do not work or could not be tried, 2 where only HTTP works.",
+].join("\n")

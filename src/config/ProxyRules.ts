@@ -1,0 +1,102 @@
+/**
+ * Says which proxy, if any, the way to a URL goes through; the same for sockets and for HTTP.
+ *
+ * An upstream's own proxy comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy` (for `http:` and
+ * `ws:`), each in small letters before capitals. What `no_proxy` names is reached directly, whichever proxy that would
+ * have been, as with curl. Loopback is no exception unless it says so.
+ */
+import { Config, Effect, Option, Redacted, Schema } from "effect"
+import { BlockList, isIP } from "node:net"
+import { parseProxy } from "../upstream/dialer/Tunnel.ts"
+
+/** What the environment says of proxies. */
+export interface EnvironmentProxies {
+  readonly http: Redacted.Redacted<string> | undefined
+  readonly https: Redacted.Redacted<string> | undefined
+  /** The entries of `no_proxy`, in small letters. */
+  readonly no: ReadonlyArray<string>
+}
+
+export const noProxies: EnvironmentProxies = { http: undefined, https: undefined, no: [] }
+
+/** A proxy's address that can't be used. `message` is one line without the address, which may hold a password. */
+export class ProxyError extends Schema.TaggedError<ProxyError>()("ProxyError", { message: Schema.String }) {}
+
+export const allowedProxy = "an http or https address of a proxy, such as `http://user:password@proxy:3128`"
+
+/** The address with a scheme, which people leave out; undefined: it can't be a proxy's. */
+export const normalProxy = (text: string): Redacted.Redacted<string> | undefined => {
+  const address = Redacted.make(text.includes("://") ? text : `http://${text}`)
+  return parseProxy(address) === undefined ? undefined : address
+}
+
+const variable = Effect.fnUntraced(function* (name: string) {
+  for (const spelled of [name, name.toUpperCase()]) {
+    const text = Option.getOrElse(
+      yield* Effect.orElseSucceed(Config.option(Config.String(spelled)), Option.none),
+      () => "",
+    )
+    if (text.trim() !== "") return { spelled, text: text.trim() }
+  }
+  return undefined
+})
+
+const proxyIn = Effect.fnUntraced(function* (name: string) {
+  const found = yield* variable(name)
+  if (found === undefined) return undefined
+  const proxy = normalProxy(found.text)
+  if (proxy === undefined) return yield* new ProxyError({ message: `${found.spelled}: expected ${allowedProxy}` })
+  return proxy
+})
+
+/** From `Config`, which is the environment where nobody says otherwise. */
+export const environmentProxies: Effect.Effect<EnvironmentProxies, ProxyError> = Effect.gen(function* () {
+  const http = yield* proxyIn("http_proxy")
+  const https = yield* proxyIn("https_proxy")
+  const no = (yield* variable("no_proxy"))?.text.toLowerCase() ?? ""
+  return { http, https, no: no.split(/[\s,]+/).filter((entry) => entry !== "") }
+})
+
+const ports: Readonly<Record<string, string>> = { "http:": "80", "ws:": "80", "https:": "443", "wss:": "443" }
+
+const family = (address: string) => (isIP(address) === 6 ? "ipv6" : "ipv4")
+
+/** An address, or a network such as `10.0.0.0/8`; what is neither holds nothing. */
+const holds = (entry: string, address: string): boolean => {
+  const [network = "", prefix] = entry.split("/")
+  const longest = isIP(network) === 6 ? 128 : 32
+  if (isIP(network) === 0 || (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= longest))) {
+    return false
+  }
+  const list = new BlockList()
+  list.addSubnet(network, prefix === undefined ? longest : Number(prefix), family(network))
+  return list.check(address, family(address))
+}
+
+/**
+ * Whether an entry of `no_proxy` names a host: `*`, `host` (and all below it), `.host` or `*.host` (only what is below
+ * it), an address or a network of addresses; with `:port` only there.
+ */
+const names = (entry: string, host: string, port: string): boolean => {
+  if (entry === "*") return true
+  const bracketed = /^\[([^\]]+)\](?::(\d+))?$/.exec(entry)
+  const plain = bracketed ?? /^([^:]+)(?::(\d+))?$/.exec(entry)
+  const [, name = entry, only] = plain ?? []
+  if (only !== undefined && only !== port) return false
+  if (isIP(host) !== 0) return holds(name, host)
+  const suffix = name.replace(/^\*?\./, "")
+  return suffix !== "" && ((suffix === name && host === name) || host.endsWith(`.${suffix}`))
+}
+
+/** The proxy on the way to `url` (`http:`, `https:`, `ws:` or `wss:`); undefined: none. */
+export const proxyFor = (
+  environment: EnvironmentProxies,
+  url: string,
+  own: Redacted.Redacted<string> | undefined,
+): Redacted.Redacted<string> | undefined => {
+  const { hostname, port, protocol } = new URL(url)
+  const proxy = own ?? (protocol === "https:" || protocol === "wss:" ? environment.https : environment.http)
+  const host = hostname.toLowerCase().replace(/^\[|\]$|\.$/g, "")
+  const at = port === "" ? (ports[protocol] ?? "") : port
+  return proxy === undefined || environment.no.some((entry) => names(entry, host, at)) ? undefined : proxy
+}

@@ -1,0 +1,166 @@
+/**
+ * The kinds of settings: how each is read from a text, and the words that say what is allowed.
+ *
+ * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
+ */
+import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
+import { allowedProxy, normalProxy } from "./ProxyRules.ts"
+
+/** One setting: how it is read, and what its help says. */
+export interface Row<A> {
+  readonly read: (name: string) => Config.Config<A>
+  readonly fallback: A
+  readonly shown: string
+  readonly allowed: string
+  readonly about: string
+  readonly secret: boolean
+  /** A value as it would be written where settings are read from, so that one from code is held to the same rule. */
+  readonly written: (value: A) => string
+}
+
+export const row = <A>(
+  read: (name: string) => Config.Config<A>,
+  fallback: A,
+  shown: string,
+  allowed: string,
+  about: string,
+  secret = false,
+  written: (value: A) => string = asText,
+): Row<A> => ({ read, fallback, shown, allowed, about, secret, written })
+
+const asText = (value: unknown) => String(Redacted.isRedacted(value) ? Redacted.value(value) : value)
+
+export const optional = (schema: Schema.Codec<string, string>, allowed: string, about: string) =>
+  row(
+    (name) => Config.map(Config.schema(schema, name), (value): string | undefined => value),
+    undefined,
+    "",
+    allowed,
+    about,
+  )
+
+export const path = (about: string) => optional(Schema.NonEmptyString, "a path", about)
+
+export const oneOf = <const L extends ReadonlyArray<string>>(literals: L, fallback: L[number], about: string) =>
+  row((name) => Config.schema(Schema.Literals(literals), name), fallback, fallback, literals.join(" | "), about)
+
+export const duration = (fallback: Duration.Input & string, about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.DurationFromString.check(Schema.makeFilter(isPositive)), name).pipe(
+        Config.map(Duration.toMillis),
+      ),
+    Duration.toMillis(fallback),
+    fallback,
+    "a duration such as `3 seconds` or `50 minutes`",
+    about,
+    false,
+    (value) => `${value} millis`,
+  )
+
+/** A timer cannot be shorter than a millisecond: anything below would spin. */
+const isPositive = (value: Duration.Duration) => Duration.isFinite(value) && Duration.toMillis(value) >= 1
+
+export const size = (fallback: string, about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.ByteSize.check(Schema.makeFilter((value) => value > 0n && value <= 4n << 30n)), name).pipe(
+        Config.map(ByteSize.toNumberUnsafe),
+      ),
+    ByteSize.toNumberUnsafe(ByteSize.fromStringUnsafe(fallback)),
+    fallback,
+    "a size such as `64 MiB`, at most 4 GiB",
+    about,
+    false,
+    (value) => `${value} B`,
+  )
+
+/** Digits only: what else reads as a number (blanks as 0, `0x10`, `1e3`) was not meant as one. */
+const digits = Schema.String.check(Schema.isPattern(/^[0-9]{1,9}$/))
+
+export const whole = (minimum: number, maximum: number) =>
+  digits.pipe(Schema.decodeTo(Schema.FiniteFromString.check(Schema.isBetween({ minimum, maximum }))))
+
+export const count = (fallback: number, about: string) =>
+  row((name) => Config.schema(whole(1, 999_999_999), name), fallback, String(fallback), "a whole number from 1", about)
+
+export const headerName = /^[\w!#$%&'*+.^`|~-]+$/
+
+/** These belong to the upgrade itself, so a client's own would break it, or send a credential that is not the upstream's. */
+const ofUpgrade = /^(authorization|cookie|host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
+
+const namesIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())
+
+const areForwardable = (value: string) => namesIn(value).every((name) => headerName.test(name) && !ofUpgrade.test(name))
+
+export const headerNames = (about: string) =>
+  row(
+    (name) => Config.map(Config.schema(Schema.String.check(Schema.makeFilter(areForwardable)), name), namesIn),
+    [],
+    "",
+    "header names, separated by commas, but none of the upgrade's own",
+    about,
+    false,
+    (value) => value.join(","),
+  )
+
+const isUpstream = (value: string) => /^(https?|wss?):\/\/[^/?#@\s]+(\/[^?#\s]*)?$/i.test(value) && URL.canParse(value)
+
+/** An upstream's address; `shown` is what there is without one. */
+export const upstreamAddress = (fallback: string, about: string) =>
+  row(
+    (name) => Config.schema(Schema.String.check(Schema.makeFilter(isUpstream)), name),
+    fallback,
+    fallback,
+    "an http, https, ws or wss address without user, query or fragment",
+    about,
+  )
+
+/** What can't stand in a header would fail every request, with the key in the error. */
+export const isApiKey = (value: string) => /^\s*[!-~]+\s*$/.test(value)
+
+export const apiKey = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter(isApiKey)), name),
+        (value): Redacted.Redacted<string> | undefined => Redacted.make(value.trim()),
+      ),
+    undefined,
+    "",
+    "a text of visible ASCII characters",
+    about,
+    true,
+  )
+
+const isModel = (value: string) => /^[!-~]+$/.test(value)
+
+const modelsIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim())
+
+export const modelNames = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter((value) => modelsIn(value).every(isModel))), name),
+        modelsIn,
+      ),
+    [],
+    "",
+    "names of models, in which * stands for anything",
+    about,
+    false,
+    (value) => value.join(","),
+  )
+
+export const proxyAddress = (about: string) =>
+  row(
+    (name) =>
+      Config.schema(Schema.String.check(Schema.makeFilter((value) => normalProxy(value) !== undefined)), name).pipe(
+        Config.map(normalProxy),
+      ),
+    undefined,
+    "",
+    allowedProxy,
+    about,
+    true,
+  )

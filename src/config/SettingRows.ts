@@ -1,0 +1,102 @@
+/**
+ * The settings: one table with name, default, what is allowed and what it is for.
+ */
+import { Config, Schema } from "effect"
+import {
+  apiKey,
+  count,
+  duration,
+  headerName,
+  headerNames,
+  oneOf,
+  optional,
+  path,
+  proxyAddress,
+  row,
+  size,
+  upstreamAddress,
+  whole,
+} from "./SettingKinds.ts"
+import type { ProfileName } from "./Profile.ts"
+import { profileNames } from "./Profile.ts"
+
+/** Every setting, in the order of `respool serve --help`. */
+export const rows = {
+  host: row(Config.NonEmptyString, "127.0.0.1", "127.0.0.1", "a host name or address", "where the proxy listens"),
+  port: row(
+    (name) => Config.schema(whole(0, 65535), name),
+    8080,
+    "8080",
+    "a whole number from 0 to 65535",
+    "0 takes any free port, which the banner shows",
+  ),
+  listenTlsCert: path("file of the certificate (PEM) to listen with, over TLS"),
+  listenTlsKey: path("file of that certificate's key (PEM)"),
+  upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API; else the profile's"),
+  profile: row(
+    (name) => Config.map(Config.schema(Schema.Literals(profileNames), name), (value): ProfileName | undefined => value),
+    undefined,
+    "",
+    profileNames.join(" | "),
+    "what is known of the upstream; else its host tells",
+  ),
+  transport: oneOf(["auto", "websocket", "http"], "auto", "auto falls back to HTTP when no socket can be had"),
+  auth: oneOf(["passthrough", "keys"], "passthrough", "whose credential goes upstream: the caller's, or the proxy's"),
+  keysFile: row(Config.NonEmptyString, "respool.keys.json", "respool.keys.json", "a path", "the keys of `auth: keys`"),
+  upstreamApiKey: apiKey("the upstream's key, for `auth: keys`"),
+  sessionHeader: optional(
+    Schema.String.check(Schema.isPattern(headerName)),
+    "a header name",
+    "one more header that names a session",
+  ),
+  forwardHeaders: headerNames("client headers to send on the upgrade as well; they split the pool"),
+  tlsCa: path("file of CA certificates (PEM) to trust for the upstream"),
+  tlsCert: path("file of the client certificate (PEM) for the upstream"),
+  tlsKey: path("file of the client certificate's key (PEM)"),
+  tlsVerify: oneOf(
+    ["on", "off"],
+    "on",
+    "`off` believes any upstream, whatever its certificate: for trying things out only",
+  ),
+  proxy: proxyAddress(
+    "on the way to the upstream; else `HTTPS_PROXY` or `HTTP_PROXY` says which, and `NO_PROXY` what is reached directly",
+  ),
+  idleTtl: duration("50 minutes", "an unused connection is closed after this"),
+  maxAge: duration("50 minutes", "no turn starts on a connection older than this; the API caps at 60 minutes"),
+  pingInterval: duration("25 seconds", "two and a half of these without a sign of life end a connection"),
+  handshakeTimeout: duration("15 seconds", "for the upgrade to be answered"),
+  firstEventTimeout: duration(
+    "300 seconds",
+    "for the first event of a turn; not where JSON comes over HTTP, which has the whole turn's time",
+  ),
+  eventTimeout: duration(
+    "1800 seconds",
+    "for silence between events, or parts of any other answer; deep reasoning is silent; not where JSON comes over HTTP",
+  ),
+  turnTimeout: duration("60 minutes", "for a whole turn, and for any other request to be answered"),
+  drainTimeout: duration("30 seconds", "for turns in flight when the proxy stops"),
+  maxConnections: count(1024, "upstream connections in all"),
+  maxConnectionsPerScope: count(1024, "upstream connections of one credential or key"),
+  maxConnectionsPerSession: count(64, "upstream connections of one session"),
+  maxBody: size("64 MiB", "request body, after decoding"),
+  maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
+  maxTurns: count(4096, "turns and other requests with a body at a time; further ones are answered 503"),
+  maxBodies: size("1 GiB", "request bodies in memory at a time; further ones are answered 503"),
+  maxWaiting: count(1024, "turns that wait for a connection at a time"),
+  maxBuffered: size("8 MiB", "of one answer, what may wait for a slow client; then the upstream is made to wait"),
+  clientTimeout: duration("60 seconds", "for a slow client to take some of what waits; then its turn is cancelled"),
+  retry: oneOf(
+    ["standard", "strict"],
+    "standard",
+    "`standard` sends a turn again when the upstream hung up before its answer began; `strict` never risks a second run",
+  ),
+  reasoning: oneOf(["lenient", "strict"], "lenient", "whether a client that leaves reasoning out is continued"),
+  busy: oneOf(
+    ["dial", "wait", "http"],
+    "dial",
+    "`dial` opens connections and goes over HTTP at a cap, `wait` waits 5 seconds first, `http` keeps one a session",
+  ),
+  decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
+  logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),
+  logFormat: oneOf(["text", "json"], "text", "how a log line is written"),
+} as const

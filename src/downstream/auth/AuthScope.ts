@@ -1,0 +1,151 @@
+/**
+ * Says who is asking: the scope that may share connections and memory, and the credential that goes upstream.
+ *
+ * A scope, a label and a credential's identity never contain a secret. Where they come from one, they are an HMAC-SHA-256
+ * of it under a key that is drawn when the layer is built and never leaves the process, so they can be neither reversed
+ * nor guessed and mean nothing to another process. The `Authorization` scheme's case and blanks around its parts do not
+ * change them. Credentials are `Redacted` from the first line (design.md 3.1, 6).
+ */
+import type { Headers } from "effect/http"
+import { Context, Effect, Layer, Option, Redacted } from "effect"
+import { createHmac, randomBytes } from "node:crypto"
+import { ApiError } from "../ApiError.ts"
+import { Keys, scopeOf } from "./Keys.ts"
+
+export interface Caller {
+  /** Who asks, as far as reuse is concerned. Undefined: nobody known, so nothing is pooled or remembered. */
+  readonly scope: string | undefined
+  /** Names the caller in logs and metrics. Holds no secret. */
+  readonly label: string
+  /** Value of the upstream's `authorization` header. Undefined: none is sent. */
+  readonly credential: Redacted.Redacted<string> | undefined
+  /** Stands for the credential where connections are compared: equal for equal credentials of this process only. */
+  readonly credentialId: string
+  /** True: many callers share one upstream account, so an id must belong to the caller that uses it (`Ownership`). */
+  readonly tenant: boolean
+}
+
+interface Authorization {
+  /** Lower case. */
+  readonly scheme: string
+  readonly parameter: string
+  /** The header as the caller wrote it, without the blanks around it. */
+  readonly value: string
+}
+
+/** RFC 9110 11.4: a token, blanks, and the rest. `undefined` where the header is absent, blank, or one word alone. */
+const parseAuthorization = (header: string | undefined): Authorization | undefined => {
+  const parts = header === undefined ? null : /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(\S.*)$/.exec(header.trim())
+  if (parts?.[1] === undefined || parts[2] === undefined) return undefined
+  const scheme = parts[1].toLowerCase()
+  // Two `authorization` headers arrive joined with ", ". Nobody can say which of them the upstream would take.
+  if (scheme === "bearer" && /[\s,]/.test(parts[2])) return undefined
+  return { scheme, parameter: parts[2], value: parts[0] }
+}
+
+type Digest = (scheme: string, parameter: string) => string
+
+const makeDigest = Effect.sync((): Digest => {
+  const key = randomBytes(32)
+  // A scheme holds no blank, so one blank keeps the two parts apart.
+  return (scheme, parameter) => createHmac("sha256", key).update(`${scheme} ${parameter}`).digest("base64url")
+})
+
+const anonymous: Caller = {
+  scope: undefined,
+  label: "anonymous",
+  credential: undefined,
+  credentialId: "none",
+  tenant: false,
+}
+
+const passedThrough = (digest: Digest, header: string | undefined): Caller => {
+  if (header === undefined || header === "") return anonymous
+  const authorization = parseAuthorization(header)
+  if (authorization === undefined) {
+    return { ...anonymous, credential: Redacted.make(header), credentialId: digest("", header) }
+  }
+  const credentialId = digest(authorization.scheme, authorization.parameter)
+  return {
+    scope: `caller:${credentialId}`,
+    label: `caller-${credentialId.slice(0, 8)}`,
+    credential: Redacted.make(authorization.value),
+    credentialId,
+    tenant: false,
+  }
+}
+
+const invalidKey = (message: string) =>
+  new ApiError({
+    status: 401,
+    message,
+    type: "invalid_request_error",
+    code: "invalid_api_key",
+    param: null,
+    headers: { "www-authenticate": "Bearer" },
+  })
+
+export class AuthScope extends Context.Service<
+  AuthScope,
+  {
+    /** Fails with the answer for a caller that is not let in. */
+    readonly resolve: (headers: Headers.Headers) => Effect.Effect<Caller, ApiError>
+  }
+>()("respool/downstream/AuthScope") {
+  /** The embedder's own rule. Its scopes must be strings that no caller can choose freely. */
+  static readonly layer = (
+    resolve: (headers: Headers.Headers) => Effect.Effect<Caller, ApiError>,
+  ): Layer.Layer<AuthScope> => Layer.succeed(AuthScope, { resolve })
+
+  /**
+   * The caller's own upstream credential is forwarded, and whoever sends the same one is the same scope. Nobody is
+   * turned away: without a credential, or with one that cannot be read, there is no scope and the upstream judges.
+   */
+  static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.effect(
+    AuthScope,
+    Effect.map(makeDigest, (digest) => ({
+      resolve: (headers) => Effect.sync(() => passedThrough(digest, headers["authorization"]?.trim())),
+    })),
+  )
+
+  /**
+   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`), and all of them share one upstream account.
+   * A key that was made for a user stands for the user, so that the user's keys share sessions. A missing and a wrong
+   * key fail with 401 `invalid_api_key`.
+   *
+   * @param upstreamApiKey the account's key, sent as a Bearer token to each upstream that has no credential of its own
+   */
+  static readonly layerKeys = (options: {
+    readonly upstreamApiKey?: Redacted.Redacted<string> | undefined
+  }): Layer.Layer<AuthScope, never, Keys> =>
+    Layer.effect(
+      AuthScope,
+      Effect.gen(function* () {
+        const keys = yield* Keys
+        const digest = yield* makeDigest
+        const { upstreamApiKey } = options
+        const key = upstreamApiKey === undefined ? undefined : Redacted.value(upstreamApiKey).trim()
+        const credential = key === undefined ? undefined : Redacted.make(`Bearer ${key}`)
+        const credentialId = key === undefined ? anonymous.credentialId : digest("bearer", key)
+        const resolve = Effect.fn("AuthScope.resolve")(function* (
+          headers: Headers.Headers,
+        ): Effect.fn.Return<Caller, ApiError> {
+          const authorization = parseAuthorization(headers["authorization"])
+          if (authorization?.scheme !== "bearer") {
+            return yield* invalidKey("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`.")
+          }
+          const record = yield* keys.verify(authorization.parameter)
+          if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
+          const { id, name, user } = record.value
+          return {
+            scope: scopeOf(record.value),
+            label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
+            credential,
+            credentialId,
+            tenant: true,
+          }
+        })
+        return AuthScope.of({ resolve })
+      }),
+    )
+}

@@ -1,0 +1,270 @@
+/**
+ * Listens with `Bun.serve`, as an `HttpServer` that any Effect HTTP application can be served with.
+ *
+ * - Request fibers belong to the scope of `serve` and have its context. A client that goes away interrupts its own.
+ * - When that scope closes, listening stops, idle connections close, a request that still comes is answered 503, and
+ *   what is under way (fibers and streaming bodies alike) may finish within `drainTimeout`; then fibers are interrupted.
+ * - When the layer's scope closes, every connection is closed.
+ * - A raw web `Response` passes untouched, and its body's `cancel()` fires when the client goes away.
+ * - An answer may take any time. The head of a request may not (Bun's own 12 s on a new connection, `idleTimeout` on one
+ *   that is kept alive), nor be larger than 16 KiB or have more than some 200 headers: Bun answers 431, without a body.
+ * - The body of a request has no bound here, in time or size: who reads it sets both, as all of `RequestBytes` does.
+ * - Every request is answered. Where a defect, also one of the answer itself (a status that HTTP does not have, a header
+ *   that can't be sent), leaves it without an answer, that is 500, and the cause is logged.
+ * - Every answer of 400 or above that would be empty has the API's error shape.
+ */
+import type { Cause, Scope } from "effect"
+import { Duration, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Predicate, Schema } from "effect"
+import type { HttpMiddleware } from "effect/http"
+import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
+import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { NetAddress } from "effect/net"
+import { ApiError } from "../ApiError.ts"
+
+export interface Options {
+  readonly hostname: string
+  /** 0 takes any free port; `HttpServer.address` tells which. */
+  readonly port: number
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string }
+  /** How long requests under way may take to end once `serve` ends. Default 30 seconds. */
+  readonly drainTimeout?: Duration.Input
+  /** How long a connection may be quiet between two requests, up to 255 seconds, in steps of 4. Default 120 seconds. */
+  readonly idleTimeout?: Duration.Input
+}
+
+/** Why the server could not listen. */
+export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
+  reason: Schema.Literals(["AddressInUse", "AddressUnavailable", "Forbidden", "Tls", "Other"]),
+  hostname: Schema.String,
+  port: Schema.Number,
+  message: Schema.String,
+  cause: Schema.Defect(),
+}) {}
+
+type Handle = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>
+
+export const make = Effect.fn("BunServer.make")(function* (options: Options) {
+  const idleSeconds = Math.min(255, Math.max(1, Math.ceil(Duration.toSeconds(options.idleTimeout ?? "120 seconds"))))
+  let handle: Handle = () => webResponse(starting)
+  let served = false
+
+  const server = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () =>
+        Bun.serve({
+          hostname: options.hostname,
+          port: options.port,
+          ...(options.tls === undefined ? {} : { tls: { ...options.tls } }),
+          idleTimeout: idleSeconds,
+          maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+          // In production mode Bun would share a port that is taken, and two proxies would split the requests.
+          reusePort: false,
+          development: false,
+          fetch: (request, server) => handle(request, server),
+          error: () => webResponse(errorOf(500)),
+        }),
+      catch: (cause) => serveError(options, cause),
+    }),
+    // What was written last, an error event of the shutdown first of all, gets some rounds of the event loop to leave.
+    (server) =>
+      Effect.yieldNow.pipe(
+        Effect.repeat({ times: 100, while: () => server.pendingRequests > 0 }),
+        Effect.andThen(Effect.promise(() => server.stop(true))),
+      ),
+  )
+
+  const serve = Effect.fnUntraced(function* <E>(
+    httpEffect: Effect.Effect<
+      HttpServerResponse.HttpServerResponse,
+      E,
+      HttpServerRequest.HttpServerRequest | Scope.Scope
+    >,
+    middleware?: HttpMiddleware.HttpMiddleware,
+  ) {
+    if (served) return yield* Effect.die(new Error("a BunServer serves once"))
+    served = true
+    const fibers = yield* FiberSet.make<void>()
+    const fork = yield* FiberSet.runtime(fibers)<never>()
+    const context = yield* Effect.context<never>()
+    const answers = new WeakMap<object, (response: Response) => void>()
+
+    const send = (request: HttpServerRequest.HttpServerRequest, response: HttpServerResponse.HttpServerResponse) =>
+      Effect.gen(function* () {
+        const source = webRequest(request)
+        const withoutBody = request.method === "HEAD"
+        let answer = shaped(response)
+        if (HttpServerResponse.omitsBody(answer, withoutBody)) {
+          cancelRaw(answer)
+          answerEnds(request)
+        } else if (answer.body._tag === "Stream") {
+          // Its head is tried first: once the stream owns the request's scope, a throw would leave it open.
+          HttpServerResponse.toWeb(answer, { withoutBody: true })
+          yield* Effect.addFinalizer(() => Effect.sync(() => answerEnds(request)))
+          answer = HttpEffect.scopeTransferToStream(answer)
+        } else if (!isOpenEnded(answer)) {
+          answerEnds(request)
+        }
+        const web = HttpServerResponse.toWeb(answer, { withoutBody, context, signal: source.signal })
+        answers.get(source)?.(web)
+        answers.delete(source)
+      })
+
+    // `toHandled` is uninterruptible around the application, which would outlive its client and hold up the drain.
+    const app = Effect.interruptible(Effect.tapCause(httpEffect, logUnexpected))
+    const handled = HttpEffect.toHandled(app, send, middleware)
+
+    /** For a fiber that has ended: without an answer it has failed in a way that only this log can tell. */
+    const answerAnyway = (request: Request, exit: Exit.Exit<void>) => {
+      const resolve = answers.get(request)
+      if (resolve === undefined) return
+      answers.delete(request)
+      resolve(webResponse(errorOf(500)))
+      if (Exit.isFailure(exit)) fork(logUnexpected(exit.cause))
+    }
+
+    yield* Effect.addFinalizer(() => {
+      handle = () => webResponse(unavailable)
+      const stopped = server.stop(false)
+      return Effect.all([FiberSet.awaitEmpty(fibers), Effect.promise(() => stopped)], {
+        concurrency: "unbounded",
+      }).pipe(Effect.interruptible, Effect.timeoutOption(options.drainTimeout ?? "30 seconds"))
+    })
+
+    handle = (request, server) => {
+      const address = server.requestIP(request)
+      const httpRequest = HttpServerRequest.fromWeb(request).modify({
+        remoteAddress: Option.fromNullishOr(address?.address),
+        protocol: options.tls === undefined ? "http" : "https",
+      })
+      server.timeout(request, 0)
+      keepAlive.set(request, () => server.timeout(request, idleSeconds))
+      return new Promise<Response>((resolve) => {
+        answers.set(request, resolve)
+        const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, httpRequest))
+        const ended = fiber.pollUnsafe()
+        if (ended === undefined) {
+          const abort = () => fiber.interruptUnsafe(undefined, HttpServerError.ClientAbort.annotation)
+          request.signal.addEventListener("abort", abort, { once: true })
+          fiber.addObserver((exit) => {
+            request.signal.removeEventListener("abort", abort)
+            answerAnyway(request, exit)
+          })
+        } else {
+          answerAnyway(request, ended)
+        }
+      })
+    }
+  })
+
+  // Bun's types do not have `address`, which is where a name or port 0 has become a number.
+  const bound = yield* Schema.decodeUnknownEffect(Bound)("address" in server ? server.address : undefined).pipe(
+    Effect.orDie,
+  )
+  return HttpServer.make({ serve, address: NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port) })
+})
+
+const Bound = Schema.Struct({ address: Schema.String, port: Schema.Number })
+
+/**
+ * `HttpServer` and what `HttpRouter` and its like need beside it. There is no `FileSystem` in it, since a stand-in
+ * would hide the application's own.
+ */
+export const layer = (
+  options: Options,
+): Layer.Layer<HttpServer.HttpServer | HttpPlatform.HttpPlatform | Path.Path | Etag.Generator, ServeError> =>
+  Layer.mergeAll(
+    Layer.effect(HttpServer.HttpServer, make(options)),
+    HttpPlatform.layer,
+    Path.layer,
+    Etag.layerWeak,
+  ).pipe(Layer.provide(FileSystem.layerNoop({})))
+
+const keepAlive = new WeakMap<object, () => void>()
+
+/**
+ * Tells the listener that the answer to a request ends, so that a quiet connection is given up after `idleTimeout`
+ * again. Only a raw body needs it, called by whoever closes it, before or in the same step as the close: afterwards Bun
+ * takes no time-out for the connection until its next request.
+ */
+export const answerEnds = (request: HttpServerRequest.HttpServerRequest): void => keepAlive.get(request.source)?.()
+
+const webRequest = (request: HttpServerRequest.HttpServerRequest): Request => {
+  if (request.source instanceof Request) return request.source
+  throw new Error("the request is not of this server")
+}
+
+const isOpenEnded = ({ body }: HttpServerResponse.HttpServerResponse): boolean =>
+  body._tag === "Raw" &&
+  (body.body instanceof ReadableStream || (body.body instanceof Response && body.body.body !== null))
+
+/** `toWeb` drops a raw `Response`'s body for HEAD without a word to its stream. */
+const cancelRaw = ({ body }: HttpServerResponse.HttpServerResponse): void => {
+  if (body._tag === "Raw" && body.body instanceof Response) body.body.body?.cancel().catch(() => {})
+}
+
+/** Effect answers a defect, an interruption or an unknown path with an empty body; a client of the API reads errors. */
+const shaped = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  if (response.status < 400 || response.body._tag !== "Empty") return response
+  const error = errorOf(response.status)
+  return HttpServerResponse.text(error.body, {
+    status: response.status,
+    contentType: "application/json",
+    headers: { ...error.headers, ...response.headers },
+    cookies: response.cookies,
+  })
+}
+
+const errorOf = (status: number): ApiError => {
+  if (status === 503) return interrupted
+  if (status === 404) return ApiError.notFound("unknown_url", "There is nothing at this URL.")
+  return new ApiError({
+    status,
+    message: status >= 500 ? "The server had an error while processing the request." : "The request was not accepted.",
+    type: status >= 500 ? "server_error" : "invalid_request_error",
+    code: status >= 500 ? "internal_error" : null,
+    param: null,
+  })
+}
+
+const unavailable = ApiError.unavailable("server_shutdown", "The server is shutting down.", 1)
+/** To a request that was under way: what it asked for may have happened upstream, so no client may ask again by itself. */
+const interrupted = new ApiError({
+  status: 503,
+  message: "The server was shut down while it processed the request.",
+  type: "server_error",
+  code: "server_shutdown",
+  param: null,
+  headers: { "x-should-retry": "false" },
+})
+const starting = ApiError.unavailable("server_starting", "The server is starting.", 1)
+
+const webResponse = (error: ApiError): Response =>
+  new Response(error.body, {
+    status: error.status,
+    headers: { "content-type": "application/json", connection: "close", ...error.headers },
+  })
+
+const logUnexpected = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  cause.reasons.some(isUnexpected) ? Effect.logError("A request failed unexpectedly", cause) : Effect.void
+
+const isUnexpected = (reason: Cause.Reason<unknown>): boolean => {
+  if (reason._tag === "Interrupt") return false
+  const error = reason._tag === "Die" ? reason.defect : reason.error
+  return !HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)
+}
+
+const serveError = ({ hostname, port }: Options, cause: unknown): ServeError => {
+  const code = Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : ""
+  const [reason, what] =
+    code === "EADDRINUSE"
+      ? (["AddressInUse", "the port is in use"] as const)
+      : // Bun 1.4 says ENOTTY of a name that has no address.
+        code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "ENOTTY"
+        ? (["AddressUnavailable", "this machine has no such address"] as const)
+        : code === "EACCES" || code === "EPERM"
+          ? (["Forbidden", "the system does not allow it"] as const)
+          : code.startsWith("ERR_OSSL") || code.startsWith("ERR_SSL")
+            ? (["Tls", "the certificate or its key cannot be read"] as const)
+            : (["Other", cause instanceof Error ? cause.message : String(cause)] as const)
+  return new ServeError({ reason, hostname, port, message: `Cannot listen on ${hostname}:${port}: ${what}`, cause })
+}

@@ -1,0 +1,199 @@
+/**
+ * Every path but the turn's: the request goes to the upstream and its answer comes back, unchanged and streaming.
+ *
+ * A body is bounded like a turn's, in size and time. One whose length is announced is read whole and counts until the
+ * upstream has answered; one in chunks streams, so that its size is known to be too large only after some has gone up.
+ * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long as in a turn.
+ *
+ * Where many tenants share one upstream account only some paths exist, and only the caller's own ids (`TenantPaths`).
+ */
+import { Context, Effect, Layer, Result, Stream } from "effect"
+import type { HttpServerRequest } from "effect/http"
+import { HttpServerResponse } from "effect/http"
+import { Settings } from "../../config/Settings.ts"
+import { readAnswer } from "../../turn/AnswerBody.ts"
+import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
+import { Forwarder } from "../../turn/Forwarder.ts"
+import { TurnError } from "../../turn/TurnError.ts"
+import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
+import type { Place } from "./Admission.ts"
+import { Admission } from "./Admission.ts"
+import { ApiError } from "../ApiError.ts"
+import type { Caller } from "../auth/AuthScope.ts"
+import { idsOf } from "../tenants/OwnedIds.ts"
+import { Ownership } from "../tenants/Ownership.ts"
+import { readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
+import { requestId } from "./RequestId.ts"
+import { checkTenantBody, tenantHeaders } from "../tenants/Tenant.ts"
+import { tenantPath } from "../tenants/TenantPaths.ts"
+import type { Strike } from "../../turn/Redaction.ts"
+import { strikeOf, struckAnswer, struckError } from "../../turn/Redaction.ts"
+import { failureResponse } from "../answer/TurnFailure.ts"
+
+export class PassThrough extends Context.Service<
+  PassThrough,
+  {
+    readonly forward: (
+      request: HttpServerRequest.HttpServerRequest,
+      caller: Caller,
+    ) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError>
+  }
+>()("respool/downstream/PassThrough") {
+  static readonly layerNoDeps = Layer.effect(
+    PassThrough,
+    Effect.suspend(() => make),
+  )
+}
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const ownership = yield* Ownership
+  const admission = yield* Admission
+  const { forward: send, needsModel } = yield* Forwarder
+
+  /** Runs with a place for the request's body, if it has one. */
+  const placed = <A, E>(request: Request, use: (place: Place | undefined) => Effect.Effect<A, E>) =>
+    hasBody(request)
+      ? Effect.acquireUseRelease(admission.enter, use, ({ release }) => Effect.sync(release))
+      : use(undefined)
+
+  const asItIs = Effect.fnUntraced(function* (request: Request, outgoing: Outgoing, id: string, place?: Place) {
+    const limits = { maxBytes: settings.maxBody, ...(place === undefined ? {} : { holds: place.holds }) }
+    const headers = request.headers
+    if (place === undefined) return yield* relay({ ...outgoing, headers, body: undefined }, id)
+    if (needsModel() && isJson(headers["content-type"])) {
+      const bytes = yield* readRequestBytes(request, limits)
+      const headersOfDecoded = { ...headers, "content-encoding": undefined }
+      return yield* relay({ ...outgoing, headers: headersOfDecoded, body: bytes, model: modelIn(bytes) }, id)
+    }
+    if (headers["content-length"] !== undefined) {
+      return yield* relay({ ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
+    }
+    let refused: ApiError | undefined
+    const noted = (error: ApiError) => Effect.sync(() => void (refused = error))
+    const body = Stream.tapError(yield* streamRequestBytes(request, limits), noted)
+    const answer = yield* relay({ ...outgoing, headers, body }, id)
+    // Without its body the upstream was only told that the request is over.
+    return refused === undefined ? answer : yield* refused
+  })
+
+  const ofTenant = Effect.fnUntraced(function* (
+    request: Request,
+    outgoing: Outgoing,
+    id: string,
+    owner: string,
+    place?: Place,
+  ) {
+    const { credential, method, path } = outgoing
+    const strike = strikeOf(credential)
+    const route = tenantPath(method, path.split("?")[0] ?? "")
+    if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${method} ${path})`)
+    const refused = route.responseId === undefined ? undefined : ownership.checkResponseId(owner, route.responseId)
+    if (refused !== undefined) return yield* refused
+    if (!route.compact) {
+      const body = method === "POST" ? new Uint8Array() : undefined
+      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id, { strike })
+    }
+    const bytes = yield* readRequestBytes(request, {
+      maxBytes: settings.maxBody,
+      ...(place === undefined ? {} : { holds: place.holds }),
+    })
+    const body = parseRequestBody(bytes)
+    if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
+    yield* checkTenantBody(ownership, owner, body.success)
+    const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
+    const model = modelIn(bytes)
+    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, {
+      strike,
+      seen: (text) => record(owner, text),
+    })
+  })
+
+  const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
+    const id = requestId(request.headers)
+    const path = request.url.replace(/^\/v1(?=\/)/, "")
+    const outgoing = { method: request.method, path, credential: caller.credential }
+    const { scope, tenant } = caller
+    return placed(request, (place) =>
+      tenant && scope !== undefined
+        ? ofTenant(request, outgoing, id, scope, place)
+        : asItIs(request, outgoing, id, place),
+    )
+  })
+
+  const record = (owner: string, text: string) =>
+    Effect.ignore(Effect.try(() => ownership.record(owner, idsOf(JSON.parse(text)))))
+
+  /** `seen` gets the whole answer before it goes out, `strike` what the upstream refuses with. */
+  const relay = (
+    request: ForwardRequest,
+    id: string,
+    { seen, strike }: { readonly seen?: (text: string) => Effect.Effect<void>; readonly strike?: Strike } = {},
+  ) =>
+    send(request).pipe(
+      Effect.map(neverSilent),
+      Effect.flatMap((answer) => (strike === undefined ? Effect.succeed(answer) : struckAnswer(answer, strike))),
+      Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
+      Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),
+      Effect.catchTag("TurnError", (error) => {
+        const shown = strike === undefined ? error : struckError(error, strike)
+        const reads = request.method === "GET" || request.method === "HEAD"
+        return Effect.succeed(failureResponse(shown, { "x-request-id": id }, reads))
+      }),
+    )
+
+  /** Its body fails when the upstream is silent for too long, counted while somebody waits for more. */
+  const neverSilent = (answer: ForwardAnswer): ForwardAnswer => ({
+    ...answer,
+    body: Stream.timeoutOrElse(answer.body, {
+      duration: settings.eventTimeout,
+      orElse: () => Stream.fail(silent),
+    }),
+  })
+
+  return PassThrough.of({ forward })
+})
+
+type Request = HttpServerRequest.HttpServerRequest
+
+type Outgoing = Pick<ForwardRequest, "method" | "path" | "credential">
+
+const hasBody = ({ headers, method }: Request): boolean =>
+  method !== "GET" &&
+  method !== "HEAD" &&
+  (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined)
+
+const options = ({ headers, status }: ForwardAnswer, id: string) => ({
+  status,
+  headers: { "x-request-id": id, ...headers },
+  contentType: headers["content-type"] ?? "application/octet-stream",
+})
+
+const streamed = (answer: ForwardAnswer, id: string) => HttpServerResponse.stream(answer.body, options(answer, id))
+
+const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect.Effect<void>) =>
+  readAnswer(answer).pipe(
+    Effect.tap(seen),
+    Effect.map((text) => HttpServerResponse.text(text, options(answer, id))),
+  )
+
+const isJson = (contentType: string | undefined): boolean => /^application\/(.+\+)?json\b/i.test(contentType ?? "")
+
+/** Undefined where the body names none, or is nothing that can be read: then the default upstream judges it. */
+const modelIn = (bytes: Uint8Array): string | undefined => {
+  const body = parseRequestBody(bytes)
+  const model = Result.isSuccess(body) ? readMember(body.success, "model") : undefined
+  return typeof model === "string" ? model : undefined
+}
+
+const unanswered = new TurnError({
+  reason: "turn_timeout",
+  delivery: "Ambiguous",
+  message: "the upstream did not answer in time",
+})
+
+const silent = new TurnError({
+  reason: "event_timeout",
+  delivery: "Accepted",
+  message: "the upstream did not go on with its answer in time",
+})

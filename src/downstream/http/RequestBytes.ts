@@ -1,0 +1,231 @@
+/**
+ * Reads a request's body, bounded in size and time: as bytes, decoded or as they came, or as a stream.
+ *
+ * `maxBytes` bounds both what is read and what comes out of the decoder, which stops there: a small body that unfolds
+ * without end costs no more memory than an honest one. `holds` hears of every byte before it is kept, and may refuse it.
+ */
+import { Clock, Duration, Effect, Stream } from "effect"
+import type { HttpServerRequest } from "effect/http"
+import type { Transform } from "node:stream"
+import * as Zlib from "node:zlib"
+import type { Deadlines } from "../../turn/Deadlines.ts"
+import { tooMuch } from "./Admission.ts"
+import { ApiError } from "../ApiError.ts"
+
+export interface Options {
+  /** The largest body, in bytes, both on the wire and decoded. */
+  readonly maxBytes: number
+  /** How long the whole body may take to arrive. Default 5 minutes. */
+  readonly timeout?: Duration.Input
+  /** Where the time-out waits. Default: on a fiber of its own. */
+  readonly deadlines?: Deadlines
+  /** Told how many bytes are kept now; false: there is no room for them. Default: there always is. */
+  readonly holds?: (bytes: number) => boolean
+}
+
+type Request = HttpServerRequest.HttpServerRequest
+
+const wholeWithin = "5 minutes"
+
+/** How long a stream may be silent between two parts of it. */
+const partWithin = "60 seconds"
+
+/**
+ * The body's bytes, decoded, empty if there is none. They are the caller's alone.
+ *
+ * Fails with 413 `request_too_large`, 415 `unsupported_content_encoding` (unknown, or several in a row), 400
+ * `invalid_content_encoding` (corrupt or cut short), 400 `incomplete_body` (the client broke off), 408 `request_timeout`
+ * or 503 `server_overloaded` (no room).
+ */
+export const readRequestBytes: (request: Request, options: Options) => Effect.Effect<Uint8Array, ApiError> =
+  Effect.fnUntraced(function* (request, options) {
+    const encoding = (request.headers["content-encoding"] ?? "identity").trim().toLowerCase()
+    const decoder = decoders[encoding]
+    if (decoder === undefined) return yield* unsupported
+    const bytes = yield* readEncodedBytes(request, options)
+    if (decoder === identity || bytes.length === 0) return bytes
+    if (encoding === "zstd" && !isWholeZstd(bytes)) return yield* corrupt
+    return yield* inflate(decoder(), bytes, options)
+  })
+
+/** The same, as they came, whatever their encoding. */
+export const readEncodedBytes = Effect.fnUntraced(function* (request: Request, options: Options) {
+  const { holds = hasRoom, maxBytes } = options
+  const announced = Number(request.headers["content-length"] ?? 0)
+  if (announced > maxBytes) return yield* tooLarge(maxBytes)
+  if (!holds(announced)) return yield* tooMuch
+  return yield* read(request, { ...options, holds })
+})
+
+/**
+ * The body as it comes, for who keeps nothing of it. The stream fails like `readEncodedBytes`, also with 408 when it is
+ * silent for 60 seconds, which count only while somebody waits for more; the time for the whole counts from here.
+ */
+export const streamRequestBytes = (request: Request, options: Options) =>
+  Effect.map(Clock.currentTimeMillis, (startedAt): Stream.Stream<Uint8Array, ApiError> => {
+    const late = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.sleep(Math.max(0, startedAt + Duration.toMillis(options.timeout ?? wholeWithin) - now)),
+    )
+    let size = 0
+    return request.stream.pipe(
+      Stream.mapError(() => incomplete),
+      Stream.timeoutOrElse({ duration: partWithin, orElse: () => Stream.fail(timedOut) }),
+      Stream.interruptWhen(Effect.andThen(late, Effect.fail(timedOut))),
+      Stream.mapEffect((part) => {
+        size += part.length
+        return size > options.maxBytes ? Effect.fail(tooLarge(options.maxBytes)) : Effect.succeed(part)
+      }),
+    )
+  })
+
+const hasRoom = () => true
+
+const read = (request: Request, options: Options & { readonly holds: (bytes: number) => boolean }) => {
+  const { deadlines, holds, maxBytes, timeout = wholeWithin } = options
+  const { source } = request
+  if (source instanceof Request && source.body === null) return Effect.succeed(new Uint8Array())
+  // The parser holds a client to the length it announced, so that the platform may gather the body in one piece.
+  const whole = source instanceof Request && request.headers["content-length"] !== undefined ? source : undefined
+  if (whole !== undefined && deadlines !== undefined) return gather(whole, Duration.toMillis(timeout), deadlines)
+  const bytes =
+    whole === undefined
+      ? collect(request.stream, maxBytes, holds)
+      : Effect.tryPromise({ try: async () => new Uint8Array(await whole.arrayBuffer()), catch: () => incomplete })
+  return Effect.timeoutOrElse(bytes, { duration: timeout, orElse: () => Effect.fail(timedOut) })
+}
+
+const gather = (source: globalThis.Request, within: number, deadlines: Deadlines) =>
+  Effect.callback<Uint8Array, ApiError>((resume) => {
+    const deadline = deadlines.after(within, () => resume(Effect.fail(timedOut)))
+    const ended = (result: Effect.Effect<Uint8Array, ApiError>) => {
+      deadline.cancel()
+      resume(result)
+    }
+    source.arrayBuffer().then(
+      (bytes) => ended(Effect.succeed(new Uint8Array(bytes))),
+      () => ended(Effect.fail(incomplete)),
+    )
+    return Effect.sync(deadline.cancel)
+  })
+
+const collect = (
+  stream: Stream.Stream<Uint8Array, unknown>,
+  maxBytes: number,
+  holds: (bytes: number) => boolean,
+): Effect.Effect<Uint8Array, ApiError> =>
+  Effect.suspend(() => {
+    const parts: Array<Uint8Array> = []
+    let size = 0
+    return stream.pipe(
+      Stream.mapError(() => incomplete),
+      Stream.runForEach((part) => {
+        size += part.length
+        if (size > maxBytes) return Effect.fail(tooLarge(maxBytes))
+        if (!holds(size)) return Effect.fail(tooMuch)
+        parts.push(part)
+        return Effect.void
+      }),
+      Effect.map(() => (parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, size))),
+    )
+  })
+
+const identity = (): Transform => {
+  throw new Error("an identity has no decoder")
+}
+
+const chunkSize = 65_536
+
+const decoders: Readonly<Record<string, (() => Transform) | undefined>> = Object.assign(Object.create(null), {
+  "": identity,
+  identity,
+  gzip: () => Zlib.createGunzip({ chunkSize }),
+  "x-gzip": () => Zlib.createGunzip({ chunkSize }),
+  deflate: () => Zlib.createInflate({ chunkSize }),
+  br: () => Zlib.createBrotliDecompress({ chunkSize }),
+  zstd: () => Zlib.createZstdDecompress({ chunkSize }),
+})
+
+const inflate = (
+  decoder: Transform,
+  bytes: Uint8Array,
+  { holds = hasRoom, maxBytes }: Options,
+): Effect.Effect<Uint8Array, ApiError> =>
+  Effect.callback((resume) => {
+    const parts: Array<Uint8Array> = []
+    let size = 0
+    const refuse = (error: ApiError) => {
+      decoder.destroy()
+      resume(Effect.fail(error))
+    }
+    decoder.on("data", (part: Uint8Array) => {
+      size += part.length
+      if (size > maxBytes) return refuse(tooLarge(maxBytes))
+      if (!holds(bytes.length + size)) return refuse(tooMuch)
+      parts.push(part)
+    })
+    decoder.on("error", () => resume(Effect.fail(corrupt)))
+    decoder.on("end", () => {
+      holds(size)
+      resume(Effect.succeed(Buffer.concat(parts, size)))
+    })
+    decoder.end(bytes)
+    return Effect.sync(() => decoder.destroy())
+  })
+
+/**
+ * Whether the bytes are zstd frames up to their last block (RFC 8878 3.1), whatever the blocks hold. A cut frame decodes
+ * without an error here.
+ */
+const isWholeZstd = (bytes: Uint8Array): boolean => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const end = bytes.length
+  let at = 0
+  while (at + 8 <= end) {
+    const magic = view.getUint32(at, true)
+    if (magic >= 0x184d2a50 && magic <= 0x184d2a5f) {
+      at += 8 + view.getUint32(at + 4, true)
+      continue
+    }
+    if (magic !== 0xfd2fb528) return false
+    const descriptor = view.getUint8(at + 4)
+    const single = (descriptor >> 5) & 1
+    const sizeBytes = [single, 2, 4, 8][descriptor >> 6] ?? 0
+    at += 5 + (1 - single) + ([0, 1, 2, 4][descriptor & 3] ?? 0) + sizeBytes
+    for (let last = 0; last === 0;) {
+      if (at + 3 > end) return false
+      const head = view.getUint16(at, true) | (view.getUint8(at + 2) << 16)
+      last = head & 1
+      at += 3 + (((head >> 1) & 3) === 1 ? 1 : head >> 3)
+    }
+    at += ((descriptor >> 2) & 1) * 4
+  }
+  return at === end
+}
+
+const tooLarge = (maxBytes: number) =>
+  ApiError.tooLarge(`The request body is larger than the limit of ${maxBytes} bytes.`)
+
+const corrupt = ApiError.badRequest(
+  "invalid_content_encoding",
+  "The request body does not decode as its Content-Encoding says.",
+)
+
+const incomplete = ApiError.badRequest("incomplete_body", "The request body ended too early.")
+
+const timedOut = new ApiError({
+  status: 408,
+  message: "The request body took too long to arrive.",
+  type: "invalid_request_error",
+  code: "request_timeout",
+  param: null,
+  headers: { connection: "close" },
+})
+
+const unsupported = new ApiError({
+  status: 415,
+  message: "The Content-Encoding is not supported: it must be one of gzip, deflate, br, zstd or identity.",
+  type: "invalid_request_error",
+  code: "unsupported_content_encoding",
+  param: null,
+  headers: { "accept-encoding": "gzip, deflate, br, zstd" },
+})

@@ -1,0 +1,178 @@
+/**
+ * The API as clients see it: the turn's route, everything else passed through, and errors in the API's own shape.
+ *
+ * `Routes.layer` adds to any `HttpRouter`, so an app may serve it beside its own routes; `layerNotFound` answers what no
+ * route fits, for those who want that in the API's shape too.
+ */
+import { Clock, Effect, Exit, Layer, Result } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Settings } from "../../config/Settings.ts"
+import * as Deadlines from "../../turn/Deadlines.ts"
+import type { TurnRequest } from "../../turn/Executor.ts"
+import { HeadMemory } from "../../turn/memory/BodyHeads.ts"
+import type { RequestBody } from "../../wire/RequestBody.ts"
+import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
+import type { Place } from "./Admission.ts"
+import { Admission } from "./Admission.ts"
+import { ApiError } from "../ApiError.ts"
+import type { Caller } from "../auth/AuthScope.ts"
+import { AuthScope } from "../auth/AuthScope.ts"
+import { answerEnds } from "./BunServer.ts"
+import { Ownership } from "../tenants/Ownership.ts"
+import { PassThrough } from "./PassThrough.ts"
+import { readRequestBytes } from "./RequestBytes.ts"
+import { requestId } from "./RequestId.ts"
+import { Session, sessionKey } from "../Session.ts"
+import { checkTenantBody, recordEvents, tenantHeaders } from "../tenants/Tenant.ts"
+import { strikeOf } from "../../turn/Redaction.ts"
+import { Turns } from "../../turn/Turns.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const auth = yield* AuthScope
+  const session = yield* Session
+  const ownership = yield* Ownership
+  const turns = yield* Turns
+  const heads = yield* HeadMemory
+  const passThrough = yield* PassThrough
+  const admission = yield* Admission
+  const deadlines = yield* Deadlines.make
+
+  const callerOf = Effect.fnUntraced(function* (request: Request) {
+    const caller = yield* auth.resolve(request.headers)
+    // Without a scope no id could be checked, so a shared account must not be reached.
+    if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
+    return caller
+  })
+
+  const turnOf = (request: Request, body: RequestBody, caller: Caller, startedAt: number): TurnRequest => {
+    const cacheKey = readMember(body, "prompt_cache_key")
+    const name = session.name(request.headers, typeof cacheKey === "string" ? cacheKey : undefined)
+    return {
+      id: requestId(request.headers),
+      startedAt,
+      body,
+      query: /\?.*$/.exec(request.url)?.[0] ?? "",
+      stream: readMember(body, "stream") === true,
+      scope: caller.scope,
+      scopeLabel: caller.label,
+      session: name === undefined || caller.scope === undefined ? undefined : sessionKey(caller.scope, name),
+      sessionName: name,
+      credential: caller.credential,
+      credentialId: caller.credentialId,
+      headers: caller.tenant ? tenantHeaders(request.headers) : request.headers,
+    }
+  }
+
+  /** What is known of the body's beginning. Of the session only what the headers say, since nothing is read yet. */
+  const headFor = (request: Request, scope: string, bytes: Uint8Array) => {
+    const name = session.name(request.headers, undefined)
+    const line = name === undefined ? scope : sessionKey(scope, name)
+    return { line, known: heads.find(line, bytes) }
+  }
+
+  const turn = Effect.fnUntraced(function* (request: Request, { holds, release }: Place) {
+    const startedAt = yield* Clock.currentTimeMillis
+    const caller = yield* callerOf(request)
+    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
+    const { scope, tenant } = caller
+    const owner = tenant ? scope : undefined
+    // A tenant's body is looked through whole, for ids that are not its own.
+    const head = scope === undefined || tenant ? undefined : headFor(request, scope, bytes)
+    const parsed = parseRequestBody(bytes, head?.known?.head)
+    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
+    const body = parsed.success
+    if (owner !== undefined) yield* checkTenantBody(ownership, owner, body)
+    const options = {
+      observe: owner === undefined ? undefined : recordEvents(ownership, owner),
+      ended: () => answerEnds(request),
+      released: release,
+      strike: owner === undefined ? undefined : strikeOf(caller.credential),
+    }
+    const asked = turnOf(request, body, caller, startedAt)
+    return yield* turns.answer(head === undefined ? asked : { ...asked, head }, options)
+  })
+
+  // Once there is an answer the turn may go on, and gives up the place at its own end.
+  const postTurn = (request: Request) =>
+    Effect.acquireUseRelease(
+      admission.enter,
+      (place) => turn(request, place),
+      ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
+    )
+
+  const responses = (request: Request) => {
+    if (request.method === "POST") return postTurn(request)
+    return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
+  }
+
+  // Both depend on no upstream: with it away, turns fail one by one and a restart mends nothing. While the server starts
+  // or drains, the listener answers 503 to all.
+  const probe = (status: string) => (request: Request) =>
+    request.method === "GET" || request.method === "HEAD"
+      ? Effect.succeed(HttpServerResponse.text(`{"status":"${status}"}`, { contentType: "application/json" }))
+      : Effect.fail(wrongMethod("GET"))
+
+  const forwarded = (request: Request) => {
+    if (asksForWebSocket(request)) return Effect.fail(upgradeRequired)
+    if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
+    return Effect.flatMap(callerOf(request), (caller) => passThrough.forward(request, caller))
+  }
+
+  const served = <E>(handler: (request: Request) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>) =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, handler)
+
+  return Layer.mergeAll(
+    HttpRouter.add("*", "/healthz", served(probe("ok"))),
+    HttpRouter.add("*", "/readyz", served(probe("ready"))),
+    HttpRouter.add("*", "/v1/responses", served(responses)),
+    HttpRouter.add("*", "/responses", served(responses)),
+    HttpRouter.add("*", "/v1/*", served(forwarded)),
+    HttpRouter.add("*", "/responses/compact", served(forwarded)),
+    HttpRouter.add("*", "/models", served(forwarded)),
+  )
+})
+
+export const layerNoDeps = Layer.unwrap(make)
+
+/** Answers what no route fits with 404 in the API's shape. */
+export const layerNotFound = HttpRouter.add(
+  "*",
+  "/*",
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) =>
+    Effect.fail(ApiError.notFound("unknown_url", `Invalid URL (${method} ${url.split("?")[0]})`)),
+  ),
+)
+
+const unreadable = ({ member, message, reason }: { reason: string; message: string; member?: string }) =>
+  ApiError.badRequest(reason === "not_json" ? "invalid_json" : reason, message, member ?? null)
+
+const unknownTenant = ApiError.unauthorized("invalid_api_key", "The caller has no scope on this account.")
+
+/** An offer to upgrade to anything else may be ignored (RFC 9110, 7.8). */
+const asksForWebSocket = ({ headers, method }: Request) =>
+  method === "GET" && /(^|,)\s*websocket\s*(,|$)/i.test(headers["upgrade"] ?? "")
+
+/** `fetch` sends no other. */
+const forwardable: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+const wrongMethod = (allowed: string) =>
+  new ApiError({
+    status: 405,
+    message: `Not allowed to use this method here; use ${allowed}.`,
+    type: "invalid_request_error",
+    code: "method_not_allowed",
+    param: null,
+    headers: { allow: allowed },
+  })
+
+/** 426 is what makes the clients that try a WebSocket first go on over HTTP at once (protocol.md 3.7). */
+const upgradeRequired = new ApiError({
+  status: 426,
+  message: "respool does not take WebSockets from clients: send the request over HTTP.",
+  type: "invalid_request_error",
+  code: "websocket_not_supported",
+  param: null,
+})

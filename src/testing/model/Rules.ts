@@ -1,0 +1,40 @@
+/**
+ * What a pool promises beyond its caps: times, and which idle connections suit a turn. The model and some checks need it.
+ */
+import type { Key } from "../schedule/Schedule.ts"
+
+/** An idle connection of the turn's key, as `candidates` sees it. */
+export interface IdleConnection {
+  readonly id: number
+  readonly key: Key
+  /** Past its time: closed when it is met. */
+  readonly expired: boolean
+  /** The turn that it remembers; undefined: it holds no conversation. */
+  readonly checkpoint: { readonly turn: number; readonly line: number | undefined; readonly order: number } | undefined
+}
+
+/** Times in milliseconds of the clock; `Infinity` where the pool has no such limit. */
+export interface Rules {
+  /** How long a turn waits with `full=wait`. */
+  readonly waitFor: number
+  readonly connectWithin: number
+  readonly idleTtl: number
+  /** No turn starts on a connection older than this. */
+  readonly maxAge: number
+  /** Expired connections are closed at multiples of this; a lease may close them earlier. */
+  readonly sweepEvery: number
+  /** At a cap, the connection that has been idle longest in the scope (or the line) gives way. */
+  readonly makesRoom: boolean
+  /** A completed turn's connection remembers it. */
+  readonly remembers: boolean
+  /** Waiters get their turn in the order they came; else any may. */
+  readonly fair: boolean
+  /**
+   * Which of the idle connections of the key (the longest idle first) suit a turn, the best first. One past its time is
+   * closed when it is met, one that would take its line over the cap is passed over.
+   */
+  readonly candidates: (
+    idle: ReadonlyArray<IdleConnection>,
+    request: { readonly line: number | undefined },
+  ) => ReadonlyArray<IdleConnection>
+}

@@ -1,0 +1,72 @@
+/**
+ * The retry horizon: holds what a turn's events say before its answer begins, so that a retry stays unseen.
+ *
+ * Until the first event that is not mere lifecycle nothing of an attempt is shown, and a further attempt takes its place
+ * whole. From there on every event passes as it comes. What is held is bounded (design.md 3.6).
+ */
+import { isLifecycle } from "../../wire/Event.ts"
+import type { TurnExecutor, TurnRoute, TurnSink } from "../Executor.ts"
+
+const maxHeldEvents = 64
+/** In UTF-16 units. */
+const maxHeldText = 1024 * 1024
+
+export class Horizon implements TurnSink {
+  /** An event has gone on to the client. */
+  shown = false
+  /** How the latest attempt travels; undefined until it is about to be sent. */
+  attempt: TurnRoute | undefined
+  #because: string | undefined
+  #held: Array<readonly [type: string, text: string]> = []
+  #heldText = 0
+  readonly #sink: TurnSink
+
+  constructor(sink: TurnSink) {
+    this.#sink = sink
+  }
+
+  /** What follows is another attempt, and `because` is the reason for its way. */
+  restart(because: string) {
+    this.#because = because
+    this.attempt = undefined
+    this.#forget()
+  }
+
+  route(route: TurnRoute) {
+    this.attempt = route
+    this.#forget()
+    this.#sink.route(this.#because === undefined ? route : { ...route, reason: this.#because })
+  }
+
+  head(headers: Readonly<Record<string, string>>) {
+    this.#sink.head(headers)
+  }
+
+  event(type: string, text: string): boolean {
+    if (this.shown) return this.#sink.event(type, text)
+    this.#heldText += text.length
+    if (isLifecycle(type) && this.#held.length < maxHeldEvents && this.#heldText <= maxHeldText) {
+      this.#held.push([type, text])
+      return true
+    }
+    this.shown = true
+    const held = this.#held
+    this.#forget()
+    for (const [type, text] of held) this.#sink.event(type, text)
+    return this.#sink.event(type, text)
+  }
+
+  onDrain(resume: () => void, taken: () => void) {
+    this.#sink.onDrain(resume, taken)
+  }
+
+  #forget() {
+    this.#held = []
+    this.#heldText = 0
+  }
+}
+
+/** The executor as one whose events begin with the answer: until then its failure can still be a status. */
+export const withHorizon = ({ execute }: TurnExecutor): TurnExecutor => ({
+  execute: (turn, sink) => execute(turn, new Horizon(sink)),
+})

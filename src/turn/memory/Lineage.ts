@@ -1,0 +1,84 @@
+/**
+ * Reads from a request what its continuity is judged by: the items as digests, and the members that decide.
+ *
+ * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept (design.md 3, "Memory
+ * costs digests"). Reasoning rolls apart from the rest, since a client may leave it out later.
+ */
+import type { Digester } from "../../wire/Digest.ts"
+import { type Item, readItem } from "../../wire/Item.ts"
+import type { RequestBody } from "../../wire/RequestBody.ts"
+import { memberSpan, readMember } from "../../wire/RequestBody.ts"
+import { membersDigest } from "./Members.ts"
+
+export interface Lineage {
+  /** The client's own `previous_response_id`. */
+  readonly anchor: string | undefined
+  /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
+  readonly comparable: boolean
+  /** The items, but for those of a known head, which its prefix stands for. */
+  readonly items: ReadonlyArray<Item>
+  /** How many items come before `items`. */
+  readonly firstItem: number
+  /** `prefixes[0]` covers what comes before `items`; each further one covers one more item that is no reasoning. */
+  readonly prefixes: readonly [Prefix, ...ReadonlyArray<Prefix>]
+  /** True: state is kept in a `conversation`, which excludes an anchor of ours. */
+  readonly conversation: boolean
+  /** One digest over the members that decide. */
+  readonly members: string
+}
+
+export interface Prefix {
+  readonly digest: string
+  /** How many items it covers that are no reasoning. */
+  readonly count: number
+  /** Index of the item behind the prefix's last. */
+  readonly end: number
+  /** Digest of the reasoning inside, with its places; undefined: there is none. */
+  readonly reasoning: string | undefined
+}
+
+const encoder = new TextEncoder()
+
+/** A text as input is one message of the user. */
+const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | undefined => {
+  if (body.items !== undefined) return body.items.map((span) => readItem(body.bytes, span, digester))
+  const input = memberSpan(body, "input")
+  if (input === undefined || body.inputKind !== "string") return undefined
+  const text = body.bytes.subarray(input.start, input.end)
+  const item = Buffer.concat([encoder.encode('{"role":"user","content":'), text, encoder.encode("}")])
+  return [readItem(item, { start: 0, end: item.length }, digester)]
+}
+
+/** `known`: the prefix of the body's known head, if it has one. */
+export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix): Lineage => {
+  const anchor = readMember(body, "previous_response_id")
+  const items = itemsOf(body, digester)
+  let last: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }
+  let { reasoning } = last
+  const prefixes: [Prefix, ...Array<Prefix>] = [last]
+  for (const [index, item] of (items ?? []).entries()) {
+    if (item.kind === "reasoning") {
+      reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
+    } else {
+      const digest = digester.rolling(last.digest, item.form)
+      last = { digest, count: last.count + 1, end: body.firstItem + index + 1, reasoning }
+      prefixes.push(last)
+    }
+  }
+  return {
+    anchor: typeof anchor === "string" ? anchor : undefined,
+    comparable: items !== undefined,
+    items: items ?? [],
+    firstItem: body.firstItem,
+    prefixes,
+    conversation: (readMember(body, "conversation") ?? null) !== null,
+    members: membersDigest(body, digester),
+  }
+}
+
+/** How many items the input has. */
+export const itemsIn = ({ firstItem, items }: Lineage): number => firstItem + items.length
+
+/** The prefix over so many items that are no reasoning; undefined when there are fewer, or its end lies in a known head. */
+export const prefixOver = ({ prefixes }: Lineage, count: number): Prefix | undefined =>
+  count < prefixes[0].count ? undefined : prefixes[count - prefixes[0].count]

@@ -1,0 +1,93 @@
+/**
+ * Resolves the credential that an upstream is shown, once for each turn: passed through, fixed, or from a file.
+ *
+ * The identity, and never the token, is what connections are compared by, so a refresh costs no session. An app may give
+ * a layer of its own, for a vault or a cloud's own tokens.
+ */
+import { createHmac, randomBytes } from "node:crypto"
+import { Context, Effect, FileSystem, Layer, Redacted } from "effect"
+import { FetchHttpClient, HttpClient } from "effect/http"
+import type { TurnError } from "../../turn/TurnError.ts"
+import { codexAuth } from "./CodexAuth.ts"
+import type { CredentialSettings, Resolved, Source } from "./Credential.ts"
+import { unavailable } from "./SecretFile.ts"
+import { tokenFile } from "./TokenFile.ts"
+
+export class Credentials extends Context.Service<
+  Credentials,
+  {
+    /** Undefined: the upstream is shown the caller's own. Fails with `credential_unavailable`, and no secret in it. */
+    readonly resolve: (name: string, settings: CredentialSettings) => Effect.Effect<Resolved | undefined, TurnError>
+    /** The upstream answered 401 to what was resolved: another is looked for before the next turn. */
+    readonly refused: (settings: CredentialSettings, shown: Resolved) => Effect.Effect<void>
+  }
+>()("respool/upstream/Credentials") {
+  /** The callers' own, and fixed ones. Needs nothing. */
+  static readonly layerFixed = Layer.sync(Credentials, () => {
+    const sourceOf = fixed(makeIdentity())
+    return Credentials.of({
+      resolve: (name, settings) =>
+        settings._tag === "CodexAuth" || settings._tag === "TokenFile"
+          ? Effect.fail(unavailable(`the credential of ${name} is in a file, which this app does not read`))
+          : sourceOf(settings),
+      refused: () => Effect.void,
+    })
+  })
+
+  /** All of them. Takes any `HttpClient` for refreshes. */
+  static readonly layerNoDeps = Layer.effect(
+    Credentials,
+    Effect.suspend(() => make),
+  )
+
+  /** The same, over the platform's `fetch`. Needs a `FileSystem`. */
+  static readonly layer = Credentials.layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))
+}
+
+type IdentityOf = (secret: string) => string
+
+const makeIdentity = (): IdentityOf => {
+  const key = randomBytes(32)
+  return (secret) => createHmac("sha256", key).update(secret).digest("base64url")
+}
+
+/** Resolved once, since a turn asks. */
+const fixed = (identityOf: IdentityOf) => {
+  const known = new Map<string, Effect.Effect<Resolved>>()
+  return (settings: CredentialSettings): Effect.Effect<Resolved | undefined> => {
+    if (settings._tag !== "Fixed") return Effect.undefined
+    const apiKey = Redacted.value(settings.apiKey)
+    const before = known.get(apiKey)
+    if (before !== undefined) return before
+    const headers = Redacted.make({ authorization: `Bearer ${apiKey}` })
+    const resolved = Effect.succeed({ headers, identity: identityOf(apiKey) })
+    known.set(apiKey, resolved)
+    return resolved
+  }
+}
+
+const make = Effect.gen(function* () {
+  const fs = yield* FileSystem.FileSystem
+  const client = yield* HttpClient.HttpClient
+  const scope = yield* Effect.scope
+  const identityOf = makeIdentity()
+  const fixedOf = fixed(identityOf)
+  const sources = new Map<string, Source>()
+
+  /** One for each file, whoever uses it, so that one refresher serves all. */
+  const sourceOf = ({ _tag, path }: CredentialSettings & { readonly path: string }): Source => {
+    const key = `${_tag} ${path}`
+    const before = sources.get(key)
+    if (before !== undefined) return before
+    const made =
+      _tag === "CodexAuth" ? codexAuth(fs, path, identityOf) : tokenFile({ client, fs, scope }, path, identityOf)
+    sources.set(key, made)
+    return made
+  }
+
+  return Credentials.of({
+    resolve: (_, settings) => ("path" in settings ? sourceOf(settings).current : fixedOf(settings)),
+    refused: (settings, { headers }) =>
+      "path" in settings ? sourceOf(settings).refused(Redacted.value(headers)["authorization"] ?? "") : Effect.void,
+  })
+})

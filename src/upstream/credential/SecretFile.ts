@@ -1,0 +1,105 @@
+/**
+ * Follows a file with a credential in it: read when it changed, looked at once a second while it is asked for.
+ *
+ * What it held before stays in force while it can't be read. A file that is open to other users of the machine is
+ * refused, unless somebody else owns how it is kept.
+ */
+import type { FileSystem } from "effect"
+import { Clock, Effect, Option, Schema, Semaphore } from "effect"
+import { TurnError } from "../../turn/TurnError.ts"
+
+/** Why a file is no use. `message` names the path and never what is in it. */
+export class SecretFileError extends Schema.TaggedError<SecretFileError>()("SecretFileError", {
+  message: Schema.String,
+}) {}
+
+/** As a turn's failure: nothing was sent, and nobody's credential is in it. */
+export const unavailable = (message: string) =>
+  new TurnError({ reason: "credential_unavailable", delivery: "NotSent", message })
+
+/** In milliseconds. */
+const lookEvery = 1_000
+
+export interface SecretFile<A> {
+  /** What the file holds. */
+  readonly current: Effect.Effect<A, SecretFileError>
+  /** Looks at the file before the next use, however short ago it was. */
+  readonly lookAgain: () => void
+  /** It was written by us, and holds `value` now. */
+  readonly wrote: (value: A) => Effect.Effect<void>
+}
+
+export interface FollowOptions<A> {
+  /** Undefined: it is not what was expected. */
+  readonly parse: (text: string) => A | undefined
+  /** What the file should be, for the error. */
+  readonly expected: string
+  /** True: somebody else decides who may read it. */
+  readonly mayBeOpen: boolean
+}
+
+export const followFile = <A>(
+  fs: FileSystem.FileSystem,
+  path: string,
+  { expected, mayBeOpen, parse }: FollowOptions<A>,
+): SecretFile<A> => {
+  const one = Semaphore.makeUnsafe(1)
+  let held: { readonly value: A } | undefined
+  let seen = ""
+  let lookedAt = Number.NEGATIVE_INFINITY
+
+  const fail = (what: string) => new SecretFileError({ message: `${path} ${what}` })
+
+  const stat = fs.stat(path).pipe(
+    Effect.map(({ ino, mode, mtime, size }) => ({
+      mode,
+      stamp: [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), mode, size].join(" "),
+    })),
+    Effect.mapError(() => fail("can't be read")),
+  )
+
+  const read = Effect.gen(function* () {
+    const { mode, stamp } = yield* stat
+    if (stamp === seen && held !== undefined) return held.value
+    if (!mayBeOpen && (mode & 0o077) !== 0) {
+      return yield* fail("is open to other users of this machine: run `chmod 600` on it")
+    }
+    const value = parse(yield* Effect.mapError(fs.readFileString(path), () => fail("can't be read")))
+    if (value === undefined) return yield* fail(`is not ${expected}`)
+    seen = stamp
+    held = { value }
+    return value
+  })
+
+  const look = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    // Another may have looked while this one waited.
+    if (held !== undefined && Math.abs(now - lookedAt) < lookEvery) return held.value
+    lookedAt = now
+    const before = held
+    if (before === undefined) return yield* read
+    return yield* read.pipe(
+      Effect.catchTag("SecretFileError", ({ message }) =>
+        Effect.as(Effect.logWarning(`${message}; what was read before stays in force`), before.value),
+      ),
+    )
+  }).pipe(Semaphore.withPermit(one))
+
+  const current = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    held !== undefined && Math.abs(now - lookedAt) < lookEvery ? Effect.succeed(held.value) : look,
+  )
+
+  return {
+    current,
+    lookAgain: () => {
+      lookedAt = Number.NEGATIVE_INFINITY
+    },
+    wrote: (value) =>
+      Effect.gen(function* () {
+        held = { value }
+        const { stamp } = yield* stat
+        seen = stamp
+        // After a look that is under way, which may have read what was there before.
+      }).pipe(Effect.ignore, Semaphore.withPermit(one)),
+  }
+}

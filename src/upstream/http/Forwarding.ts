@@ -1,0 +1,103 @@
+/**
+ * Sends what is no turn to the upstream that serves its model, and asks all of them which models there are.
+ *
+ * What names no model goes to the default upstream. The list of models is what each of them tells, less what is not sent
+ * to it. One that can't be asked is left out with a line in the log; when none can, the default one's answer stands.
+ */
+import { Duration, Effect, Layer, Option, Result, Stream } from "effect"
+import { readAnswer, readRefusal } from "../../turn/AnswerBody.ts"
+import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
+import { Forwarder } from "../../turn/Forwarder.ts"
+import { TurnError } from "../../turn/TurnError.ts"
+import { HttpUpstream } from "./HttpUpstream.ts"
+import { Routing } from "../route/Routing.ts"
+import type { Upstream } from "../route/Upstreams.ts"
+import { Upstreams } from "../route/Upstreams.ts"
+
+interface Model {
+  readonly id: string
+}
+
+const isModel = (value: unknown): value is Model =>
+  typeof value === "object" && value !== null && "id" in value && typeof value.id === "string"
+
+/** Undefined: the text is no list of models. */
+const modelsIn = (text: string): ReadonlyArray<Model> | undefined => {
+  const list = Option.getOrUndefined(Option.liftThrowable((json: string): unknown => JSON.parse(json))(text))
+  if (typeof list !== "object" || list === null || !("data" in list) || !Array.isArray(list.data)) return undefined
+  return list.data.filter(isModel)
+}
+
+/** One upstream that does not tell must not keep the others' models from the client. */
+const listWithin = Duration.seconds(10)
+
+const json = (text: string): ForwardAnswer => ({
+  status: 200,
+  headers: { "content-type": "application/json" },
+  body: Stream.make(new TextEncoder().encode(text)),
+})
+
+const make = Effect.gen(function* () {
+  const upstreams = yield* Upstreams
+  const routing = yield* Routing
+  const { send } = yield* HttpUpstream
+
+  /** What it tells, whole; the request is over by then. */
+  const told = (upstream: Upstream, request: ForwardRequest) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const answer = yield* send(yield* routing.to(upstream), { ...request, scope: yield* Effect.scope })
+        const text = yield* answer.status === 200 ? readAnswer(answer) : readRefusal(answer)
+        const models = answer.status === 200 ? modelsIn(text) : undefined
+        return { ...answer, models, body: Stream.make(new TextEncoder().encode(text)) }
+      }),
+    ).pipe(Effect.timeoutOrElse({ duration: listWithin, orElse: () => Effect.fail(slow) }))
+
+  const leftOut = (upstream: Upstream, why: string) =>
+    Effect.logWarning("an upstream did not tell its models").pipe(
+      Effect.annotateLogs({ upstream: upstream.name, error: why }),
+    )
+
+  const allModels = Effect.fnUntraced(function* (request: ForwardRequest) {
+    const asked = yield* Effect.forEach(
+      upstreams.all(),
+      (upstream) => Effect.map(Effect.result(told(upstream, request)), (result) => ({ result, upstream })),
+      { concurrency: "unbounded" },
+    )
+    const lists: Array<Model> = []
+    let answered = asked.length
+    for (const { result, upstream } of asked) {
+      const models = Result.isSuccess(result) ? result.success.models : undefined
+      if (models === undefined) {
+        answered--
+        yield* leftOut(upstream, Result.isFailure(result) ? result.failure.message : "its answer is no list of models")
+      } else lists.push(...models.filter(({ id }) => upstreams.forModel(id) === upstream))
+    }
+    return answered === 0 && asked[0] !== undefined
+      ? yield* Effect.fromResult(asked[0].result)
+      : json(JSON.stringify({ object: "list", data: lists }))
+  })
+
+  const modelOf = ({ model, path }: ForwardRequest): string | undefined => {
+    const named = /^\/models\/([^/?]+)/.exec(path)?.[1]
+    return model ?? (named === undefined ? undefined : decoded(named))
+  }
+
+  const forward = Effect.fn("Forwarder.forward")(function* (request: ForwardRequest) {
+    const several = upstreams.all().length > 1
+    if (several && request.method === "GET" && /^\/models(\?|$)/.test(request.path)) return yield* allModels(request)
+    return yield* send(yield* routing.model(several ? modelOf(request) : undefined), request)
+  })
+
+  return Forwarder.of({ forward, needsModel: () => upstreams.all().length > 1 })
+})
+
+const decoded = (part: string): string => Option.getOrElse(Option.liftThrowable(decodeURIComponent)(part), () => part)
+
+const slow = new TurnError({
+  reason: "upstream_unreachable",
+  delivery: "Ambiguous",
+  message: "the upstream did not tell its models in time",
+})
+
+export const layerNoDeps = Layer.effect(Forwarder, make)

@@ -1,0 +1,207 @@
+/**
+ * Sends HTTP requests to the configured upstreams and to nowhere else.
+ *
+ * The client's headers pass but for those that belong to a hop, to this proxy's own door, or to the body's framing;
+ * redirects are answers, never followed, so a credential goes only where it was configured to go. No time-out of the
+ * platform's ends an answer: its silence is timed by those who know what it means.
+ */
+import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
+import type { HttpClientError } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
+import { Settings } from "../../config/Settings.ts"
+import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
+import { struckAnswer, struckError } from "../../turn/Redaction.ts"
+import { TurnError } from "../../turn/TurnError.ts"
+import { isCertificateCode } from "../dialer/Dialer.ts"
+import { proxyFor } from "../../config/ProxyRules.ts"
+import type { Destination } from "../route/Routing.ts"
+import { withoutAccount } from "../route/Routing.ts"
+import { strikeOfOwn } from "../route/StrikeOwn.ts"
+import type { Upstream } from "../route/Upstreams.ts"
+
+const hop = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]
+
+const answerDrops = new Set([...hop, "content-length", "content-encoding", "set-cookie"])
+
+/** Besides the hop's: framing and credential are set anew, and who asked us is nobody else's matter. */
+const requestDrops = new Set([
+  ...hop,
+  "host",
+  "content-length",
+  "accept-encoding",
+  "expect",
+  "authorization",
+  "cookie",
+  "forwarded",
+  "via",
+])
+
+/** Other ways to bring a credential; where one is set here, none of the client's goes along. */
+const credentialHeaders = ["api-key", "x-api-key"]
+
+const passing = (headers: Readonly<Record<string, string | undefined>>, drops: ReadonlySet<string>) => {
+  // What `connection` names belongs to the hop as well (RFC 9110, 7.6.1).
+  const named = new Set((headers["connection"] ?? "").split(",").map((name) => name.trim().toLowerCase()))
+  const passed: Record<string, string> = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || drops.has(name) || named.has(name) || name.startsWith("x-forwarded-")) continue
+    passed[name] = value
+  }
+  return passed
+}
+
+/** Nobody was there to be asked, as `fetch` tells it: by its error, or by what caused that. */
+const nobody = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
+
+/** A proxy opened no tunnel. */
+const refusedTunnel = "ERR_PROXY_TUNNEL"
+
+/** The error, or what caused it, whose code says that nothing was sent; and that code. */
+const neverSent = (cause: unknown): { readonly code: string; readonly message: string } | undefined => {
+  if (!(cause instanceof Error)) return undefined
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : ""
+  // A certificate is refused before the request is written.
+  return nobody.test(code) || isCertificateCode(code) || code === refusedTunnel
+    ? { code, message: cause.message }
+    : neverSent(cause.cause)
+}
+
+/** In words of ours, but for the code or status. */
+const explained = ({ code, message }: { readonly code: string; readonly message: string }): string => {
+  if (isCertificateCode(code)) return `the upstream's certificate was not accepted (${code})`
+  if (code !== refusedTunnel) return "the upstream could not be reached"
+  return `the proxy refused the tunnel with status ${/: (\d{3})\b/.exec(message)?.[1] ?? "unknown"}`
+}
+
+/** The request that the error carries holds the credential; only what the transport said goes on. */
+const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
+  reason._tag === "TransportError" || reason._tag === "DecodeError" ? reason.cause : reason._tag
+
+const unreachable = (error: HttpClientError.HttpClientError) => {
+  const cause = causeOf(error)
+  const known = neverSent(cause)
+  return new TurnError({
+    reason: "upstream_unreachable",
+    delivery: known === undefined ? "Ambiguous" : "NotSent",
+    message: known === undefined ? "the upstream could not be reached" : explained(known),
+    cause,
+  })
+}
+
+const brokenOff = (error: HttpClientError.HttpClientError) =>
+  new TurnError({
+    reason: "upstream_closed",
+    delivery: "Accepted",
+    message: "the upstream broke off its answer",
+    cause: causeOf(error),
+  })
+
+const noStatus = (status: number) =>
+  new TurnError({
+    reason: "upstream_protocol",
+    delivery: "Accepted",
+    message: `the upstream answered with the status ${status}`,
+  })
+
+export class HttpUpstream extends Context.Service<
+  HttpUpstream,
+  {
+    /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
+    readonly send: (to: Destination, request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
+  }
+>()("respool/upstream/HttpUpstream") {
+  /** Takes any `HttpClient`. */
+  static readonly layerNoDeps = Layer.effect(
+    HttpUpstream,
+    Effect.suspend(() => make),
+  )
+
+  /** Over the platform's `fetch`. */
+  static readonly layer = HttpUpstream.layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))
+}
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const client = yield* HttpClient.HttpClient
+  const scopedClient = HttpClient.withScope(client)
+
+  const inits = new WeakMap<Upstream, RequestInit>()
+  const initFor = (upstream: Upstream): RequestInit => {
+    const known = inits.get(upstream)
+    if (known !== undefined) return known
+    const proxy = proxyFor(settings.environmentProxies, upstream.url, upstream.proxy)
+    const init = {
+      redirect: "manual",
+      timeout: false,
+      tls: { ...upstream.tls, rejectUnauthorized: upstream.tlsVerify === "on" },
+      // Left to itself `fetch` would read the environment by rules of its own.
+      proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
+    } as const
+    inits.set(upstream, init as RequestInit)
+    return init as RequestInit
+  }
+
+  const headersFor = ({ own }: Destination, { credential, headers }: ForwardRequest) => {
+    const passed = passing(own === undefined ? headers : withoutAccount(headers), requestDrops)
+    if (own !== undefined || credential !== undefined) for (const name of credentialHeaders) delete passed[name]
+    if (own !== undefined) Object.assign(passed, Redacted.value(own.headers))
+    else if (credential !== undefined) passed["authorization"] = Redacted.value(credential)
+    passed["accept-encoding"] = "identity"
+    return passed
+  }
+
+  const asked = Effect.fnUntraced(
+    function* (to: Destination, request: ForwardRequest) {
+      const { body, method, path, scope } = request
+      if (!HttpMethod.isHttpMethod(method)) {
+        return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
+      }
+      const made = HttpClientRequest.make(method)(`${to.upstream.url}${path}`).pipe(
+        HttpClientRequest.setHeaders(headersFor(to, request)),
+      )
+      const type = request.headers["content-type"] ?? "application/json"
+      const outgoing = withBody(made, body, type)
+      const asked =
+        scope === undefined ? client.execute(outgoing) : Scope.provide(scopedClient.execute(outgoing), scope)
+      const response = yield* Effect.mapError(asked, unreachable)
+      const { status } = response
+      const answer = Stream.catch(response.stream, (error) =>
+        error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(brokenOff(error)),
+      )
+      if (status < 200 || status > 599) {
+        // To stop reading it is what ends the request.
+        yield* Effect.raceFirst(Effect.ignore(Stream.runDrain(answer)), Effect.yieldNow)
+        return yield* noStatus(status)
+      }
+      return { status, headers: passing(response.headers, answerDrops), body: answer }
+    },
+    (effect, { upstream }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(upstream)),
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false),
+  )
+
+  const send = Effect.fn("HttpUpstream.send")(function* (to: Destination, request: ForwardRequest) {
+    const strike = strikeOfOwn(to)
+    if (strike === undefined) return yield* asked(to, request)
+    const answer = yield* Effect.mapError(asked(to, request), (error) => struckError(error, strike))
+    return yield* struckAnswer(answer, strike)
+  })
+
+  return HttpUpstream.of({ send })
+})
+
+const withBody = (request: HttpClientRequest.HttpClientRequest, body: ForwardRequest["body"], contentType: string) => {
+  if (body === undefined) return request
+  return body instanceof Uint8Array
+    ? HttpClientRequest.bodyUint8Array(request, body, contentType)
+    : HttpClientRequest.bodyStream(request, body, { contentType })
+}

@@ -1,0 +1,82 @@
+/**
+ * Says which turns may share a physical connection: all that the handshake fixed for its whole life.
+ *
+ * Two turns with one affinity have the same upstream, scope, credential identity, handshake headers, `user` and
+ * `safety_identifier` (design.md 2), and the same model where a connection serves one. Headers come from an allow-list,
+ * so that a trace id never splits the pool.
+ */
+import { hash } from "node:crypto"
+import { Redacted } from "effect"
+import { memberText } from "../../wire/RequestBody.ts"
+import type { RoutedTurn } from "../route/Routing.ts"
+import type { Upstream } from "../route/Upstreams.ts"
+
+export interface Affinity {
+  /** A digest; equal keys mean equal affinity. */
+  readonly key: string
+  readonly scope: string
+  readonly upstream: Upstream
+  /** Stands for the credential it was opened with, and never holds it. */
+  readonly credential: string
+  readonly url: string
+  /** Headers of the handshake, the credential among them. */
+  readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
+}
+
+/** Headers of the client that an upstream binds to a connection. */
+export const handshakeHeaders = [
+  "openai-organization",
+  "openai-project",
+  "openai-beta",
+  "chatgpt-account-id",
+  "originator",
+] as const
+
+const beta = "openai-beta"
+
+/** What the client names and what the upstream asks for, each once. */
+const merged = (theirs: string | undefined, ours: string | undefined): string | undefined => {
+  if (ours === undefined) return theirs
+  const names = `${theirs ?? ""},${ours}`.split(",").map((name) => name.trim())
+  return [...new Set(names.filter((name) => name !== ""))].join(",")
+}
+
+/** What stands for the credential that a turn's upstream is shown. */
+export const credentialOf = ({ credentialId, own }: RoutedTurn): string =>
+  own === undefined ? `caller ${credentialId}` : `own ${own.identity}`
+
+/** The affinity of a turn at its upstream. */
+export const affinityOf = (turn: RoutedTurn & { readonly scope: string }): Affinity => {
+  const { own, upstream } = turn
+  const url = upstream.socketFor(turn.query)
+  const credential = credentialOf(turn)
+  const headers: Record<string, string> = {}
+  let parts = ""
+  const part = (text: string) => {
+    parts += `${text.length}:${text}`
+  }
+  part(upstream.digest)
+  part(url)
+  part(turn.scope)
+  part(credential)
+  part(memberText(turn.body, "user") ?? "")
+  part(memberText(turn.body, "safety_identifier") ?? "")
+  if (upstream.known.modelPerConnection) part(memberText(turn.body, "model") ?? "")
+  for (const name of new Set([...handshakeHeaders, ...upstream.forwardHeaders])) {
+    const value = name === beta ? merged(turn.headers[name], upstream.known.beta) : turn.headers[name]
+    if (value === undefined) continue
+    headers[name] = value
+    part(name)
+    part(value)
+  }
+  if (own !== undefined) Object.assign(headers, Redacted.value(own.headers))
+  else if (turn.credential !== undefined) headers["authorization"] = Redacted.value(turn.credential)
+  return {
+    key: hash("sha256", parts, "base64url"),
+    scope: turn.scope,
+    upstream,
+    credential,
+    url,
+    headers: Redacted.make(headers),
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Keeps the upstream connections and leases one per turn.
+ *
+ * Choosing a connection and leasing it is one synchronous step, and so is reserving capacity before a dial, so no two
+ * turns get one connection and no cap is passed while sockets open (design.md 3.3). A lease belongs to the caller's
+ * scope: what has not ended when that closes is evicted, as `cancelled` when the turn was interrupted. Closing the
+ * pool's own scope evicts every connection once.
+ */
+import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
+import { Settings } from "../../config/Settings.ts"
+import { TurnError } from "../../turn/TurnError.ts"
+import { Availability } from "./Availability.ts"
+import type { Connection } from "./Connection.ts"
+import type { ConnectionState, EvictReason } from "./ConnectionState.ts"
+import { Dialer } from "../dialer/Dialer.ts"
+import type { Lease } from "./Lease.ts"
+import { proxyFor } from "../../config/ProxyRules.ts"
+import type { LeaseRequest, RefuseReason } from "./Roster.ts"
+import { Roster } from "./Roster.ts"
+
+/** One connection as others may see it: for tests, metrics and the page. */
+export interface ConnectionView {
+  readonly id: number
+  readonly scope: string
+  readonly session: string | undefined
+  readonly state: ConnectionState["_tag"]
+}
+
+/** The largest message an upstream may send, in bytes: a finished response with its images. */
+const maxInbound = 64 * 1024 * 1024
+
+/** Connections that ended, by their reason. */
+export const evictions = Metric.frequency("respool_evictions", {
+  description: "Upstream connections that ended, by reason",
+})
+
+const busyWait = Duration.seconds(5)
+
+export class ConnectionPool extends Context.Service<
+  ConnectionPool,
+  {
+    /** Fails with `NotSent` always: nothing of the turn has left. */
+    readonly lease: (request: LeaseRequest) => Effect.Effect<Lease, TurnError, Scope.Scope>
+    /** Evicts what is idle now and fits; what is leased goes on. */
+    readonly evictIdle: (reason: EvictReason, fits: (connection: Connection) => boolean) => void
+    readonly heartbeat: (beat: number) => void
+    readonly connections: () => ReadonlyArray<ConnectionView>
+    readonly waiting: () => number
+  }
+>()("respool/upstream/ConnectionPool") {
+  static readonly layerNoDeps = Layer.effect(
+    ConnectionPool,
+    Effect.suspend(() => make),
+  )
+}
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const dialer = yield* Dialer
+  const availability = yield* Availability
+  const clock = yield* Clock.Clock
+  const poolScope = yield* Effect.scope
+  const now = () => clock.currentTimeMillisUnsafe()
+
+  const waiters = new Set<Deferred.Deferred<void>>()
+  // Not in this step: a waiter resumes at once, and would choose in the middle of another's choice or wait again for ever.
+  const wake = () => {
+    if (waiters.size === 0) return
+    const woken = [...waiters]
+    waiters.clear()
+    queueMicrotask(() => {
+      for (const waiter of woken) Deferred.doneUnsafe(waiter, Exit.void)
+    })
+  }
+  const context = yield* Effect.context<never>()
+  const roster = new Roster(settings, poolScope, {
+    now,
+    trouble: ({ upstream, url }) => {
+      const trouble = availability.trouble(url)
+      return trouble === "upstream_http_only" && upstream.transport === "websocket" ? undefined : trouble
+    },
+    onIdle: wake,
+    onEvicted: (reason) => {
+      evictions.updateUnsafe(reason, context)
+      wake()
+    },
+  })
+
+  const dial = Effect.fnUntraced(function* (connection: Connection, session: string | undefined) {
+    const lost = yield* Deferred.make<never, TurnError>()
+    yield* Scope.addFinalizer(
+      connection.scope,
+      Effect.sync(() => {
+        Deferred.doneUnsafe(lost, Exit.fail(notSent("shutdown", "the proxy is shutting down")))
+        connection.evict("shutdown", "respool is shutting down")
+      }),
+    )
+    const { upstream, url } = connection.affinity
+    const proxy = proxyFor(settings.environmentProxies, url, upstream.proxy)
+    const request = {
+      url,
+      headers: Redacted.value(connection.affinity.headers),
+      maxMessage: maxInbound,
+      tls: { ...upstream.tls, ...(upstream.tlsVerify === "off" ? { verify: false as const } : {}) },
+      ...(proxy === undefined ? {} : { proxy }),
+    }
+    const socket = yield* dialer.dial(request, connection).pipe(
+      Scope.provide(connection.scope),
+      Effect.mapError((error) =>
+        notSent(error.reason === "Refused" ? "upgrade_refused" : "dial_failed", error.message, error.answer),
+      ),
+      Effect.timeoutOrElse({
+        duration: Duration.millis(settings.handshakeTimeout),
+        orElse: () => Effect.fail(notSent("dial_timeout", "the upstream did not answer the upgrade in time")),
+      }),
+      Effect.raceFirst(Deferred.await(lost)),
+    )
+    availability.opened(connection.affinity.url)
+    connection.opened(socket)
+    // The upstream may have hung up between its answer and this line.
+    if (connection.state._tag !== "Connecting") return yield* notSent("dial_failed", "the upstream closed at once")
+    return connection.lease(false, session)
+  })
+
+  /** One line for each failed dial, which the back-off keeps few; a turn that goes over HTTP for it names it only. */
+  const couldNotDial = Effect.fnUntraced(function* (url: string, error: TurnError) {
+    if (error.reason === "shutdown") return
+    availability.failed(url, error)
+    const { host, pathname } = new URL(url)
+    yield* Effect.logWarning("no connection to the upstream").pipe(
+      Effect.annotateLogs({ upstream: `${host}${pathname}`, reason: error.reason, error: error.message }),
+    )
+  })
+
+  const leaseWithin = (
+    request: LeaseRequest,
+    restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  ) =>
+    Effect.gen(function* () {
+      let decision = roster.decide(request, waiters.size >= settings.maxWaiting)
+      if (decision._tag === "Wait") {
+        const until = now() + Duration.toMillis(busyWait)
+        while (decision._tag === "Wait") {
+          const waiter = Deferred.makeUnsafe<void>()
+          waiters.add(waiter)
+          yield* restore(Effect.timeoutOption(Deferred.await(waiter), Duration.millis(until - now()))).pipe(
+            Effect.ensuring(Effect.sync(() => waiters.delete(waiter))),
+          )
+          decision = roster.decide(request, now() >= until)
+        }
+      }
+      switch (decision._tag) {
+        case "Lease":
+          return decision.lease
+        case "Refuse":
+          return yield* notSent(decision.reason, refusals[decision.reason])
+        case "Dial": {
+          const { connection } = decision
+          return yield* restore(dial(connection, request.session)).pipe(
+            Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
+            Effect.onExit((exit) =>
+              Effect.sync(() => {
+                if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")
+              }),
+            ),
+          )
+        }
+      }
+    })
+
+  const lease = (request: LeaseRequest) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.tap(leaseWithin(request, restore), (lease) =>
+        Effect.flatMap(Effect.scope, (scope) =>
+          Scope.addFinalizerExit(scope, (exit) =>
+            Effect.sync(() => lease.evict(Exit.hasInterrupts(exit) ? "cancelled" : "failed")),
+          ),
+        ),
+      ),
+    )
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      roster.close()
+      wake()
+    }),
+  )
+
+  return ConnectionPool.of({
+    lease,
+    evictIdle: (reason, fits) => {
+      for (const connection of roster.all()) {
+        if (connection.state._tag === "Idle" && fits(connection)) connection.evict(reason, "")
+      }
+    },
+    heartbeat: (beat) => {
+      for (const connection of roster.all()) {
+        if (connection.state._tag !== "Connecting") connection.heartbeat(beat)
+      }
+    },
+    connections: () =>
+      [...roster.all()].map(({ id, affinity, session, state }) => ({
+        id,
+        scope: affinity.scope,
+        session,
+        state: state._tag,
+      })),
+    waiting: () => waiters.size,
+  })
+})
+
+const refusals: Readonly<Record<RefuseReason, string>> = {
+  pool_full: "every connection is in use",
+  session_busy: "every connection of the session is in use",
+  shutdown: "the proxy is shutting down",
+  upstream_http_only: "the upstream takes no WebSocket",
+  dial_backoff: "the upstream could not be reached just now",
+}
+
+const notSent = (reason: TurnError["reason"], message: string, answer?: TurnError["answer"]) =>
+  new TurnError({ reason, delivery: "NotSent", message, ...(answer === undefined ? {} : { answer }) })

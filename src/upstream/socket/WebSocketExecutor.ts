@@ -1,0 +1,160 @@
+/**
+ * Carries a turn over a pooled WebSocket: look up and lease, plan, send, listen until the terminal event.
+ *
+ * At the terminal event, in one synchronous step before its bytes are handed on, the checkpoint is recorded and the
+ * connection idle; so the client's next turn, however fast, finds both. Any other end, interruption first, leaves the
+ * lease to its finalizer, which evicts and thereby terminates the socket: that is the only cancel the protocol has.
+ */
+import { randomBytes } from "node:crypto"
+import { Clock, Context, Effect, Layer, Result, Scope } from "effect"
+import { Settings } from "../../config/Settings.ts"
+import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../../turn/Executor.ts"
+import { checkpointOf } from "../../turn/memory/Checkpoint.ts"
+import { Executor } from "../../turn/Executor.ts"
+import { HeadMemory } from "../../turn/memory/BodyHeads.ts"
+import * as Deadlines from "../../turn/Deadlines.ts"
+import { withHorizon } from "../../turn/attempt/Horizon.ts"
+import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
+import { plan } from "../../turn/memory/Plan.ts"
+import type { Place } from "../../turn/memory/TurnMemory.ts"
+import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
+import { TurnError } from "../../turn/TurnError.ts"
+import { makeDigester } from "../../wire/Digest.ts"
+import { parseRequestBody, toFrame } from "../../wire/RequestBody.ts"
+import { affinityOf } from "../pool/Affinity.ts"
+import { ConnectionPool } from "../pool/ConnectionPool.ts"
+import { codexSink, membersOnSocket } from "../route/CodexRules.ts"
+import type { RoutedTurn } from "../route/Routing.ts"
+import { Routing } from "../route/Routing.ts"
+import { SocketTurn } from "./SocketTurn.ts"
+import { strikeOwn } from "../route/StrikeOwn.ts"
+
+/** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that everything is sent. */
+export interface Attempt {
+  readonly fresh: boolean
+}
+
+export class WebSocketExecutor extends Context.Service<
+  WebSocketExecutor,
+  TurnExecutor & {
+    /** One attempt; what its failure leads to is decided by the caller. */
+    readonly attempt: (turn: RoutedTurn, sink: TurnSink, attempt: Attempt) => Effect.Effect<TurnEnd, TurnError>
+  }
+>()("respool/upstream/WebSocketExecutor") {
+  static readonly layerNoDeps = Layer.effect(
+    WebSocketExecutor,
+    Effect.suspend(() => make),
+  )
+
+  /** The socket alone, without a retry or a fallback. */
+  static readonly layerExecutor = Layer.effect(Executor, Effect.map(WebSocketExecutor, withHorizon))
+}
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const routing = yield* Routing
+  const pool = yield* ConnectionPool
+  const memory = yield* TurnMemory
+  const heads = yield* HeadMemory
+  const clock = yield* Clock.Clock
+  const deadlines = yield* Deadlines.make
+  const digester = makeDigester(randomBytes(32))
+
+  /** What the turn's items are. A known head will do only if it leads to a connection. */
+  const read = (turn: TurnRequest, place: Place) => {
+    const known = turn.head?.known
+    if (known === undefined) return { body: turn.body, lineage: lineageOf(turn.body, digester) }
+    const lineage = lineageOf(turn.body, digester, known.prefix)
+    if (memory.recall(place, lineage, settings.reasoning).length > 0) return { body: turn.body, lineage }
+    const body = Result.getOrThrow(parseRequestBody(turn.body.bytes))
+    return { body, lineage: lineageOf(body, digester) }
+  }
+
+  const leased = Effect.fnUntraced(function* (
+    turn: RoutedTurn & { readonly scope: string },
+    sink: TurnSink,
+    { fresh }: Attempt,
+  ) {
+    const { maxMessage } = turn.upstream
+    const affinity = affinityOf(turn)
+    const set = membersOnSocket(turn)
+    const place = { affinity: affinity.key, session: turn.session }
+    const { body, lineage } = read(turn, place)
+    const { anchor } = lineage
+    const recall = () => memory.recall(place, lineage, settings.reasoning)
+    if (body.bytes.length > maxMessage && anchor === undefined && recall().length === 0) {
+      const { length } = toFrame(body, { fromItem: 0, set })
+      if (length > maxMessage) return yield* tooBig(length, maxMessage)
+    }
+    const lease = yield* pool.lease({
+      affinity,
+      session: turn.session,
+      anchor: anchor === undefined ? undefined : () => memory.ownerOf(affinity.key, anchor),
+      recall,
+      fresh,
+    })
+    const told = codexSink(turn, sink, lease.handshake)
+    if (!lease.reused) {
+      const attached = Effect.andThen(memory.attach(lease.connectionId), heads.attach(lease.connectionId))
+      yield* Scope.provide(attached, lease.connectionScope)
+    }
+    const checkpoint = memory.checkpointOf(lease.connectionId)
+    const decision = plan(lineage, checkpoint, settings.reasoning)
+    const frame = toFrame(body, set === undefined ? decision : { ...decision, set })
+    if (frame.length > maxMessage) {
+      lease.release()
+      return yield* tooBig(frame.length, maxMessage)
+    }
+    told.route({
+      upstream: turn.upstream.name,
+      transport: "websocket",
+      connection: lease.reused ? "reused" : "new",
+      input: decision._tag === "Suffix" ? "suffix" : "full",
+      reason: decision.reason,
+      connectionId: lease.connectionId,
+      itemsSent: itemsIn(lineage) - decision.fromItem,
+      items: itemsIn(lineage),
+      bytesUp: frame.length,
+    })
+    const finished = (end: TurnEnd) => {
+      const { responseId } = end
+      if (end.type === "response.completed" && responseId !== undefined) {
+        const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
+        memory.record(lease.connectionId, place, checkpoint)
+        if (turn.head !== undefined && checkpoint.input !== undefined) {
+          heads.record(lease.connectionId, turn.head.line, body, checkpoint.input, turn.head.known)
+        }
+        lease.complete(decision._tag === "Suffix" ? "continued" : "once")
+      } else if (end.type === "response.incomplete") {
+        memory.forget(lease.connectionId)
+        lease.complete("none")
+      } else {
+        lease.evict("failed")
+      }
+    }
+    const { startedAt } = turn
+    const ownSuffix = decision.reason === "continued"
+    const lastResponseId = checkpoint?.responseId
+    const options = { clock, settings, startedAt, lease, sink: told, frame, ownSuffix, lastResponseId, finished }
+    return yield* new SocketTurn(options).run(deadlines)
+  })
+
+  const tooBig = (length: number, limit: number) =>
+    new TurnError({
+      reason: "message_too_big",
+      delivery: "NotSent",
+      message: `the message of ${length} bytes is over the socket's limit of ${limit}`,
+    })
+
+  const attempt = (turn: RoutedTurn, sink: TurnSink, attempt: Attempt): Effect.Effect<TurnEnd, TurnError> => {
+    const { scope } = turn
+    return scope === undefined
+      ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
+      : strikeOwn(turn, sink, (sink) => Effect.scoped(leased({ ...turn, scope }, sink, attempt)))
+  }
+
+  return WebSocketExecutor.of({
+    attempt,
+    execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (routed) => attempt(routed, sink, { fresh: false })),
+  })
+})
