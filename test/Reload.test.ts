@@ -10,8 +10,8 @@ import { Settings } from "../src/config/Settings.ts"
 import type { JsonObject } from "../src/simulator/JsonText.ts"
 import { agent } from "../src/simulator/Script.ts"
 import type { SimulatorService } from "../src/simulator/Simulator.ts"
-import { ask, outputOf } from "./server/Ask.ts"
-import { simulatorOf } from "./server/Several.ts"
+import { ask, outputOf } from "./support/Ask.ts"
+import { simulatorOf } from "./support/Several.ts"
 
 const script = agent({ rounds: 0, words: 5 })
 

@@ -8,7 +8,7 @@ import { typeOf, unitsOf } from "../../src/simulator/context/Compare.ts"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { Script, TurnRecord } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { TestProxy } from "../TestProxy.ts"
+import { TestProxy } from "../support/TestProxy.ts"
 import { places, turnCount } from "./Script.ts"
 
 /** Holds the conversation with the upstream at that address and gives all that the client was told. */

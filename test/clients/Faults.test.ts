@@ -1,5 +1,5 @@
 /**
- * Real clients with their own retries on, under the same faults as `test/server/FaultMatrix.test.ts`: what may not run
+ * Real clients with their own retries on, under the same faults as `test/proxy/FaultMatrix.test.ts`: what may not run
  * twice does not, whatever a client makes of the failure.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -9,10 +9,10 @@ import { Agent, OpenAIProvider, retryPolicies, Runner } from "@openai/agents"
 import { OpenAI } from "openai"
 import type { SimulatorService } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import type { Cell, Kind } from "../server/FaultKinds.ts"
-import { allowed, kinds } from "../server/FaultKinds.ts"
-import { afterTerminal, cell, driven, firstContent, script, settled, terminal } from "../server/Faulty.ts"
-import { TestProxy } from "../TestProxy.ts"
+import type { Cell, Kind } from "../support/FaultKinds.ts"
+import { allowed, kinds } from "../support/FaultKinds.ts"
+import { afterTerminal, cell, driven, firstContent, script, settled, terminal } from "../support/Faulty.ts"
+import { TestProxy } from "../support/TestProxy.ts"
 
 /** A conversation with one client. */
 interface Talk {

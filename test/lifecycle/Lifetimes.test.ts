@@ -3,7 +3,7 @@ import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { TestProxy } from "../TestProxy.ts"
+import { TestProxy } from "../support/TestProxy.ts"
 import { Census } from "../../src/testing/Census.ts"
 
 const body = (text: string) => JSON.stringify({ model: "m", stream: true, input: [{ role: "user", content: text }] })

@@ -1,22 +1,25 @@
 /**
- * Plants each of the small mistakes in this folder into a copy of the sources, and expects the tests to notice.
+ * Plants each of the small mistakes of `Mutants.ts` into a copy of the sources, and expects the tests to notice.
  *
- * A mistake is a patch. It ends with 1 if a patch does not apply any more, if one goes unnoticed, if the tests fail without
- * any of them, or if a schedule that a property printed has more than a dozen steps. Words on the command line choose the
- * patches whose names hold one of them.
+ * It ends with 1 if a mistake can't be planted any more, if one goes unnoticed, if the tests fail without any of them, or
+ * if a schedule that a property printed has more than a dozen steps. Words on the command line choose the mistakes whose
+ * names hold one of them.
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
 import { Console, Data, Effect, FileSystem, Layer, Option, Path } from "effect"
 import { fileURLToPath } from "node:url"
+import type { Mutant } from "./Mutants.ts"
+import { ofThePool, ofTurns } from "./Mutants.ts"
+import { planted } from "./Plant.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-const patches = fileURLToPath(new URL("./", import.meta.url))
 
 const copied = [
   "src",
   "test/lifecycle",
+  "test/support",
   "test/turn",
   "test/wire",
   "test/replays",
@@ -26,13 +29,17 @@ const copied = [
 ]
 /** The examples first, which take a second; the properties only if those have noticed nothing. */
 const turnStages = [
-  ["test/turn/NamedEdits.test.ts", "test/turn/Members.test.ts", "test/turn/Replays.test.ts"],
-  ["test/turn/Law.test.ts", "test/turn/EditedHistory.test.ts"],
+  ["test/turn/memory/NamedEdits.test.ts", "test/turn/memory/Members.test.ts", "test/turn/memory/Replays.test.ts"],
+  ["test/turn/memory/Law.test.ts", "test/turn/memory/EditedHistory.test.ts"],
 ]
 const poolStages = [["test/lifecycle/Pool.test.ts"]]
 
-/** `pool-…` are mistakes of the pool, all others of what a turn means. */
-const isOfPool = (patch: string) => patch.startsWith("pool-")
+type Stages = ReadonlyArray<ReadonlyArray<string>>
+
+const all: ReadonlyArray<{ readonly mutant: Mutant; readonly stages: Stages }> = [
+  ...ofTurns.map((mutant) => ({ mutant, stages: turnStages })),
+  ...ofThePool.map((mutant) => ({ mutant, stages: poolStages })),
+]
 
 /** The longest schedule that may be left of a failure. */
 const maxSteps = 12
@@ -41,7 +48,7 @@ type Verdict =
   | { readonly _tag: "Caught"; readonly by: string }
   | { readonly _tag: "Survived" }
   | { readonly _tag: "TooLong"; readonly by: string }
-  | { readonly _tag: "DoesNotApply"; readonly message: string }
+  | { readonly _tag: "NotPlanted"; readonly message: string }
 
 /** Exit code and output of a program; it dies with the scope. */
 const run = Effect.fnUntraced(function* (cwd: string, command: ReadonlyArray<string>) {
@@ -99,17 +106,19 @@ const caught = (report: Report): Verdict => {
   return { _tag: schedule.steps > maxSteps ? "TooLong" : "Caught", by }
 }
 
-/** Runs the tests on a copy with the patch in it; undefined: without any. */
-const judge = Effect.fnUntraced(function* (patch: string | undefined, stages: ReadonlyArray<ReadonlyArray<string>>) {
+/** Runs the tests on a copy with the mistake in it; undefined: without any. */
+const judge = Effect.fnUntraced(function* (mutant: Mutant | undefined, stages: Stages) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-mutant-" })
   yield* fs.makeDirectory(path.join(folder, "test"))
   for (const name of copied) yield* fs.copy(path.join(root, name), path.join(folder, name))
   yield* fs.symlink(path.join(root, "node_modules"), path.join(folder, "node_modules"))
-  if (patch !== undefined) {
-    const applied = yield* run(folder, ["git", "apply", path.join(patches, patch)])
-    if (applied.code !== 0) return { _tag: "DoesNotApply", message: applied.output.trim() } satisfies Verdict
+  if (mutant !== undefined) {
+    const file = path.join(folder, mutant.file)
+    const text = planted(mutant, yield* fs.readFileString(file))
+    if (text === undefined) return { _tag: "NotPlanted", message: `not once in ${mutant.file}` } satisfies Verdict
+    yield* fs.writeFileString(file, text)
   }
   const report = path.join(folder, "report.json")
   for (const tests of stages) {
@@ -133,8 +142,8 @@ const judge = Effect.fnUntraced(function* (patch: string | undefined, stages: Re
 }, Effect.scoped)
 
 /** A mistake that makes the tests run for ever is noticed, too. */
-const judged = (patch: string | undefined, stages: ReadonlyArray<ReadonlyArray<string>>) =>
-  judge(patch, stages).pipe(
+const judged = (mutant: Mutant | undefined, stages: Stages) =>
+  judge(mutant, stages).pipe(
     Effect.timeoutOrElse({
       duration: "10 minutes",
       orElse: () => Effect.succeed<Verdict>({ _tag: "Caught", by: "the time limit" }),
@@ -144,31 +153,28 @@ const judged = (patch: string | undefined, stages: ReadonlyArray<ReadonlyArray<s
 class Unnoticed extends Data.TaggedError("Unnoticed")<{ readonly message: string }> {}
 
 const program = Effect.gen(function* () {
-  const fs = yield* FileSystem.FileSystem
   const words = process.argv.slice(2)
-  const names = (yield* fs.readDirectory(patches))
-    .filter((name) => name.endsWith(".patch"))
-    .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
-    .sort()
-  const stagesOf = (patch: string) => (isOfPool(patch) ? poolStages : turnStages)
-  const clean = yield* judged(undefined, [...new Set(names.map(stagesOf))].flat())
+  const chosen = all.filter(({ mutant: { name } }) => words.length === 0 || words.some((word) => name.includes(word)))
+  const clean = yield* judged(undefined, [...new Set(chosen.map(({ stages }) => stages))].flat())
   if (clean._tag !== "Survived") {
     return yield* new Unnoticed({ message: `The tests fail without a mistake: ${JSON.stringify(clean)}` })
   }
   const verdicts = yield* Effect.forEach(
-    names,
-    (name) => Effect.map(judged(name, stagesOf(name)), (verdict) => ({ name: name.replace(/\.patch$/, ""), verdict })),
+    chosen,
+    ({ mutant, stages }) => Effect.map(judged(mutant, stages), (verdict) => ({ name: mutant.name, verdict })),
     { concurrency: 2 },
   )
-  const width = Math.max(0, ...names.map((name) => name.length))
+  const width = Math.max(0, ...verdicts.map(({ name }) => name.length))
   for (const { name, verdict } of verdicts) {
     const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
-    yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(12)}  ${detail}`.trimEnd())
+    yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(10)}  ${detail}`.trimEnd())
   }
   const missed = verdicts.filter(({ verdict }) => verdict._tag !== "Caught")
   yield* Console.log(`${verdicts.length - missed.length} of ${verdicts.length} caught`)
   if (missed.length > 0 || verdicts.length === 0) {
-    return yield* new Unnoticed({ message: missed.map(({ name }) => name).join(", ") || "There are no patches" })
+    return yield* new Unnoticed({
+      message: missed.map(({ name }) => name).join(", ") || "There are no mistakes of such a name",
+    })
   }
 })
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { codeOf, connect, idOf, outcome, post } from "./TestClient.ts"
+import { codeOf, connect, idOf, outcome, post } from "../support/TestClient.ts"
 
 describe("Faults before the turn", () => {
   for (const [code, seen] of [

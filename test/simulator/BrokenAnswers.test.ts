@@ -3,7 +3,7 @@ import { Effect, Fiber } from "effect"
 import { agent } from "../../src/simulator/Script.ts"
 import type { Fault } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { connect, outcome, post } from "./TestClient.ts"
+import { connect, outcome, post } from "../support/TestClient.ts"
 
 const layer = Simulator.layer({ script: agent({ rounds: 0, words: 2 }) })
 

@@ -5,8 +5,20 @@ import { Effect, Queue } from "effect"
 import type { WebSocket as WsWebSocket } from "ws"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
-import type { Event } from "./TestClient.ts"
-import { at, callIds, codeOf, connect, get, idOf, messageOf, outputFor, post, upgrade, weather } from "./TestClient.ts"
+import type { Event } from "../support/TestClient.ts"
+import {
+  at,
+  callIds,
+  codeOf,
+  connect,
+  get,
+  idOf,
+  messageOf,
+  outputFor,
+  post,
+  upgrade,
+  weather,
+} from "../support/TestClient.ts"
 
 const codex = Simulator.layer({ profile: "codex" })
 const headers = { authorization: "Bearer test-key-a", "chatgpt-account-id": "account-a" }

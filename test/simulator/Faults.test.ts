@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { at, codeOf, connect, get, idOf, post } from "./TestClient.ts"
+import { at, codeOf, connect, get, idOf, post } from "../support/TestClient.ts"
 
 describe("Faults over the socket", () => {
   it.effect("closes with a code before the frame it was told", () =>

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { codeOf, connect, idOf } from "./TestClient.ts"
+import { codeOf, connect, idOf } from "../support/TestClient.ts"
 
 describe("Lanes", () => {
   it.effect("runs one turn at a time on the default lane, in the order of arrival", () =>

@@ -3,7 +3,7 @@ import { Console, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator, tokenLabel } from "../../src/simulator/Simulator.ts"
 import { runSimulator } from "../../src/simulator/SimulatorProcess.ts"
-import { connect, get, post } from "./TestClient.ts"
+import { connect, get, post } from "../support/TestClient.ts"
 
 describe("Lifetime", () => {
   it.effect("closes its sockets, turns and listener with its scope", () =>

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { byteLength } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { callIds, connect, idOf, outputFor, post, weather } from "./TestClient.ts"
+import { callIds, connect, idOf, outputFor, post, weather } from "../support/TestClient.ts"
 
 const sizeOf = (...items: ReadonlyArray<unknown>) =>
   items.reduce<number>((sum, item) => sum + byteLength(JSON.stringify(item)) + 1, 0)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator, tokenLabel } from "../../src/simulator/Simulator.ts"
-import { at, codeOf, connect, get, idOf, messageOf, post, upgrade } from "./TestClient.ts"
+import { at, codeOf, connect, get, idOf, messageOf, post, upgrade } from "../support/TestClient.ts"
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 

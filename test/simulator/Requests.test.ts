@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { at, callIds, codeOf, connect, idOf, messageOf, outputFor, post, weather } from "./TestClient.ts"
+import { at, callIds, codeOf, connect, idOf, messageOf, outputFor, post, weather } from "../support/TestClient.ts"
 
 describe("Requests over the socket", () => {
   it.effect("refuses what is no request with an envelope and stays open", () =>

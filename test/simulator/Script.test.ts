@@ -4,8 +4,8 @@ import { TestClock } from "effect/testing"
 import { agent } from "../../src/simulator/Script.ts"
 import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import type { Client, Event } from "./TestClient.ts"
-import { at, callIds, connect, idOf, outputFor, post, weather } from "./TestClient.ts"
+import type { Client, Event } from "../support/TestClient.ts"
+import { at, callIds, connect, idOf, outputFor, post, weather } from "../support/TestClient.ts"
 
 /** Answers tool calls until the final message; the last frame of every turn. */
 const converse = (client: Client, question: string) =>

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { at, codeOf, connect, idOf, post } from "./TestClient.ts"
+import { at, codeOf, connect, idOf, post } from "../support/TestClient.ts"
 
 const vercel = Simulator.layer({ profile: "vercel" })
 const model = "openai/gpt-5.5"

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import { codeOf, connect, idOf, messageOf, post } from "./TestClient.ts"
+import { codeOf, connect, idOf, messageOf, post } from "../support/TestClient.ts"
 
 const xai = Simulator.layer({ profile: "xai" })
 const model = "grok-4"

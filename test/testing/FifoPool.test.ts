@@ -1,6 +1,6 @@
 import { describe, it } from "@effect/vitest"
 import { schedules, thorough, verify } from "../../src/testing/Testing.ts"
-import { subject } from "./FifoPool.ts"
+import { subject } from "../support/FifoPool.ts"
 
 describe("a pool that is not respool's", () => {
   it.effect.prop(

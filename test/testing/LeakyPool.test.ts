@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
 import { check, invariants, type Key, parse, replay } from "../../src/testing/Testing.ts"
-import { leaky } from "./LeakyPool.ts"
+import { leaky } from "../support/LeakyPool.ts"
 
 const keys: ReadonlyArray<Key> = ["a1"]
 /** What this pool claims to stand: one key, one cap, an upstream that never hangs up by itself. */
@@ -27,7 +27,7 @@ describe("a pool with a planted bug", () => {
       const fs = yield* FileSystem.FileSystem
       const read = (name: string) => fs.readFileString(fileURLToPath(new URL(name, import.meta.url)))
       const page = yield* read("../../src/testing/README.md")
-      const source = (yield* read("./LeakyPool.ts")).replace("../../src/testing/Testing.ts", "respool/testing")
+      const source = (yield* read("../support/LeakyPool.ts")).replace("../../src/testing/Testing.ts", "respool/testing")
       assert.include(page, `\`\`\`ts\n${source}\`\`\``)
       const shown = /The failure:\n\n```\n([^]*?)```/.exec(page)?.[1] ?? ""
       const error = yield* Effect.flip(replay(leaky, shown.split("\n\n")[1] ?? ""))

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { CanonicalWriter, type MemberFilter } from "../../src/wire/Canonical.ts"
-import { changed, Choices, drawTree, hasDuplicate, numbers, same, spell } from "./JsonTexts.ts"
+import { changed, Choices, drawTree, hasDuplicate, numbers, same, spell } from "../support/JsonTexts.ts"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { doneItem, eventType, isLifecycle, isTerminal, responseText, textAt, toSse } from "../../src/wire/Event.ts"
-import { Choices, drawObject, numbers, spell } from "./JsonTexts.ts"
+import { Choices, drawObject, numbers, spell } from "../support/JsonTexts.ts"
 
 const tryParse = (text: string): unknown => Result.getOrUndefined(Result.try(() => JSON.parse(text) as unknown))
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { maxDepth, scanObject } from "../../src/wire/Json.ts"
 import { textOf } from "../../src/wire/JsonString.ts"
-import { Choices, damaged, drawObject, drawTree, numbers, spell } from "./JsonTexts.ts"
+import { Choices, damaged, drawObject, drawTree, numbers, spell } from "../support/JsonTexts.ts"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 

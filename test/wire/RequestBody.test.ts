@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { textOf } from "../../src/wire/JsonString.ts"
 import { memberSpan, memberText, parseRequestBody, readMember, toFrame } from "../../src/wire/RequestBody.ts"
-import { Choices, drawBody, numbers, spell } from "./JsonTexts.ts"
+import { Choices, drawBody, numbers, spell } from "../support/JsonTexts.ts"
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const parse = (text: string) => Result.getOrThrow(parseRequestBody(utf8(text)))

@@ -8,7 +8,7 @@ import {
   responseIdIn,
   type ResponseEvent,
 } from "../../src/wire/ResponseEvent.ts"
-import { Choices, drawObject, numbers, spell } from "./JsonTexts.ts"
+import { Choices, drawObject, numbers, spell } from "../support/JsonTexts.ts"
 
 const read = (frame: string): ResponseEvent => {
   const event = readResponse(frame)

@@ -98,7 +98,7 @@ const call = {
   status: "completed",
   name: "read_file",
   call_id: `call_${mark}`,
-  arguments: '{"path":"src/upstream/pool/Connection.ts","limit":200,"offset":0}',
+  arguments: '{"path":"src/upstream/Connection.ts","limit":200,"offset":0}',
 }
 
 const response = (status: string, output: ReadonlyArray<unknown>) => ({

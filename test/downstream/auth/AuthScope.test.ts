@@ -1,0 +1,199 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted } from "effect"
+import { Headers } from "effect/http"
+import { ApiError } from "../../../src/downstream/ApiError.ts"
+import type { Caller } from "../../../src/downstream/auth/AuthScope.ts"
+import { AuthScope } from "../../../src/downstream/auth/AuthScope.ts"
+import { Keys, makeKey } from "../../../src/downstream/auth/Keys.ts"
+
+const resolve = (headers: Headers.Input) =>
+  Effect.flatMap(AuthScope, (auth) => auth.resolve(Headers.fromInput(headers)))
+
+const withAuthorization = (authorization: string) => resolve({ authorization })
+
+const sent = (caller: Caller) => (caller.credential === undefined ? undefined : Redacted.value(caller.credential))
+
+const everythingButTheCredential = ({ scope, label, credentialId }: Caller) => [scope, label, credentialId].join(" ")
+
+describe("AuthScope.layerPassthrough", () => {
+  it.effect("gives a caller without a credential no scope and sends none", () =>
+    Effect.gen(function* () {
+      for (const headers of [{}, { authorization: "" }, { authorization: " \t " }]) {
+        const caller = yield* resolve(headers)
+        assert.strictEqual(caller.scope, undefined)
+        assert.strictEqual(caller.credential, undefined)
+        assert.strictEqual(caller.tenant, false)
+      }
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("gives equal credentials one scope and different ones different scopes", () =>
+    Effect.gen(function* () {
+      const a = yield* withAuthorization("Bearer test-key-a")
+      const again = yield* withAuthorization("Bearer test-key-a")
+      const b = yield* withAuthorization("Bearer test-key-b")
+      const basic = yield* withAuthorization("Basic test-key-a")
+      assert.strictEqual(a.scope, again.scope)
+      assert.strictEqual(a.credentialId, again.credentialId)
+      assert.strictEqual(new Set([a.scope, b.scope, basic.scope, undefined]).size, 4)
+      assert.strictEqual(new Set([a.credentialId, b.credentialId, basic.credentialId]).size, 3)
+      assert.strictEqual(a.tenant, false)
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("does not let the scheme's case or extra blanks make another scope", () =>
+    Effect.gen(function* () {
+      const plain = yield* withAuthorization("Bearer test-key-a")
+      for (const form of ["bearer test-key-a", "BEARER   test-key-a", "  Bearer\ttest-key-a  "]) {
+        const caller = yield* withAuthorization(form)
+        assert.deepStrictEqual(everythingButTheCredential(caller), everythingButTheCredential(plain), form)
+      }
+      const otherCase = yield* withAuthorization("Bearer TEST-KEY-A")
+      assert.notStrictEqual(otherCase.scope, plain.scope)
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("forwards the caller's header as it was written", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(sent(yield* withAuthorization(" bearer  test-key-a ")), "bearer  test-key-a")
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("forwards a header that cannot be read, and shares nothing for it", () =>
+    Effect.gen(function* () {
+      const forms = ["test-key-a", "Bearer", "Bearer test-key-a, Bearer test-key-b", "Bearer a,b", "Bearer a b", "é x"]
+      for (const form of forms) {
+        const caller = yield* withAuthorization(form)
+        assert.strictEqual(caller.scope, undefined, form)
+        assert.strictEqual(sent(caller), form)
+      }
+      const ids = yield* Effect.forEach(forms, (form) => Effect.map(withAuthorization(form), (c) => c.credentialId))
+      assert.strictEqual(new Set(ids).size, forms.length)
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("shows the credential nowhere but inside the Redacted", () =>
+    Effect.gen(function* () {
+      for (const form of ["Bearer test-key-a", "test-key-a"]) {
+        const caller = yield* withAuthorization(form)
+        assert.notInclude(everythingButTheCredential(caller), "test-key-a")
+        assert.notInclude(JSON.stringify(caller), "test-key-a")
+        assert.notInclude(String(caller.credential), "test-key-a")
+      }
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("draws another digest key for every process", () =>
+    Effect.gen(function* () {
+      const once = withAuthorization("Bearer test-key-a").pipe(
+        Effect.provide(AuthScope.layerPassthrough, { local: true }),
+      )
+      const first = yield* once
+      const second = yield* once
+      assert.notStrictEqual(first.scope, second.scope)
+      assert.notStrictEqual(first.label, second.label)
+      assert.notStrictEqual(first.credentialId, second.credentialId)
+    }),
+  )
+})
+
+describe("AuthScope.layerKeys", () => {
+  const upstreamApiKey = Redacted.make("test-upstream-key")
+
+  const setup = Effect.gen(function* () {
+    const alice1 = yield* makeKey({ name: "laptop", user: "alice" })
+    const alice2 = yield* makeKey({ name: "phone", user: "alice" })
+    const robot = yield* makeKey({ name: "robot" })
+    const layer = AuthScope.layerKeys({ upstreamApiKey }).pipe(
+      Layer.provide(Keys.layer([alice1.record, alice2.record, robot.record])),
+    )
+    const auth = yield* Effect.provide(AuthScope, layer)
+    const bearer = (key: Redacted.Redacted<string>, scheme = "Bearer") =>
+      auth.resolve(Headers.fromInput({ authorization: `${scheme} ${Redacted.value(key)}` }))
+    return { alice1, alice2, robot, auth, bearer }
+  })
+
+  it.effect("gives all keys of a user the user's scope, and a key without a user its own", () =>
+    Effect.gen(function* () {
+      const { alice1, alice2, robot, bearer } = yield* setup
+      assert.strictEqual((yield* bearer(alice1.secret)).scope, "user:alice")
+      assert.strictEqual((yield* bearer(alice2.secret)).scope, "user:alice")
+      assert.strictEqual((yield* bearer(robot.secret)).scope, `key:${robot.record.id}`)
+    }),
+  )
+
+  it.effect("sends the proxy's own credential and marks the caller as one of many", () =>
+    Effect.gen(function* () {
+      const { alice1, robot, bearer } = yield* setup
+      const alice = yield* bearer(alice1.secret, "bEaReR")
+      assert.strictEqual(sent(alice), "Bearer test-upstream-key")
+      assert.strictEqual(alice.tenant, true)
+      assert.strictEqual((yield* bearer(alice1.secret, " \tBearer  ")).scope, "user:alice")
+      assert.strictEqual(alice.credentialId, (yield* bearer(robot.secret)).credentialId)
+    }),
+  )
+
+  it.effect("names the key in its label and shows no secret anywhere", () =>
+    Effect.gen(function* () {
+      const { alice1, bearer } = yield* setup
+      const caller = yield* bearer(alice1.secret)
+      assert.strictEqual(caller.label, `laptop (${alice1.record.id}) of alice`)
+      const shown = JSON.stringify(caller) + String(caller.credential)
+      assert.notInclude(shown, Redacted.value(alice1.secret))
+      assert.notInclude(shown, "test-upstream-key")
+    }),
+  )
+
+  it.effect("answers a missing, malformed or unknown key with 401 invalid_api_key", () =>
+    Effect.gen(function* () {
+      const { alice1, auth } = yield* setup
+      const stranger = yield* makeKey({ name: "stranger" })
+      const secret = Redacted.value(alice1.secret)
+      const forms = [
+        undefined,
+        "",
+        "  ",
+        "Bearer",
+        secret,
+        `Basic ${secret}`,
+        `Bearer ${secret}x`,
+        `Bearer ${secret.slice(0, -1)}`,
+        `Bearer ${secret}, Bearer ${secret}`,
+        `Bearer ${Redacted.value(stranger.secret)}`,
+        "Bearer test-upstream-key",
+      ]
+      for (const authorization of forms) {
+        const error = yield* Effect.flip(auth.resolve(Headers.fromInput({ authorization })))
+        assert.strictEqual(error.status, 401, authorization)
+        assert.strictEqual(error.code, "invalid_api_key")
+        assert.deepStrictEqual(error.headers, { "www-authenticate": "Bearer" })
+        assert.notInclude(error.body, secret)
+      }
+    }),
+  )
+})
+
+describe("AuthScope.layer", () => {
+  it.effect("resolves callers by the embedder's own rule", () =>
+    Effect.gen(function* () {
+      const caller = yield* resolve({ "x-team": "blue" })
+      assert.strictEqual(caller.scope, "team:blue")
+      const error = yield* Effect.flip(resolve({}))
+      assert.strictEqual(error.status, 401)
+    }).pipe(
+      Effect.provide(
+        AuthScope.layer((headers) =>
+          headers["x-team"] === undefined
+            ? Effect.fail(ApiError.unauthorized("no_team", "no team"))
+            : Effect.succeed({
+                scope: `team:${headers["x-team"]}`,
+                label: headers["x-team"],
+                credential: undefined,
+                credentialId: "none",
+                tenant: true,
+              }),
+        ),
+      ),
+    ),
+  )
+})

@@ -1,0 +1,357 @@
+/**
+ * Small mistakes, each a text of the sources and what stands there instead. The tests must notice every one of them.
+ *
+ * A text is found once in its file, and stays so when lines around it move; `Mutants.test.ts` holds that in every run of
+ * the tests, and `bun run mutants` plants them.
+ */
+export interface Mutant {
+  readonly name: string
+  readonly file: string
+  /** As it stands in the file, once. */
+  readonly find: string
+  readonly replace: string
+}
+
+const mutant = (name: string, file: string, find: string, replace: string): Mutant => ({ name, file, find, replace })
+
+/** Of what a turn means: matching, plan, memory. */
+export const ofTurns: ReadonlyArray<Mutant> = [
+  mutant(
+    "always-lenient-further-back",
+    "src/turn/memory/Checkpoint.ts",
+    `  const allLeftOut = policy === "lenient" && head.reasoning === undefined`,
+    `  const allLeftOut = head.reasoning === undefined`,
+  ),
+  mutant(
+    "always-lenient",
+    "src/turn/memory/Matching.ts",
+    `    else if (item.kind !== "reasoning" || policy === "strict") return undefined`,
+    `    else if (item.kind !== "reasoning") return undefined`,
+  ),
+  mutant(
+    "any-anchor-fits",
+    "src/turn/memory/Plan.ts",
+    `    return checkpoint?.responseId === lineage.anchor`,
+    `    return checkpoint !== undefined`,
+  ),
+  mutant(
+    "any-reference-fits",
+    "src/turn/memory/Matching.ts",
+    `  if (item.kind === "reference") return item.id !== undefined && item.id === recorded.id ? 1 : 0`,
+    `  if (item.kind === "reference") return item.id !== undefined ? 1 : 0`,
+  ),
+  mutant(
+    "arguments-as-text",
+    "src/wire/Item.ts",
+    `  if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)`,
+    `  if (text !== "" || Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)`,
+  ),
+  mutant(
+    "call-ids-ignored",
+    "src/wire/Item.ts",
+    `  "id",`,
+    `  "id",
+  "call_id",`,
+  ),
+  mutant(
+    "delta-taken-for-the-whole",
+    "src/turn/memory/Checkpoint.ts",
+    `  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)`,
+    `  const whole = lineage.comparable && last?.end === itemsIn(lineage)`,
+  ),
+  mutant(
+    "encrypted-content-ignored",
+    "src/turn/memory/Matching.ts",
+    `  if (differs(a.encrypted, b.encrypted) || differs(a.summary, b.summary) || differs(a.content, b.content)) return false`,
+    `  if (differs(a.summary, b.summary) || differs(a.content, b.content)) return false`,
+  ),
+  mutant(
+    "end-in-reasoning-marked",
+    "src/turn/memory/Checkpoint.ts",
+    `  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)`,
+    `  const whole = lineage.anchor === undefined && lineage.comparable`,
+  ),
+  mutant(
+    "first-text-is-enough",
+    "src/turn/memory/Matching.ts",
+    `  } while (found < recorded.parts.length)`,
+    `  } while (found < 1 && found < recorded.parts.length)`,
+  ),
+  mutant(
+    "halves-of-pairs-lost",
+    "src/wire/Item.ts",
+    `  const text = wellFormed(decodeString(bytes, member.start, member.end))`,
+    `  const text = decodeString(bytes, member.start, member.end)`,
+  ),
+  mutant(
+    "head-known-by-its-end",
+    "src/turn/memory/BodyHeads.ts",
+    `      if (tagOf(bytes, start, end) !== tag) return false`,
+    `      if (tagOf(bytes, start, end).length !== tag.length) return false`,
+  ),
+  mutant(
+    "known-items-not-counted",
+    "src/wire/RequestBody.ts",
+    `  return Result.succeed({ bytes, members, items, firstItem: head?.items ?? 0, inputKind: inputKindOf(bytes, input) })`,
+    `  return Result.succeed({ bytes, members, items, firstItem: 0, inputKind: inputKindOf(bytes, input) })`,
+  ),
+  mutant(
+    "known-prefix-forgotten",
+    "src/turn/memory/Lineage.ts",
+    `  let last: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
+    `  let last: Prefix = { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
+  ),
+  mutant(
+    "lenient-with-any-reasoning",
+    "src/turn/memory/Checkpoint.ts",
+    `  const allLeftOut = policy === "lenient" && head.reasoning === undefined`,
+    `  const allLeftOut = policy === "lenient"`,
+  ),
+  mutant(
+    "members-forgotten",
+    "src/turn/memory/Plan.ts",
+    `  if (checkpoint.members !== lineage.members) return full("members_changed")`,
+    ``,
+  ),
+  mutant(
+    "message-may-be-missing",
+    "src/turn/memory/Matching.ts",
+    `    else if (item.kind !== "reasoning" || policy === "strict") return undefined`,
+    `    else if ((item.kind !== "reasoning" && item.kind !== "message") || policy === "strict") return undefined`,
+  ),
+  mutant(
+    "nothing-new-continued",
+    "src/turn/memory/Plan.ts",
+    `  if (from === itemsIn(lineage)) return full("nothing_new")`,
+    ``,
+  ),
+  mutant(
+    "null-in-arguments-dropped",
+    "src/wire/Item.ts",
+    `  return digester.value(plain, { start: 0, end: plain.length })`,
+    `  return digester.value(plain, { start: 0, end: plain.length }, counts)`,
+  ),
+  mutant(
+    "null-is-not-absent",
+    "src/turn/memory/Members.ts",
+    `    const present = span !== undefined && body.bytes[span.start] !== 0x6e`,
+    `    const present = span !== undefined`,
+  ),
+  mutant(
+    "numbers-as-doubles",
+    "src/wire/JsonNumber.ts",
+    `        i = end`,
+    `        plain += text.slice(copied, i) + String(Number(text.slice(i, end)))
+        i = copied = end`,
+  ),
+  mutant(
+    "one-item-too-early",
+    "src/turn/memory/Checkpoint.ts",
+    `  const from = head.end + consumed`,
+    `  const from = head.end + Math.max(0, consumed - 1)`,
+  ),
+  mutant(
+    "one-item-too-late",
+    "src/turn/memory/Checkpoint.ts",
+    `  const from = head.end + consumed`,
+    `  const from = head.end + consumed + 1`,
+  ),
+  mutant(
+    "only-lengths-compared",
+    "src/turn/memory/Checkpoint.ts",
+    `  if (input === undefined || head === undefined || head.digest !== input.digest) return undefined`,
+    `  if (input === undefined || head === undefined) return undefined`,
+  ),
+  mutant(
+    "only-the-last-item-compared",
+    "src/turn/memory/Lineage.ts",
+    `      const digest = digester.rolling(last.digest, item.form)`,
+    `      const digest = digester.rolling(undefined, item.form)`,
+  ),
+  mutant(
+    "parts-in-any-order",
+    "src/turn/memory/Matching.ts",
+    `    for (const part of message.parts) if (part !== recorded.parts[found++]) return inOnePiece`,
+    `    for (const part of message.parts) if (!recorded.parts.includes(part) || found++ >= recorded.parts.length) return inOnePiece`,
+  ),
+  mutant(
+    "phase-ignored",
+    "src/turn/memory/Matching.ts",
+    `    message.frame === recorded.frame &&
+    (message.phase === undefined || message.phase === recorded.phase)`,
+    `    message.frame === recorded.frame`,
+  ),
+  mutant(
+    "place-of-reasoning-forgotten",
+    "src/turn/memory/Lineage.ts",
+    `      reasoning = digester.rolling(reasoning, \`\${last.count} \${item.form}\`)`,
+    `      reasoning = digester.rolling(reasoning, item.form)`,
+  ),
+  mutant(
+    "role-ignored",
+    "src/wire/Item.ts",
+    `  !(depth === 0 && (key === "type" || key === "content" || (key === "phase" && isString(bytes, start))))`,
+    `  !(depth === 0 && (key === "type" || key === "role" || key === "content" || (key === "phase" && isString(bytes, start))))`,
+  ),
+  mutant(
+    "silent-at-every-depth",
+    "src/wire/Item.ts",
+    `const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))`,
+    `const counts: MemberFilter = (_, key, bytes, start) => !isNull(bytes, start) && !silent.has(key)`,
+  ),
+  mutant(
+    "strange-model-items-continued",
+    "src/turn/memory/Checkpoint.ts",
+    `    if (item?.fromModel === true || item?.kind === "reference") return undefined`,
+    `    if (item?.kind === "reference") return undefined`,
+  ),
+]
+
+/** Of the pool's life cycle. */
+export const ofThePool: ReadonlyArray<Mutant> = [
+  mutant(
+    "age-not-checked-at-lease",
+    "src/upstream/pool/Roster.ts",
+    `    if (this.#hooks.now() - connection.openedAt >= upstream.maxAge) connection.evict("age", "")
+    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
+    `    if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
+  ),
+  mutant(
+    "checkpoint-lost",
+    "src/turn/memory/TurnMemory.ts",
+    `    forget(owner)`,
+    `    if (entries.has(owner)) return forget(owner)`,
+  ),
+  mutant(
+    "checkpoint-outlives-connection",
+    "src/turn/memory/TurnMemory.ts",
+    `    attach: (owner) => Effect.addFinalizer(() => Effect.sync(() => forget(owner))),`,
+    `    attach: () => Effect.void,`,
+  ),
+  mutant(
+    "close-while-idle-ignored",
+    "src/upstream/pool/Connection.ts",
+    `  onClose(code: number) {`,
+    `  onClose(code: number) {
+    if (this.state._tag === "Idle") return`,
+  ),
+  mutant(
+    "dials-not-counted",
+    "src/upstream/pool/Roster.ts",
+    `    this.#connections.set(connection.id, connection)
+    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
+    `    this.#connections.set(connection.id, connection)
+    queueMicrotask(() => {
+      for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
+    })`,
+  ),
+  mutant(
+    "eviction-closes-nothing",
+    "src/upstream/pool/Connection.ts",
+    `    if (closing !== undefined) Effect.runFork(closing)`,
+    `    if (closing !== undefined && state._tag !== "Idle") Effect.runFork(closing)`,
+  ),
+  mutant(
+    "eviction-forgets-waiters",
+    "src/upstream/pool/ConnectionPool.ts",
+    `      evictions.updateUnsafe(reason, context)
+      wake()`,
+    `      evictions.updateUnsafe(reason, context)`,
+  ),
+  mutant(
+    "idle-not-checked-at-lease",
+    "src/upstream/pool/Roster.ts",
+    `    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
+    ``,
+  ),
+  mutant(
+    "interrupted-dial-keeps-its-place",
+    "src/upstream/pool/ConnectionPool.ts",
+    `                if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")`,
+    `                if (Exit.isFailure(exit) && !Exit.hasInterrupts(exit)) connection.evict("dial_failed", "")`,
+  ),
+  mutant(
+    "interrupted-lease-goes-idle",
+    "src/upstream/pool/ConnectionPool.ts",
+    `            Effect.sync(() => lease.evict(Exit.hasInterrupts(exit) ? "cancelled" : "failed")),`,
+    `            Effect.sync(() => Exit.hasInterrupts(exit) ? lease.release() : lease.evict("failed")),`,
+  ),
+  mutant(
+    "late-end-kills-successor",
+    "src/upstream/pool/Connection.ts",
+    `        if (mine() !== undefined) this.evict(reason, "")`,
+    `        this.evict(reason, "")`,
+  ),
+  mutant(
+    "leases-after-shutdown",
+    "src/upstream/pool/Roster.ts",
+    `    if (!this.#open) return { _tag: "Refuse", reason: "shutdown" }`,
+    ``,
+  ),
+  mutant(
+    "moved-connection-counts-twice",
+    "src/upstream/pool/Roster.ts",
+    `    this.#unshelve(connection)
+    for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)`,
+    `    this.#unshelve(connection)`,
+  ),
+  mutant(
+    "other-scope-gives-way",
+    "src/upstream/pool/Roster.ts",
+    `const scopeGroup = (scope: string) => \`scope \${scope}\``,
+    `const scopeGroup = (scope: string) => \`scope \${scope.length}\``,
+  ),
+  mutant(
+    "release-dropped",
+    "src/upstream/pool/Roster.ts",
+    `        for (const name of idleGroups(connection)) this.#idle.add(name, connection)`,
+    ``,
+  ),
+  mutant(
+    "reservation-skipped",
+    "src/upstream/pool/Roster.ts",
+    `    this.#connections.set(connection.id, connection)
+    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
+    `    this.#connections.set(connection.id, connection)`,
+  ),
+  mutant(
+    "sweep-outlives-pool",
+    "src/upstream/pool/Evictor.ts",
+    `        Effect.forkScoped,`,
+    `        Effect.forkDetach,`,
+  ),
+  mutant(
+    "unowned-frame-ignored",
+    "src/upstream/pool/Connection.ts",
+    `    else this.evict("unsolicited", "a frame came that belongs to no turn")`,
+    `    else this.chain = "none"`,
+  ),
+  mutant(
+    "wait-starts-again",
+    "src/upstream/pool/ConnectionPool.ts",
+    `        const until = now() + Duration.toMillis(busyWait)
+        while (decision._tag === "Wait") {
+          const waiter = Deferred.makeUnsafe<void>()
+          waiters.add(waiter)
+          yield* restore(Effect.timeoutOption(Deferred.await(waiter), Duration.millis(until - now()))).pipe(
+            Effect.ensuring(Effect.sync(() => waiters.delete(waiter))),
+          )
+          decision = roster.decide(request, now() >= until)`,
+    `        let until = now() + Duration.toMillis(busyWait)
+        while (decision._tag === "Wait") {
+          const waiter = Deferred.makeUnsafe<void>()
+          waiters.add(waiter)
+          yield* restore(Effect.timeoutOption(Deferred.await(waiter), Duration.millis(until - now()))).pipe(
+            Effect.ensuring(Effect.sync(() => waiters.delete(waiter))),
+          )
+          const over = now() >= until
+          until = now() + Duration.toMillis(busyWait)
+          decision = roster.decide(request, over)`,
+  ),
+  mutant(
+    "youngest-gives-way",
+    "src/upstream/pool/Groups.ts",
+    `    return this.#groups.get(name)?.values().next().value`,
+    `    return [...(this.#groups.get(name) ?? [])].at(-1)`,
+  ),
+]

@@ -1,0 +1,179 @@
+/**
+ * How `respool serve` stops, as a process of its own: it is told by signals, and seen by its log, its answers and its end.
+ */
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Layer } from "effect"
+import { connect } from "node:net"
+import { Simulator } from "../../src/simulator/Simulator.ts"
+import { serve } from "../support/Command.ts"
+import { eventsOf } from "../support/Events.ts"
+
+const post = (url: string, stream: boolean) =>
+  Effect.promise((signal) =>
+    fetch(`${url}/responses`, {
+      method: "POST",
+      signal,
+      headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
+      body: JSON.stringify({ model: "gpt-5.5", stream, input: "Tell me." }),
+    }),
+  )
+
+const readerOf = ({ body }: Response) => {
+  if (body === null) throw new Error("no body")
+  return body.getReader()
+}
+
+/** Reads a stream until its text holds `marker`, or to its end; `broken` says that it ended in the middle. */
+const readTo = (reader: ReturnType<typeof readerOf>, marker?: string) =>
+  Effect.promise(async () => {
+    const decoder = new TextDecoder()
+    let text = ""
+    for (;;) {
+      const part = await reader.read().catch(() => undefined)
+      if (part === undefined) return { text, broken: true }
+      text += decoder.decode(part.value, { stream: true })
+      if (part.done || (marker !== undefined && text.includes(marker))) return { text, broken: false }
+    }
+  })
+
+/** A turn whose first words have arrived, while the simulator waits with the rest. */
+const heldTurn = Effect.fnUntraced(function* (url: string) {
+  const simulator = yield* Simulator
+  yield* simulator.failNext({ _tag: "Hold" })
+  const reader = readerOf(yield* post(url, true))
+  const { text } = yield* readTo(reader, "response.output_text.delta")
+  assert.strictEqual(simulator.turns.at(-1)?.status, "running")
+  return { reader, begun: text }
+})
+
+/** What a connection says to a request: the status line, or nothing where it was refused or closed. */
+const say = (socket: ReturnType<typeof connect>) =>
+  Effect.callback<string>((resume) => {
+    let text = ""
+    socket.on("data", (data) => (text += String(data)))
+    socket.on("close", () => resume(Effect.succeed(text.split("\r\n")[0] ?? "")))
+    socket.on("error", () => undefined)
+    socket.write("GET /readyz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
+  })
+
+const connected = (url: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { hostname, port } = new URL(url)
+      return connect(Number(port), hostname)
+    }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  )
+
+const established = (socket: ReturnType<typeof connect>) =>
+  Effect.callback<void>((resume) => void socket.once("connect", () => resume(Effect.void)))
+
+/** Every attempt is a round trip to the process, so this asks only as fast as it answers. */
+const untilRefused = (url: string) =>
+  Effect.repeat(Effect.scoped(Effect.flatMap(connected(url), say)), { until: (said) => said === "" })
+
+const draining = (turns: string) =>
+  new RegExp(`message="draining ${turns} for at most 10m; a second signal stops at once"`)
+
+const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
+
+it.layer(layer)("respool serve that is told to stop", (it) => {
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    it.effect(`finishes the turn that streams on ${name}, takes no new ones meanwhile, and exits with 0`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
+        const { exitCode, logged, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+        const before = yield* connected(url)
+        yield* established(before)
+        const { begun, reader } = yield* heldTurn(url)
+        const executed = simulator.turns.length
+        yield* signal(name)
+        yield* logged(draining("1 turn"))
+        yield* untilRefused(url)
+        assert.match(yield* say(before), /^(HTTP\/1\.1 503 .*)?$/)
+        assert.strictEqual(simulator.turns.at(-1)?.status, "running")
+        yield* simulator.release
+        const { broken, text } = yield* readTo(reader)
+        assert.isFalse(broken)
+        const types = eventsOf(begun + text).map(({ type }) => type)
+        assert.strictEqual(types.at(-1), "response.completed")
+        assert.notInclude(types, "error")
+        assert.strictEqual(yield* exitCode, 0)
+        assert.match(stderr(), /status=completed/)
+        assert.strictEqual(stderr().match(/draining/g)?.length, 1)
+        assert.strictEqual(simulator.turns.length, executed)
+        yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      }),
+    )
+  }
+
+  it.effect("exits with 0 at once when it is idle, whatever connections were left open", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      // A drain that waited for anything would outlast the test.
+      const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+      const { text } = yield* readTo(readerOf(yield* post(url, true)))
+      assert.include(text, "response.completed")
+      assert.strictEqual(simulator.counters.openSockets, 1)
+      yield* signal("SIGTERM")
+      assert.strictEqual(yield* exitCode, 0)
+      assert.match(stderr(), draining("0 turns"))
+      assert.strictEqual(yield* Effect.scoped(Effect.flatMap(connected(url), say)), "")
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+    }),
+  )
+
+  it.effect("interrupts what outlasts the drain time-out, says so in one error, and exits with 0", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "1 millis" })
+      yield* simulator.failNext({ _tag: "Stall", at: 0 })
+      const whole = yield* Effect.forkChild(post(url, false))
+      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
+      const { begun, reader } = yield* heldTurn(url)
+      yield* signal("SIGTERM")
+      const { broken, text } = yield* readTo(reader)
+      assert.isFalse(broken)
+      const events = eventsOf(begun + text)
+      assert.deepStrictEqual(
+        events.map(({ type }) => type).filter((type) => /error|completed|failed|incomplete/.test(type)),
+        ["error"],
+      )
+      const error: unknown = JSON.parse(events.at(-1)?.data ?? "")
+      assert.deepInclude(error, { type: "error", code: "shutdown", message: "the proxy is shutting down" })
+      assert.strictEqual(Object.getOwnPropertyDescriptor(error, "sequence_number")?.value, events.length - 1)
+      const answer = yield* Fiber.join(whole)
+      assert.deepStrictEqual([answer.status, answer.headers.get("x-should-retry")], [503, "false"])
+      assert.include(yield* Effect.promise(() => answer.text()), '"code":"server_shutdown"')
+      assert.strictEqual(yield* exitCode, 0)
+      assert.match(stderr(), /draining 2 turns for at most 1ms/)
+      yield* simulator.until(({ turns }) => turns.slice(-2).every(({ status }) => status === "abandoned"))
+      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+    }),
+  )
+
+  const seconds = [
+    ["SIGTERM", "SIGTERM", 143],
+    ["SIGINT", "SIGINT", 130],
+    ["SIGTERM", "SIGINT", 130],
+  ] as const
+  for (const [first, second, code] of seconds) {
+    it.effect(`stops at once with ${code} when ${first} is followed by ${second}, whatever is in flight`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
+        const { exitCode, logged, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+        const { reader } = yield* heldTurn(url)
+        yield* signal(first)
+        yield* logged(draining("1 turn"))
+        yield* signal(second)
+        assert.strictEqual(yield* exitCode, code)
+        const { broken, text } = yield* readTo(reader)
+        assert.isTrue(broken)
+        assert.notInclude(text, "response.completed")
+        yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
+        yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      }),
+    )
+  }
+})

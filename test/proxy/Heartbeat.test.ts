@@ -1,0 +1,214 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { agent } from "../../src/simulator/Script.ts"
+import type { Fault } from "../../src/simulator/Simulator.ts"
+import { Simulator } from "../../src/simulator/Simulator.ts"
+import { TestProxy } from "../support/TestProxy.ts"
+import { eventsOf } from "../support/Events.ts"
+
+const proxied = (...faults: ReadonlyArray<Fault>) =>
+  TestProxy.layer({ simulator: { script: agent({ rounds: 0 }), fault: () => faults } })
+
+const hold = (at: number): Fault => ({ _tag: "Hold", at })
+const beat = ": heartbeat\n\n"
+
+/** A streaming turn whose upstream waits: the fiber ends with the response's head. */
+const begin = Effect.gen(function* () {
+  const { url } = yield* TestProxy
+  const simulator = yield* Simulator
+  const head = yield* Effect.forkChild(
+    Effect.promise((signal) =>
+      fetch(`${url}/responses`, {
+        method: "POST",
+        signal,
+        headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
+        body: `{"model":"gpt-5.5","input":"Hello","stream":true}`,
+      }),
+    ),
+  )
+  yield* simulator.until(({ turns }) => turns[0]?.status === "running")
+  return head
+})
+
+/** Reads on until that much text has come. */
+const readerOf = (response: Response) => {
+  const reader = response.body?.getReader()
+  const decoder = new TextDecoder()
+  let text = ""
+  const more = async () => {
+    const part = await reader?.read()
+    if (part?.done !== false) throw new Error(`the stream ended after ${text}`)
+    text += decoder.decode(part.value, { stream: true })
+  }
+  return {
+    take: (length: number) =>
+      Effect.promise(async () => {
+        while (text.length < length) await more()
+        const taken = text.slice(0, length)
+        text = text.slice(length)
+        return taken
+      }),
+    upTo: (mark: string) =>
+      Effect.promise(async () => {
+        while (!text.includes(mark)) await more()
+        const taken = text
+        text = ""
+        return taken
+      }),
+    rest: Effect.promise(async () => {
+      for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
+        text += decoder.decode(part.value, { stream: true })
+      }
+      return text
+    }),
+  }
+}
+
+describe("While the upstream says nothing", () => {
+  it.effect("the head goes out after 2 seconds, and a comment every 15 seconds", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const head = yield* begin
+      yield* TestClock.adjust("2 seconds")
+      const response = yield* Fiber.join(head)
+      assert.strictEqual(response.status, 200)
+      assert.strictEqual(response.headers.get("content-type"), "text/event-stream; charset=utf-8")
+      assert.strictEqual(response.headers.get("x-respool-transport"), "websocket")
+      const reader = readerOf(response)
+      assert.strictEqual(yield* reader.take(beat.length), beat)
+      for (let count = 1; count <= 3; count++) {
+        yield* TestClock.adjust("15 seconds")
+        assert.strictEqual(yield* reader.take(beat.length), beat)
+      }
+      yield* TestClock.adjust("14 seconds")
+      yield* simulator.release
+      const text = yield* reader.rest
+      assert.notInclude(text, beat)
+      assert.strictEqual(eventsOf(text)[0]?.type, "response.created")
+      assert.strictEqual(eventsOf(text).at(-1)?.type, "response.completed")
+    }).pipe(Effect.provide(proxied(hold(0)))),
+  )
+
+  it.effect("lifecycle events are held back until the answer begins, since a retry may still take their place", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const head = yield* begin
+      yield* TestClock.adjust("2 seconds")
+      const reader = readerOf(yield* Fiber.join(head))
+      assert.strictEqual(yield* reader.take(beat.length), beat)
+      yield* simulator.release
+      const events = eventsOf(yield* reader.rest)
+      assert.deepStrictEqual(
+        events.slice(0, 3).map(({ type }) => type),
+        ["response.created", "response.in_progress", "response.output_item.added"],
+      )
+      const numbers = events.map(
+        ({ data }) => (JSON.parse(data) as { readonly sequence_number: number }).sequence_number,
+      )
+      assert.deepStrictEqual(
+        numbers,
+        numbers.map((_, index) => index),
+      )
+    }).pipe(Effect.provide(proxied(hold(2)))),
+  )
+
+  const failure: Fault = { _tag: "Error", at: 0, status: 400, code: "bad_thing", message: "Not so." }
+  it.effect("an error up to then is still a real status", () =>
+    Effect.gen(function* () {
+      const head = yield* begin
+      yield* TestClock.adjust("1999 millis")
+      yield* (yield* Simulator).release
+      const response = yield* Fiber.join(head)
+      assert.strictEqual(response.status, 400)
+      assert.include(yield* Effect.promise(() => response.text()), `"code":"bad_thing"`)
+    }).pipe(Effect.provide(proxied(hold(0), failure))),
+  )
+
+  it.effect("and an error after that is an event", () =>
+    Effect.gen(function* () {
+      const head = yield* begin
+      yield* TestClock.adjust("2 seconds")
+      const response = yield* Fiber.join(head)
+      yield* (yield* Simulator).release
+      assert.strictEqual(response.status, 200)
+      const events = eventsOf(yield* Effect.promise(() => response.text()))
+      assert.deepStrictEqual(
+        events.map(({ type }) => type),
+        ["error"],
+      )
+      assert.include(events[0]?.data, `"code":"bad_thing"`)
+    }).pipe(Effect.provide(proxied(hold(0), failure))),
+  )
+
+  it.effect("the openai SDK sees no event in a comment", () =>
+    Effect.gen(function* () {
+      const { client } = yield* TestProxy
+      const simulator = yield* Simulator
+      const opened = yield* Deferred.make<void>()
+      const turn = yield* Effect.forkChild(
+        Effect.promise(async () => {
+          const seen: Array<string> = []
+          const stream = await client().responses.create({ model: "gpt-5.5", input: "Hello", stream: true })
+          Deferred.doneUnsafe(opened, Effect.void)
+          for await (const event of stream) seen.push(event.type)
+          return seen
+        }),
+      )
+      yield* simulator.until(({ turns }) => turns[0]?.status === "running")
+      yield* TestClock.adjust("2 seconds")
+      yield* Deferred.await(opened)
+      yield* TestClock.adjust("45 seconds")
+      yield* simulator.release
+      const seen = yield* Fiber.join(turn)
+      assert.strictEqual(seen[0], "response.created")
+      assert.strictEqual(seen.at(-1), "response.completed")
+      assert.strictEqual(seen.filter((type) => !type.startsWith("response.")).length, 0)
+    }).pipe(Effect.provide(proxied(hold(0)))),
+  )
+
+  for (const transport of ["http", "auto"] as const) {
+    it.effect(`heartbeats do not outlive the time-out for events (${transport})`, () =>
+      Effect.gen(function* () {
+        const head = yield* begin
+        yield* TestClock.adjust("2 seconds")
+        const response = yield* Fiber.join(head)
+        yield* TestClock.adjust("298 seconds")
+        const text = yield* Effect.promise(() => response.text())
+        const events = eventsOf(text.slice(text.lastIndexOf(beat) + beat.length))
+        assert.deepStrictEqual(
+          events.map(({ type }) => type),
+          ["error"],
+        )
+        assert.include(events[0]?.data, `"code":"first_event_timeout"`)
+        yield* (yield* Simulator).until(({ turns }) => turns[0]?.status === "abandoned")
+      }).pipe(
+        Effect.provide(
+          TestProxy.layer({ settings: { transport }, simulator: { fault: () => [{ _tag: "Stall", at: 0 }] } }),
+        ),
+      ),
+    )
+  }
+})
+
+describe("An upstream that keeps its HTTP stream open behind the terminal event", () => {
+  it.effect("does not keep the client's open for more than a second", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const response = yield* Effect.promise(() =>
+        fetch(`${url}/responses`, { method: "POST", body: `{"model":"gpt-5.5","input":"Hello","stream":true}` }),
+      )
+      const reader = readerOf(response)
+      const text = yield* reader.upTo("event: response.completed")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(eventsOf(text + (yield* reader.rest)).at(-1)?.type, "response.completed")
+    }).pipe(
+      Effect.provide(
+        TestProxy.layer({
+          settings: { transport: "http" },
+          simulator: { script: agent({ rounds: 0 }), fault: () => [hold(1_000_000)] },
+        }),
+      ),
+    ),
+  )
+})

@@ -1,0 +1,302 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import type { Socket } from "node:net"
+import { connect, createServer } from "node:net"
+import { gzipSync } from "node:zlib"
+import { TestProxy } from "../support/TestProxy.ts"
+import type { Answer } from "../support/Ask.ts"
+import { PlainUpstream } from "../support/PlainUpstream.ts"
+import type { RawConnection } from "../support/RawConnection.ts"
+import { rawConnection } from "../support/RawConnection.ts"
+
+const key = ["authorization", "Bearer test-key-a"] as const
+const created = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}`
+const delta = `{"type":"response.output_text.delta","sequence_number":1,"delta":"a"}`
+
+let answers = 0
+const completed = () =>
+  `{"type":"response.completed","sequence_number":2,"response":{"id":"resp_${++answers}","status":"completed","output":[]}}`
+
+/** Does what the request asks for. */
+const frames = (message: string): ReadonlyArray<string> => {
+  if (message.includes("say nothing")) return []
+  if (message.includes("begin")) return [created, delta]
+  if (message.includes("refuse")) return [`{"type":"error","status":400,"error":{"message":"no","code":"no"}}`]
+  return [created, delta, completed()]
+}
+
+const upstream = { frames, http: () => new Response(`{"id":"resp_2","status":"completed","output":[]}`) }
+
+const turn = (input: string, stream = false) => JSON.stringify({ model: "m", stream, input })
+
+const post = (body: string, path = "/v1/responses") =>
+  `POST ${path} HTTP/1.1\r\nhost: x\r\n${key.join(": ")}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+
+const head = (framing: string, path = "/v1/responses") =>
+  `POST ${path} HTTP/1.1\r\nhost: x\r\n${key.join(": ")}\r\n${framing}\r\n\r\n`
+
+/** A connection that says only what it is told to; `text` is what came back. */
+const talker = (url: string) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.callback<Socket>((resume) => {
+        const socket = connect(Number(new URL(url).port), "127.0.0.1", () => resume(Effect.succeed(socket)))
+      }),
+      (socket) => Effect.sync(() => socket.destroy()),
+    ),
+    (socket) => {
+      const talk = {
+        text: "",
+        say: (text: string) => void socket.write(Buffer.from(text, "latin1")),
+        leave: () => void socket.destroy(),
+      }
+      socket.on("data", (data) => void (talk.text += String(data)))
+      socket.on("error", () => {})
+      return talk
+    },
+  )
+
+const codeOf = ({ json }: Answer) => (json?.["error"] as { readonly code?: unknown } | undefined)?.code
+
+/** Exchanges until something has happened; a busy machine may take its time, but a hang ends. */
+const until = (happened: () => boolean, raw: RawConnection) =>
+  Effect.raceFirst(
+    Effect.whileLoop({ while: () => !happened(), body: () => settled(raw), step: () => {} }),
+    TestClock.withLive(Effect.sleep("15 seconds")),
+  )
+
+/** Two exchanges, so that whatever was written before them has been read. */
+const settled = ({ ask }: RawConnection) => Effect.andThen(ask({ path: "/healthz" }), ask({ path: "/healthz" }))
+
+/** Asks until what it waits for has come about in the proxy, which is told by nothing else. */
+const eventually = Effect.fnUntraced(function* (asked: Effect.Effect<Answer>, what: (answer: Answer) => boolean) {
+  for (let round = 0; round < 2000; round++) {
+    const answer = yield* asked
+    if (what(answer)) return answer
+  }
+  return yield* Effect.die(new Error("it has not come about"))
+})
+
+describe("A request whose body stalls", () => {
+  const cases = [
+    ["a turn's of known length", head("content-length: 100"), "abc", 300],
+    ["a turn's in chunks", head("transfer-encoding: chunked"), "3\r\nabc\r\n", 300],
+    ["one that is passed through, of known length", head("content-length: 100", "/v1/files"), "abc", 300],
+    ["one that is passed through in chunks", head("transfer-encoding: chunked", "/v1/files"), "3\r\nabc\r\n", 60],
+  ] as const
+  for (const [what, start, part, seconds] of cases) {
+    it.effect(`is answered 408 after ${seconds} seconds: ${what}`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const { begun } = yield* PlainUpstream
+        const raw = yield* rawConnection(url)
+        const talk = yield* talker(url)
+        talk.say(start + part)
+        // The silence of what is handed on as it comes counts from when the upstream has what came and wants more.
+        if (seconds === 60) {
+          yield* until(() => begun() > 0, raw)
+          yield* Effect.repeat(settled(raw), { times: 100 })
+        }
+        let passed = 0
+        for (; passed <= 400 && talk.text === ""; passed += 10) {
+          yield* settled(raw)
+          if (talk.text === "") yield* TestClock.adjust("10 seconds")
+        }
+        assert.match(talk.text, /^HTTP\/1.1 408 /)
+        assert.include(talk.text, `"code":"request_timeout"`)
+        assert.isAtLeast(passed, seconds)
+        assert.isAtMost(passed, seconds + 30)
+      }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream))),
+    )
+  }
+
+  it.effect("is answered 408 after five minutes where it only drips", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const raw = yield* rawConnection(url)
+      const talk = yield* talker(url)
+      talk.say(head("transfer-encoding: chunked", "/v1/files"))
+      for (let passed = 0; passed < 300; passed += 20) {
+        talk.say("1\r\na\r\n")
+        yield* settled(raw)
+        assert.strictEqual(talk.text, "", `after ${passed} seconds`)
+        yield* TestClock.adjust("20 seconds")
+      }
+      yield* TestClock.adjust("40 seconds")
+      yield* until(() => talk.text !== "", raw)
+      assert.match(talk.text, /^HTTP\/1.1 408 /)
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream))),
+  )
+})
+
+describe("A body that is passed through", () => {
+  it.effect("is 413 above the limit, announced or in chunks, and the proxy serves on", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const { heard } = yield* PlainUpstream
+      const { ask } = yield* rawConnection(url)
+      const body = "x".repeat(100_001)
+      for (const chunk of [undefined, 1000]) {
+        const refused = yield* ask({
+          path: "/v1/files",
+          headers: [key],
+          body,
+          ...(chunk === undefined ? {} : { chunk }),
+        })
+        assert.strictEqual(refused.status, 413, refused.text)
+        assert.strictEqual(codeOf(refused), "request_too_large")
+        const other = yield* rawConnection(url)
+        assert.strictEqual((yield* other.ask({ path: "/v1/files", body: "x".repeat(100_000) })).status, 200)
+      }
+      assert.deepStrictEqual(
+        heard.map(({ body }) => body.length),
+        [100_000, 100_000],
+      )
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBody: 100_000 }))),
+  )
+
+  it.effect("brings back 502 where the upstream's status is none", () =>
+    Effect.gen(function* () {
+      for (const status of [199, 600, 999]) {
+        const odd = yield* Effect.acquireRelease(
+          Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+            const server = createServer((socket) => {
+              socket.on("error", () => {})
+              socket.on("data", () => socket.end(`HTTP/1.1 ${status} Odd\r\ncontent-length: 2\r\nx-a: b\r\n\r\n{}`))
+            })
+            server.listen(0, "127.0.0.1", () => {
+              const address = server.address()
+              const port = typeof address === "object" && address !== null ? address.port : 0
+              resume(Effect.succeed({ port, close: () => void server.close() }))
+            })
+          }),
+          ({ close }) => Effect.sync(close),
+        )
+        const context = yield* Layer.build(TestProxy.layerProxy({ upstreamUrl: `http://127.0.0.1:${odd.port}/v1` }))
+        yield* Effect.gen(function* () {
+          const { url } = yield* TestProxy
+          const { ask } = yield* rawConnection(url)
+          const answer = yield* ask({ path: "/v1/models", headers: [key] })
+          assert.strictEqual(answer.status, 502, answer.text)
+          assert.strictEqual((yield* ask({ path: "/healthz" })).status, 200)
+        }).pipe(Effect.provide(context))
+      }
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("Where there is no more room", () => {
+  it.effect("a request with a body is 503 with retry-after, one without is not, and a place that is left is free", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const raw = yield* rawConnection(url)
+      const { ask } = raw
+      const next = ask({ headers: [key], body: turn("Hello") })
+      const [first, second] = [yield* talker(url), yield* talker(url)]
+      first.say(post(turn("say nothing")))
+      second.say(post(turn("say nothing", true)))
+      yield* settled(raw)
+      const refused = yield* next
+      assert.strictEqual(refused.status, 503, refused.text)
+      assert.strictEqual(codeOf(refused), "server_overloaded")
+      assert.strictEqual(refused.headers.get("retry-after"), "1")
+      assert.strictEqual((yield* ask({ path: "/v1/files", body: "x" })).status, 503)
+      assert.strictEqual((yield* ask({ path: "/v1/models", headers: [key] })).status, 200)
+      first.leave()
+      assert.strictEqual((yield* eventually(next, ({ status }) => status !== 503)).status, 200)
+      second.leave()
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxTurns: 2 }))),
+  )
+
+  it.effect("bytes count from when they are announced, until whoever announced them is gone", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const raw = yield* rawConnection(url)
+      const { ask } = raw
+      const next = ask({ headers: [key], body: turn("x".repeat(500)) })
+      const stalled = yield* talker(url)
+      stalled.say(head("content-length: 600"))
+      yield* settled(raw)
+      const refused = yield* next
+      assert.strictEqual(refused.status, 503, refused.text)
+      assert.strictEqual(refused.headers.get("retry-after"), "1")
+      assert.strictEqual((yield* ask({ headers: [key], body: turn("small") })).status, 200)
+      stalled.leave()
+      assert.strictEqual((yield* eventually(next, ({ status }) => status !== 503)).status, 200)
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBodies: 1000 }))),
+  )
+
+  const zipped = gzipSync(turn("x".repeat(5000)))
+  const chunked = head("transfer-encoding: chunked")
+  const answered: ReadonlyArray<readonly [what: string, text: string, status: number]> = [
+    ["no JSON", post("{"), 400],
+    ["too large, announced", post("x".repeat(3000)), 413],
+    ["too large, in chunks", `${chunked}bb8\r\n${"x".repeat(3000)}\r\n0\r\n\r\n`, 413],
+    [
+      "too large once decoded",
+      `${head(`content-encoding: gzip\r\ncontent-length: ${zipped.length}`)}${zipped.toString("latin1")}`,
+      413,
+    ],
+    ["an unknown encoding", `${head("content-encoding: x\r\ncontent-length: 2")}{}`, 415],
+    ["not what its encoding says", `${head("content-encoding: br\r\ncontent-length: 2")}{}`, 400],
+    ["refused upstream", post(turn("refuse")), 400],
+    ["a turn", post(turn("Hello")), 200],
+    ["a streamed turn", post(turn("Hello", true)), 200],
+    ["passed through", post("x", "/v1/files"), 200],
+    ["passed through, in chunks", `${head("transfer-encoding: chunked", "/v1/files")}1\r\nx\r\n0\r\n\r\n`, 200],
+    ["passed through, too large", post("x".repeat(3000), "/v1/files"), 413],
+    ["another method", post("{}").replace("POST", "PUT"), 405],
+    ["another path", post("{}", "/v2"), 404],
+  ]
+  const left: ReadonlyArray<readonly [what: string, text: string, until: string | undefined]> = [
+    ["in the head", "POST /v1/responses HTTP/1.1\r\n", undefined],
+    ["in the body", `${head("content-length: 900")}{`, undefined],
+    ["in the chunks", `${chunked}1\r\n{\r\n`, undefined],
+    ["while the upstream is silent", post(turn("say nothing")), undefined],
+    ["while the upstream is silent to a stream", post(turn("say nothing", true)), undefined],
+    ["in the stream", post(turn("begin", true)), "output_text.delta"],
+    ["in a body that is passed through", `${head("content-length: 900", "/v1/files")}{`, undefined],
+    ["in chunks that are passed through", `${head("transfer-encoding: chunked", "/v1/files")}1\r\n{\r\n`, undefined],
+  ]
+
+  it.effect("nothing is left of a request, however it ends: the only place, and all the room, are free again", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const raw = yield* rawConnection(url)
+      const { ask } = raw
+      const all = ask({ headers: [key], body: turn("x".repeat(1900)) })
+      const free = Effect.fnUntraced(function* (what: string) {
+        const answer = yield* eventually(all, ({ status }) => status !== 503)
+        assert.strictEqual(answer.status, 200, `${what}: ${answer.text}`)
+      })
+      const until = (talk: { readonly text: string }, part: string) =>
+        eventually(ask({ path: "/healthz" }), () => talk.text.includes(part))
+      for (const [what, text, status] of answered) {
+        const talk = yield* talker(url)
+        talk.say(text)
+        yield* until(talk, "\r\n\r\n")
+        assert.include(talk.text.slice(0, 20), ` ${status} `, `${what}: ${talk.text}`)
+        yield* free(what)
+        talk.leave()
+      }
+      for (const [what, text, part] of left) {
+        const talk = yield* talker(url)
+        talk.say(text)
+        yield* settled(raw)
+        if (part !== undefined) yield* until(talk, part)
+        talk.leave()
+        yield* free(what)
+      }
+      const stalled = yield* talker(url)
+      stalled.say(`${head("content-length: 900")}{`)
+      yield* settled(raw)
+      assert.strictEqual((yield* all).status, 503)
+      yield* TestClock.adjust("5 minutes")
+      yield* free("timed out")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(PlainUpstream.layerProxied(upstream, { maxTurns: 1, maxBody: 2000, maxBodies: 2000 })),
+    ),
+  )
+})

@@ -1,0 +1,258 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Duration } from "effect"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
+import { agent } from "../../src/simulator/Script.ts"
+import type { SimulatorOptions, SimulatorService } from "../../src/simulator/Simulator.ts"
+import type { UpstreamOptions } from "../../src/config/UpstreamSettings.ts"
+import { TestProxy } from "../support/TestProxy.ts"
+import type { Asked } from "../support/Ask.ts"
+import { ask, outputOf } from "../support/Ask.ts"
+import { eventsOf } from "../support/Events.ts"
+import { simulatorOf } from "../support/Several.ts"
+
+const script = agent({ rounds: 1, words: 8 })
+
+const user = (content: string) => ({ role: "user", content })
+
+/** The item that answers a call, or none. */
+const resultOf = ({ call_id, type }: JsonObject): ReadonlyArray<JsonObject> => {
+  if (type === "function_call") return [{ type: "function_call_output", call_id: call_id ?? null, output: "done" }]
+  return type === "custom_tool_call"
+    ? [{ type: "custom_tool_call_output", call_id: call_id ?? null, output: "done" }]
+    : []
+}
+
+interface Life {
+  readonly simulator: SimulatorOptions & { readonly profile: NonNullable<SimulatorOptions["profile"]> }
+  readonly upstream?: Partial<UpstreamOptions>
+  readonly model: string
+  readonly members?: JsonObject
+  readonly headers?: Readonly<Record<string, string>>
+  /** Between two turns. */
+  readonly pause: Duration.Input
+}
+
+const lives: ReadonlyArray<Life> = [
+  { simulator: { profile: "openai" }, model: "gpt-5.5", pause: "5 minutes" },
+  { simulator: { profile: "azure", deployments: ["our-deployment"] }, model: "our-deployment", pause: "5 minutes" },
+  { simulator: { profile: "xai" }, model: "grok-4", pause: "2 minutes" },
+  { simulator: { profile: "vercel" }, model: "openai/gpt-5.5", pause: "1 minute" },
+  {
+    simulator: { profile: "codex" },
+    model: "gpt-5.5",
+    members: { instructions: "Be brief." },
+    headers: { "chatgpt-account-id": "account-a" },
+    pause: "5 minutes",
+  },
+  { simulator: { profile: "openai" }, upstream: { profile: "custom" }, model: "gpt-5.5", pause: "5 minutes" },
+]
+
+/** Runs against an upstream with a profile, as people would write its address. */
+const at = <A, E>(
+  { simulator, upstream = {} }: Life,
+  run: (simulator: SimulatorService) => Effect.Effect<A, E, TestProxy>,
+) =>
+  Effect.gen(function* () {
+    const service = yield* simulatorOf({ script, ...simulator })
+    const bare = upstream.profile === "custom" ? service.url : new URL(service.url).origin.replace("http", "ws")
+    const settings = {
+      // A ping can't be answered while the test's clock leaps; that pings are sent is tested by itself.
+      pingInterval: 100 * 60 * 60_000,
+      upstreams: [{ name: "main", profile: simulator.profile, url: bare, ...upstream }],
+    }
+    return yield* run(service).pipe(Effect.provide(TestProxy.layerProxy(settings)))
+  }).pipe(Effect.scoped)
+
+const post = ({ headers, members, model }: Life, input: ReadonlyArray<JsonObject>, more: Asked = {}) =>
+  Effect.flatMap(TestProxy, ({ url }) =>
+    ask(`${url}/responses`, {
+      key: "test-key-a",
+      ...more,
+      headers: { ...headers, ...more.headers },
+      body: { model, input: [...input], ...members },
+    }),
+  )
+
+describe("Thirty turns", () => {
+  for (const life of lives) {
+    const { profile } = life.simulator
+    it.effect(`at ${life.upstream?.profile ?? profile} are each answered right, over at least two rotations`, () =>
+      at(
+        life,
+        Effect.fnUntraced(function* (simulator) {
+          let history: ReadonlyArray<JsonObject> = []
+          const inputs: Array<string> = []
+          for (let count = 0; count < 30; count++) {
+            const last = history.at(-1)
+            const results = history.slice(-4).flatMap(resultOf)
+            const input: ReadonlyArray<JsonObject> = [
+              ...history,
+              ...(last?.["type"] === "function_call" || last?.["type"] === "custom_tool_call"
+                ? results
+                : [user(`Turn ${count}`)]),
+            ]
+            const answer = yield* post(life, input)
+            assert.strictEqual(answer.status, 200, answer.text)
+            assert.strictEqual(answer.headers.get("x-respool-transport"), "websocket", answer.text)
+            const record = simulator.turns.at(-1)
+            assert.deepStrictEqual(
+              record?.context.map((item): unknown => JSON.parse(item)),
+              [...input],
+            )
+            const output = outputOf(answer)
+            assert.deepStrictEqual(
+              record?.output.map((item): unknown => JSON.parse(item)),
+              [...output],
+            )
+            inputs.push(`${answer.headers.get("x-respool-connection")} ${answer.headers.get("x-respool-input")}`)
+            history = [...input, ...output]
+            yield* TestClock.adjust(life.pause)
+          }
+          const begun = inputs.filter((input) => input === "new full").length
+          assert.isAtLeast(begun, 3)
+          assert.strictEqual(inputs.filter((input) => input === "reused suffix").length, 30 - begun)
+          const { counters, turns } = simulator
+          assert.deepStrictEqual([counters.executions, counters.refusedTurns, counters.upgrades], [30, 0, begun])
+          assert.isTrue(turns.every(({ status }) => status === "completed"))
+        }),
+      ),
+    )
+  }
+})
+
+const lifeAt = (profile: Life["simulator"]["profile"]): Life => {
+  const life = lives.find(({ simulator }) => simulator.profile === profile)
+  if (life === undefined) throw new Error(`no ${profile}`)
+  return life
+}
+
+describe("The ChatGPT backend", () => {
+  const codex = lifeAt("codex")
+  const streamed = { ...codex, members: { ...codex.members, stream: true, prompt_cache_key: "c" } }
+  const asCodex = { headers: { originator: "codex_exec" } }
+  const itsOwn = /^(codex\.|responsesapi\.|keepalive$|response\.metadata$)/
+
+  for (const websocket of ["on", "off"] as const) {
+    const over = websocket === "on" ? "a socket" : "HTTP"
+    it.effect(`shows events of its own to Codex and to nobody else, over ${over}`, () =>
+      at(
+        { ...codex, simulator: { ...codex.simulator, websocket } },
+        Effect.fnUntraced(function* () {
+          const types = Effect.map(post(streamed, [user("Hi")], asCodex), ({ text }) =>
+            eventsOf(text).map(({ type }) => type),
+          )
+          assert.isNotEmpty((yield* types).filter((type) => itsOwn.test(type)))
+          const others = yield* post(streamed, [user("Hi")])
+          const shown = eventsOf(others.text).map(({ type }) => type)
+          assert.deepStrictEqual(
+            shown.filter((type) => itsOwn.test(type)),
+            [],
+          )
+          assert.strictEqual(shown.at(-1), "response.completed")
+        }),
+      ),
+    )
+
+    it.effect(`stores nothing, whatever the client says, and answers one that does not stream, over ${over}`, () =>
+      at(
+        { ...codex, simulator: { ...codex.simulator, websocket } },
+        Effect.fnUntraced(function* (simulator) {
+          for (const store of [undefined, true, null]) {
+            const members = { ...codex.members, stream: false, ...(store === undefined ? {} : { store }) }
+            const answer = yield* post({ ...codex, members }, [user("Hi")])
+            assert.strictEqual(answer.status, 200, answer.text)
+            assert.isNotEmpty(outputOf(answer))
+          }
+          const transport = websocket === "on" ? "websocket" : "http"
+          for (const turn of simulator.turns) {
+            assert.deepInclude(turn, { transport, status: "completed" })
+            assert.deepInclude(turn.request, { store: false, instructions: "Be brief." })
+          }
+        }),
+      ),
+    )
+
+    it.effect(`tells a turn's state in a header, and is told it again within the turn, over ${over}`, () =>
+      at(
+        { ...codex, simulator: { ...codex.simulator, websocket } },
+        Effect.fnUntraced(function* (simulator) {
+          const metadata = { client_metadata: { mine: "kept" } }
+          const asked = { ...streamed, members: { ...streamed.members, ...metadata } }
+          const first = yield* post(asked, [user("One")], asCodex)
+          const state = first.headers.get("x-codex-turn-state")
+          assert.isNotNull(state)
+          const output = (simulator.turns.at(-1)?.output ?? []).map((item) => JSON.parse(item) as JsonObject)
+          const within = [user("One"), ...output, ...output.flatMap(resultOf)]
+          const told = { headers: { ...asCodex.headers, "x-codex-turn-state": state ?? "" } }
+          const again = yield* post(asked, within, told)
+          assert.strictEqual(again.status, 200, again.text)
+          assert.include(again.text, "response.completed")
+          assert.deepInclude(simulator.turns.at(-1)?.request?.["client_metadata"], { mine: "kept" })
+          // The judge knows one turn from another: the state of this one is none of the next.
+          const next = yield* post(asked, [...within, user("Two")], told)
+          assert.notInclude(next.text, "response.completed")
+        }),
+      ),
+    )
+  }
+
+  it.effect("has no compaction, and says so itself", () =>
+    at(
+      codex,
+      Effect.fnUntraced(function* () {
+        const { url } = yield* TestProxy
+        const body = { model: "gpt-5.5", input: [user("Hi")] }
+        const answer = yield* ask(`${url}/responses/compact`, { key: "test-key-a", headers: codex.headers ?? {}, body })
+        assert.strictEqual(answer.status, 404)
+      }),
+    ),
+  )
+})
+
+describe("Vercel's gateway", () => {
+  it.effect("gets over HTTP what is over 4 MiB", () =>
+    at(
+      lifeAt("vercel"),
+      Effect.fnUntraced(function* () {
+        const long = yield* post(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024))])
+        assert.strictEqual(long.status, 200, long.text.slice(0, 200))
+        assert.strictEqual(long.headers.get("x-respool-reason"), "message_too_big")
+        const short = yield* post(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024 - 1_000))])
+        assert.strictEqual(short.headers.get("x-respool-transport"), "websocket")
+      }),
+    ),
+  )
+
+  it.effect("keeps a connection that is pinged longer than one that is idle", () =>
+    Effect.gen(function* () {
+      const simulator = yield* simulatorOf({ script, profile: "vercel" })
+      const upstreams = [{ name: "main", profile: "vercel" as const, url: simulator.url }]
+      yield* Effect.gen(function* () {
+        const life = lifeAt("vercel")
+        const first = yield* post(life, [user("One")])
+        for (let pings = 1; pings <= 16; pings++) {
+          yield* TestClock.adjust("25 seconds")
+          yield* simulator.until(({ connections }) => (connections[0]?.pings ?? 0) >= pings)
+        }
+        const history = [user("One"), ...outputOf(first)]
+        const answer = yield* post(life, [...history, ...history.flatMap(resultOf), user("Two")])
+        assert.strictEqual(answer.headers.get("x-respool-input"), "suffix")
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+})
+
+describe("Azure", () => {
+  it.effect("names a deployment that there is not", () =>
+    at(
+      lifeAt("azure"),
+      Effect.fnUntraced(function* () {
+        const answer = yield* post({ ...lifeAt("azure"), model: "no-deployment" }, [user("Hi")])
+        assert.strictEqual(answer.status, 404)
+        assert.include(answer.text, "DeploymentNotFound")
+      }),
+    ),
+  )
+})

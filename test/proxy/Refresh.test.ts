@@ -1,0 +1,142 @@
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import { assert, it } from "@effect/vitest"
+import { Effect, FileSystem } from "effect"
+import { TestClock } from "effect/testing"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
+import { agent } from "../../src/simulator/Script.ts"
+import { TestProxy } from "../support/TestProxy.ts"
+import { tokenEndpoint } from "../support/TokenEndpoint.ts"
+import type { Answer } from "../support/Ask.ts"
+import { ask, outputOf } from "../support/Ask.ts"
+import { simulatorOf } from "../support/Several.ts"
+
+const script = agent({ rounds: 0 })
+
+const user = (content: string) => ({ role: "user", content })
+
+const turn = Effect.fnUntraced(function* (...input: ReadonlyArray<JsonObject>) {
+  const { url } = yield* TestProxy
+  const body = { model: "gpt-5.5", instructions: "Be brief.", store: false, input: [...input] }
+  return yield* ask(`${url}/responses`, { key: "test-key-caller", body })
+})
+
+const way = ({ headers, status }: Answer) =>
+  [status, ...["connection", "input", "reason"].map((name) => headers.get(`x-respool-${name}`))].join(" ")
+
+const secretFile = Effect.fnUntraced(function* (content: object) {
+  const fs = yield* FileSystem.FileSystem
+  const path = `${yield* fs.makeTempDirectoryScoped({ prefix: "respool-refresh-" })}/secret.json`
+  const write = (next: object) => fs.writeFileString(path, JSON.stringify(next), { mode: 0o600 })
+  yield* write(content)
+  return { path, write }
+})
+
+/** A ping can't be answered while the test's clock leaps. */
+const pingInterval = 100 * 60 * 60_000
+
+const held = (tokenUrl: string) => ({
+  accessToken: "test-token-1",
+  refreshToken: "test-refresh-1",
+  expiresAt: 600,
+  tokenUrl,
+  clientId: "client",
+})
+
+it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
+  it.effect("is refreshed in the middle of a conversation, which goes on where it was", () =>
+    Effect.gen(function* () {
+      const { asked, url } = yield* tokenEndpoint()
+      const { path } = yield* secretFile(held(url))
+      const simulator = yield* simulatorOf({ script, accepts: ["test-token-1", "test-token-2"] })
+      const upstreams = [{ name: "main", url: simulator.url, credential: { _tag: "TokenFile" as const, path } }]
+      yield* Effect.gen(function* () {
+        const first = yield* turn(user("One"))
+        yield* TestClock.adjust("11 minutes")
+        const second = yield* turn(user("One"), ...outputOf(first), user("Two"))
+        assert.strictEqual(way(second), "200 reused suffix continued")
+        assert.lengthOf(asked, 1)
+        assert.strictEqual(simulator.counters.upgrades, 1)
+        // The next connection shows the new one.
+        yield* turn(user("Another"))
+        assert.deepStrictEqual(
+          simulator.connections.map(({ headers }) => headers["authorization"]),
+          ["Bearer test-token-1", "Bearer test-token-2"],
+        )
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams, pingInterval })))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("and that the upstream refuses is refreshed and shown again in the same turn", () =>
+    Effect.gen(function* () {
+      const { asked, url } = yield* tokenEndpoint()
+      const { path } = yield* secretFile({ ...held(url), expiresAt: "2100-01-01T00:00:00Z" })
+      const simulator = yield* simulatorOf({ script, accepts: ["test-token-1"] })
+      const upstreams = [{ name: "main", url: simulator.url, credential: { _tag: "TokenFile" as const, path } }]
+      yield* Effect.gen(function* () {
+        yield* turn(user("One"))
+        yield* simulator.setAccepted(["test-token-2"])
+        const second = yield* turn(user("Another"))
+        assert.strictEqual(way(second), "200 new full credential_refused")
+        // What was opened with the refused one is gone.
+        yield* simulator.until(({ counters }) => counters.openSockets === 1)
+        assert.lengthOf(asked, 1)
+        yield* simulator.setAccepted([])
+        const third = yield* turn(user("A third"))
+        assert.strictEqual(third.status, 401)
+        assert.notInclude(third.text, "test-token")
+        assert.lengthOf(asked, 1)
+        assert.strictEqual(simulator.counters.executions, 2)
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("and can't have says so in one error, without a word of it", () =>
+    Effect.gen(function* () {
+      const { url } = yield* tokenEndpoint({ status: 400, body: { error: "test-refresh-1 is over" } })
+      const { path } = yield* secretFile({ ...held(url), expiresAt: 0 })
+      const upstreams = [
+        { name: "main", url: "http://127.0.0.1:9/v1", credential: { _tag: "TokenFile" as const, path } },
+      ]
+      yield* Effect.gen(function* () {
+        const answer = yield* turn(user("One"))
+        assert.strictEqual(answer.status, 503)
+        assert.deepInclude(answer.json?.["error"], { code: "credential_unavailable" })
+        assert.notMatch(answer.text, /test-(refresh|token)/)
+        assert.strictEqual(answer.headers.get("x-should-retry"), null)
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+})
+
+it.layer(NodeFileSystem.layer)("The login of the Codex CLI", (it) => {
+  const login = (access: string) => ({ tokens: { access_token: access, account_id: "account-a" } })
+
+  it.effect("serves any client, and a refresh by Codex costs no session", () =>
+    Effect.gen(function* () {
+      const { path, write } = yield* secretFile(login("test-token-1"))
+      const simulator = yield* simulatorOf({ script, profile: "codex", accepts: ["test-token-1", "test-token-2"] })
+      const credential = { _tag: "CodexAuth" as const, path }
+      const upstreams = [{ name: "main", profile: "codex" as const, url: simulator.url, credential }]
+      yield* Effect.gen(function* () {
+        const first = yield* turn(user("One"))
+        assert.strictEqual(first.status, 200, first.text)
+        yield* write(login("test-token-2"))
+        yield* TestClock.adjust("2 seconds")
+        const second = yield* turn(user("One"), ...outputOf(first), user("Two"))
+        assert.strictEqual(way(second), "200 reused suffix continued")
+        yield* turn(user("Another"))
+        assert.deepStrictEqual(
+          simulator.connections.map(({ headers }) => [headers["authorization"], headers["chatgpt-account-id"]]),
+          [
+            ["Bearer test-token-1", "account-a"],
+            ["Bearer test-token-2", "account-a"],
+          ],
+        )
+        // Codex has refreshed it in the meantime: no second has passed since it was looked at.
+        yield* simulator.setAccepted(["test-token-3"])
+        yield* write(login("test-token-3"))
+        assert.strictEqual(way(yield* turn(user("A third"))), "200 new full credential_refused")
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams, pingInterval })))
+    }).pipe(Effect.scoped),
+  )
+})

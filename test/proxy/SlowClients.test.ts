@@ -1,0 +1,163 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { existsSync } from "node:fs"
+import { connect } from "node:net"
+import type { SettingsValues } from "../../src/config/Settings.ts"
+import { TestProxy } from "../support/TestProxy.ts"
+import { ask } from "../support/Ask.ts"
+import { settled } from "../support/HttpTurn.ts"
+import type { Line } from "../support/RawUpstream.ts"
+import { inKernel, slowUpstream, wholeAnswer } from "../support/SlowUpstream.ts"
+
+const MiB = 1024 * 1024
+
+/** A client that sends its request and reads nothing until it is told to. */
+class SlowClient {
+  readonly over = Deferred.makeUnsafe<void>()
+  readonly #parts: Array<Buffer> = []
+  readonly #socket
+  #read = 0
+
+  constructor(url: string, number: number) {
+    this.#socket = connect({ host: "127.0.0.1", port: Number(new URL(url).port) })
+    this.#socket.pause()
+    this.#socket.on("data", (part) => {
+      this.#parts.push(Buffer.from(part))
+      this.#read += part.length
+    })
+    this.#socket.on("error", () => {})
+    this.#socket.on("close", () => Deferred.doneUnsafe(this.over, Effect.void))
+    const body = JSON.stringify({ model: "gpt-5.5", stream: true, input: "Much", metadata: { slow: String(number) } })
+    const lines = ["host: proxy", "authorization: Bearer test-key-a", `session-id: slow-${number}`, "connection: close"]
+    this.#socket.write(
+      `POST /v1/responses HTTP/1.1\r\n${lines.join("\r\n")}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+  }
+
+  get port() {
+    return this.#socket.localPort ?? 0
+  }
+
+  /** Bytes that have left the kernel. */
+  get got() {
+    return this.#read + this.#socket.readableLength
+  }
+
+  readOn() {
+    this.#socket.resume()
+  }
+
+  leave() {
+    this.#socket.destroy()
+  }
+
+  /** The body that came, without its chunks' heads; whether it came to its end. */
+  body() {
+    const bytes = Buffer.concat(this.#parts)
+    const parts: Array<Buffer> = []
+    for (let at = bytes.indexOf("\r\n\r\n") + 4; ;) {
+      const line = bytes.indexOf("\r\n", at)
+      if (line < 0) return { bytes: Buffer.concat(parts), whole: false }
+      const size = Number.parseInt(bytes.subarray(at, line).toString(), 16)
+      if (size === 0) return { bytes: Buffer.concat(parts), whole: true }
+      parts.push(bytes.subarray(line + 2, line + 2 + size))
+      at = line + 4 + size
+    }
+  }
+}
+
+const maxBuffered = 4 * MiB
+
+const setup = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, count: number) {
+  const upstream = yield* slowUpstream(count)
+  const layer = TestProxy.layerProxy({ upstreamUrl: upstream.url, maxBuffered, clientTimeout: 60_000, ...settings })
+  const proxy = Context.get(yield* Layer.build(layer), TestProxy)
+  const clients = yield* Effect.acquireRelease(
+    Effect.sync(() => Array.from({ length: count }, (_, number) => new SlowClient(proxy.url, number))),
+    (clients) => Effect.sync(() => clients.forEach((client) => client.leave())),
+  )
+  yield* upstream.begun
+  const proxyPort = Number(new URL(proxy.url).port)
+  const lineOf = (number: number): Line => {
+    const line = upstream.slow.get(number)
+    if (line === undefined) throw new Error("its turn has not begun")
+    return line
+  }
+  /** What the upstream has got rid of and the client has not got, and is in no kernel's hands. */
+  const heldFor = (client: SlowClient, number: number) => {
+    const line = lineOf(number)
+    return line.taken - client.got - inKernel(upstream.port, line.port) - inKernel(proxyPort, client.port)
+  }
+  const progress = () => upstream.lines.reduce((sum, { taken }) => sum + taken, 0)
+  return { upstream, proxy, clients, heldFor, lineOf, progress }
+})
+
+const otherTurns = ({ url }: TestProxy["Service"], key: string) =>
+  Effect.forEach(
+    Array.from({ length: 50 }, (_, number) => number),
+    (number) =>
+      Effect.map(
+        ask(`${url}/responses`, {
+          key,
+          headers: { "session-id": `other-${number}` },
+          body: { model: "gpt-5.5", stream: number % 2 === 0, input: "Little" },
+        }),
+        ({ status, text }) => {
+          assert.strictEqual(status, 200)
+          assert.isTrue(text.includes(`"status":"completed"`))
+        },
+      ),
+    { concurrency: 10 },
+  )
+
+// What is in the kernel's hands is nobody's buffer of ours, and only Linux says how much that is.
+describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () => {
+  for (const transport of ["websocket", "http"] as const) {
+    it.effect(
+      `have no more than the setting waiting for them over ${transport}, and then go on or are evicted`,
+      () =>
+        Effect.gen(function* () {
+          const { clients, heldFor, lineOf, progress, proxy } = yield* setup({ transport }, 6)
+          yield* settled(progress)
+
+          const expected = wholeAnswer()
+          yield* otherTurns(proxy, "test-key-a")
+          for (const [number, client] of clients.entries()) {
+            assert.isAtMost(heldFor(client, number), maxBuffered)
+            assert.isBelow(lineOf(number).taken, expected.length)
+          }
+
+          const [goOn, stay] = [clients.slice(0, 3), clients.slice(3)]
+          for (const client of goOn) client.readOn()
+          for (const client of goOn) {
+            yield* Deferred.await(client.over)
+            const { bytes, whole } = client.body()
+            assert.isTrue(whole)
+            assert.isTrue(bytes.equals(expected), "the answer is not the upstream's")
+          }
+          for (const [index, client] of stay.entries()) assert.isAtMost(heldFor(client, index + 3), maxBuffered)
+
+          const evicted = () => proxy.logged.filter((line) => line.includes("slow_client")).length
+          yield* TestClock.adjust("59999 millis")
+          yield* settled(progress)
+          assert.strictEqual(evicted(), 0)
+          yield* TestClock.adjust("1 millis")
+          for (const index of stay.keys()) yield* Deferred.await(lineOf(index + 3).closed)
+          assert.strictEqual(evicted(), 3)
+          for (const client of stay) {
+            client.readOn()
+            yield* Deferred.await(client.over)
+            const bytes = Buffer.from(client.body().bytes.toString().replaceAll(": heartbeat\n\n", ""))
+            const error = bytes.lastIndexOf("event: error\n")
+            const came = error < 0 ? bytes : bytes.subarray(0, error)
+            assert.isBelow(came.length, expected.length)
+            assert.isTrue(expected.subarray(0, came.length).equals(came), "what came is not the beginning")
+            if (error >= 0) assert.include(bytes.subarray(error).toString(), `"code":"slow_client"`)
+          }
+          yield* otherTurns(proxy, "test-key-a")
+        }),
+      60_000,
+    )
+  }
+})

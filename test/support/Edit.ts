@@ -1,0 +1,157 @@
+/**
+ * One change to a client's input, of the kinds that make it another history: a character, an item, a place.
+ */
+import type { Choices } from "./JsonTexts.ts"
+import { isList, isObject, type Json, type JsonObject, Num } from "./JsonValue.ts"
+
+/** Members that never count, and an arguments' copy. */
+const silent: ReadonlySet<string> = new Set([
+  "status",
+  "annotations",
+  "logprobs",
+  "parsed",
+  "parsed_arguments",
+  "created_by",
+  "unknown",
+])
+
+export type Path = ReadonlyArray<string | number>
+
+/** Paths of all values in an item that count. */
+const pathsOf = (value: Json, path: Path = []): ReadonlyArray<Path> => {
+  if (isList(value)) return [path, ...value.flatMap((element, index) => pathsOf(element, [...path, index]))]
+  if (!isObject(value)) return [path]
+  return [
+    path,
+    ...Object.entries(value)
+      .filter(([name]) => !silent.has(name))
+      .flatMap(([name, member]) => pathsOf(member, [...path, name])),
+  ]
+}
+
+const at = (value: Json, path: Path): Json => {
+  const [step, ...rest] = path
+  if (step === undefined) return value
+  const next = isList(value) ? value[Number(step)] : isObject(value) ? value[step] : undefined
+  return at(next ?? null, rest)
+}
+
+const set = (value: Json, path: Path, to: (before: Json) => Json): Json => {
+  const [step, ...rest] = path
+  if (step === undefined) return to(value)
+  if (isList(value)) return value.map((element, index) => (index === step ? set(element, rest, to) : element))
+  if (!isObject(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, name === step ? set(member, rest, to) : member]),
+  )
+}
+
+const characters = ["a", "b", " ", "0", "\n", "é", "\ud83d", "\ude00", "\ufffd", "\u0000"]
+
+const otherText = (text: string, choices: Choices): string => {
+  const place = choices.below(text.length + 1)
+  switch (choices.below(4)) {
+    case 0:
+      return text.slice(0, place) + text.slice(place + 1)
+    case 1:
+      return text.slice(0, place) + choices.of(characters) + text.slice(place)
+    case 2:
+      return text.normalize("NFC")
+    default:
+      return text.slice(0, place) + choices.of(characters) + text.slice(place + 1)
+  }
+}
+
+const otherValue = (value: Json, choices: Choices): Json => {
+  if (typeof value === "string") return otherText(value, choices)
+  if (value instanceof Num)
+    return new Num(choices.of(["1", "1.0", "0", "9007199254740992", "9007199254740993", "1e400"]))
+  if (typeof value === "boolean") return !value
+  if (value === null) return choices.of<Json>([false, "", new Num("0"), []])
+  if (isList(value)) {
+    const place = choices.below(Math.max(1, value.length))
+    const element = value[place]
+    if (element === undefined) return ["a"]
+    switch (choices.below(4)) {
+      case 0:
+        return value.toSpliced(place, 1)
+      case 1:
+        return value.toSpliced(place, 0, element)
+      case 2:
+        return [...value.toSpliced(place, 1), element]
+      default:
+        return [...value, "a"]
+    }
+  }
+  const names = Object.keys(value)
+  const name = names[choices.below(Math.max(1, names.length))] ?? ""
+  switch (choices.below(3)) {
+    case 0:
+      return Object.fromEntries(Object.entries(value).filter(([other]) => other !== name))
+    case 1:
+      return { ...value, more: choices.of<Json>(["a", new Num("1"), false, {}]) }
+    default:
+      return Object.fromEntries(
+        Object.entries(value).map(([other, member]) => [other === name ? `${other}x` : other, member]),
+      )
+  }
+}
+
+/** Values of members that decide what an item is. */
+const members: ReadonlyArray<readonly [string, ReadonlyArray<Json>]> = [
+  ["role", ["user", "assistant", "developer", "system"]],
+  ["phase", ["commentary", "final_answer", null]],
+  ["type", ["message", "reasoning", "function_call", "function_call_output", "compaction", "item_reference"]],
+  ["name", ["get_weather", "get_time", "apply"]],
+  ["call_id", ["call_0_0", "call_0_1", "call_1_0", "call_1_1"]],
+  ["id", ["msg_0_0", "rs_0_0", "rs_0_1", "rs_1_0", "msg_1_1"]],
+  ["encrypted_content", ["ENC same", "ENC rs_0_0", null]],
+]
+
+const foreign: ReadonlyArray<JsonObject> = [
+  { role: "user", content: "a" },
+  { role: "assistant", content: "a" },
+  { type: "item_reference", id: "msg_0_0" },
+  { type: "reasoning", id: "rs_x", summary: [] },
+  { type: "reasoning", summary: [], encrypted_content: "ENC same" },
+  { type: "function_call", call_id: "call_0_0", name: "get_time", arguments: "{}" },
+]
+
+/** The input with one thing changed, or, now and then, with nothing. */
+export const edited = (input: ReadonlyArray<JsonObject>, choices: Choices): ReadonlyArray<JsonObject> => {
+  const place = choices.below(Math.max(1, input.length))
+  const other = choices.below(Math.max(1, input.length))
+  const item = input[place]
+  const second = input[other]
+  if (item === undefined || second === undefined) return input
+  const inside = (change: (item: JsonObject) => Json) => {
+    const result = change(item)
+    return isObject(result) ? input.with(place, result) : input
+  }
+  switch (choices.below(12)) {
+    case 0:
+      return input.toSpliced(place, 1)
+    case 1:
+      return input.with(place, second).with(other, item)
+    case 2:
+      return input.toSpliced(place, 0, item)
+    case 3:
+      return input.toSpliced(place, 1).toSpliced(other, 0, item)
+    case 4:
+      return input.toSpliced(place, 0, choices.of(foreign))
+    case 5: {
+      const [name, values] = choices.of(members)
+      return inside((item) => ({ ...item, [name]: choices.of(values) }))
+    }
+    case 6: {
+      // The text of one message moves over to the next.
+      const [a, b] = [item["content"], input[place + 1]?.["content"]]
+      if (typeof a !== "string" || typeof b !== "string") return input
+      return input.with(place, { ...item, content: "" }).with(place + 1, { ...input[place + 1], content: a + b })
+    }
+    default: {
+      const path = choices.of(pathsOf(item))
+      return inside((item) => set(item, path, () => otherValue(at(item, path), choices)))
+    }
+  }
+}

@@ -1,0 +1,563 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { createHash } from "node:crypto"
+import * as Net from "node:net"
+import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
+import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
+import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
+import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
+
+type Seen =
+  | { readonly _tag: "Text"; readonly text: string }
+  | { readonly _tag: "Binary" }
+  | { readonly _tag: "Alive" }
+  | { readonly _tag: "Overflow" }
+  | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
+
+const recorder = Effect.gen(function* () {
+  const queue = yield* Queue.unbounded<Seen>()
+  const all: Array<Seen> = []
+  const see = (seen: Seen) => {
+    all.push(seen)
+    Queue.offerUnsafe(queue, seen)
+  }
+  const handlers: SocketHandlers = {
+    onText: (text) => see({ _tag: "Text", text }),
+    onBinary: () => see({ _tag: "Binary" }),
+    onAlive: () => see({ _tag: "Alive" }),
+    onOverflow: () => see({ _tag: "Overflow" }),
+    onViolation: () => see({ _tag: "Close", code: 1006, reason: "" }),
+    onClose: (code, reason) => see({ _tag: "Close", code, reason }),
+  }
+  return { handlers, all, next: Queue.take(queue) }
+})
+
+/** A TCP peer of which every byte is the test's own. */
+interface Peer {
+  readonly socket: Net.Socket
+  readonly head: string
+  /** Bytes that came after the request's head, so far. */
+  readonly received: () => Buffer
+  readonly until: (what: (received: Buffer) => boolean) => Effect.Effect<void>
+  readonly closed: Effect.Effect<void>
+  readonly accept: (extra?: Uint8Array) => void
+}
+
+const peers = Effect.fnUntraced(function* (onPeer: (peer: Peer) => void, options: Net.ServerOpts = {}) {
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly stop: () => void }>((resume) => {
+      const open = new Set<Net.Socket>()
+      const server = Net.createServer(options, (socket) => {
+        open.add(socket)
+        const closed = Deferred.makeUnsafe<void>()
+        let bytes = Buffer.alloc(0)
+        let headEnd = -1
+        socket.on("error", () => {})
+        socket.on("close", () => {
+          open.delete(socket)
+          Deferred.doneUnsafe(closed, Effect.void)
+        })
+        socket.on("data", (data) => {
+          bytes = Buffer.concat([bytes, Buffer.from(data)])
+          if (headEnd >= 0) return
+          headEnd = bytes.indexOf("\r\n\r\n")
+          if (headEnd < 0) return
+          const head = bytes.subarray(0, headEnd).toString()
+          onPeer({
+            socket,
+            head,
+            received: () => bytes.subarray(headEnd + 4),
+            until: (what) =>
+              Effect.callback<void>((resume) => {
+                const look = () => what(bytes.subarray(headEnd + 4)) && resume(Effect.void)
+                socket.on("data", look)
+                look()
+              }),
+            closed: Deferred.await(closed),
+            accept: (extra = new Uint8Array()) =>
+              socket.write(Buffer.concat([Buffer.from(switching(head, "X-Upstream: one\r\n")), extra])),
+          })
+        })
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = address !== null && typeof address === "object" ? address.port : 0
+        const stop = () => {
+          for (const socket of open) socket.destroy()
+          server.close()
+        }
+        resume(Effect.succeed({ port, stop }))
+      })
+    }),
+    (server) => Effect.sync(server.stop),
+  )
+  return `ws://127.0.0.1:${server.port}/v1/responses`
+})
+
+const switching = (head: string, extra = "") => {
+  const key = /sec-websocket-key: (.*)/i.exec(head)?.[1]?.trim() ?? ""
+  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
+  return `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n${extra}\r\n`
+}
+
+/** A frame as a server sends it: unmasked, final. */
+const frame = (opcode: number, payload: Uint8Array | string) => {
+  const bytes = Buffer.from(payload)
+  const head = Buffer.alloc(bytes.length < 126 ? 2 : bytes.length < 65536 ? 4 : 10)
+  head[0] = 0x80 | opcode
+  head[1] = bytes.length < 126 ? bytes.length : bytes.length < 65536 ? 126 : 127
+  if (head.length === 4) head.writeUInt16BE(bytes.length, 2)
+  if (head.length === 10) head.writeBigUInt64BE(BigInt(bytes.length), 2)
+  return Buffer.concat([head, bytes])
+}
+const text = (payload: string) => frame(1, payload)
+const ping = (payload: string) => frame(9, payload)
+const closing = (code: number, reason: string) =>
+  frame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]))
+
+const bytes = (value: string) => new TextEncoder().encode(value)
+
+const request = (url: string, more: Partial<DialRequest> = {}): DialRequest => ({
+  url,
+  headers: { authorization: "Bearer test-key-a" },
+  maxMessage: 16 * 1024 * 1024,
+  ...more,
+})
+
+const dial = Effect.fnUntraced(function* (url: string, more?: Partial<DialRequest>) {
+  const dialer = yield* Dialer
+  const seen = yield* recorder
+  const socket = yield* dialer.dial(request(url, more), seen.handlers)
+  return { socket, ...seen }
+})
+
+const connected = Effect.fnUntraced(function* (extra?: Uint8Array, more?: Partial<DialRequest>) {
+  const arrived = yield* Deferred.make<Peer>()
+  const url = yield* peers((peer) => {
+    peer.accept(extra)
+    Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+  })
+  const dialled = yield* dial(url, more)
+  return { ...dialled, peer: yield* Deferred.await(arrived) }
+})
+
+const echo = Effect.acquireRelease(
+  Effect.sync(() =>
+    Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
+      websocket: {
+        maxPayloadLength: 64 * 1024 * 1024,
+        backpressureLimit: 64 * 1024 * 1024,
+        message: (socket, message) => void socket.send(message === "flood" ? flood : message),
+      },
+    }),
+  ),
+  (server) => Effect.promise(() => server.stop(true)),
+).pipe(Effect.map((server) => `ws://127.0.0.1:${server.port}/`))
+
+const flood = "f".repeat(15 * 1024 * 1024)
+
+const failure = (url: string, more?: Partial<DialRequest>) =>
+  Effect.flip(Effect.andThen(Effect.scoped(dial(url, more)), Effect.die("it connected")))
+
+for (const [name, layer] of [
+  ["layerBun", layerBun],
+  ["layerWs", layerWs],
+] as const) {
+  const test = (title: string, body: () => Effect.Effect<void, DialError, Dialer | Scope.Scope>) =>
+    it.effect(title, () => body().pipe(Effect.provide(layer)))
+
+  describe(`Dialer.${name}`, () => {
+    test("sends the headers, offers no extension and reports the upgrade's answer", () =>
+      Effect.gen(function* () {
+        const { peer, socket } = yield* connected()
+        assert.match(peer.head, /authorization: Bearer test-key-a/i)
+        assert.notMatch(peer.head, /sec-websocket-extensions/i)
+        assert.strictEqual(socket.handshake.status, 101)
+        assert.strictEqual(socket.handshake.headers["x-upstream"], "one")
+      }))
+
+    test("carries text of any size and script both ways, in order", () =>
+      Effect.gen(function* () {
+        const { next, socket } = yield* dial(yield* echo)
+        const messages = [
+          "",
+          "{}",
+          "ümläut 漢字 🜂 \u0000",
+          "\ufeffmark",
+          "x".repeat(126),
+          "y".repeat(70_000),
+          "é".repeat(1_000_000),
+        ]
+        for (const message of messages) assert.isTrue(socket.send(bytes(message)))
+        for (const message of messages) assert.deepStrictEqual(yield* next, { _tag: "Text", text: message })
+      }))
+
+    test("leaves the bytes it sends as they were", () =>
+      Effect.gen(function* () {
+        const { next, socket } = yield* dial(yield* echo)
+        const whole = bytes("--payload--")
+        assert.isTrue(socket.send(whole.subarray(2, 9)))
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "payload" })
+        assert.deepStrictEqual(whole, bytes("--payload--"))
+      }))
+
+    test("survives a ping that came with the upgrade's answer", () =>
+      Effect.gen(function* () {
+        const { next, peer } = yield* connected(ping("early"))
+        yield* peer.until((received) => pongs(received).includes("early"))
+        peer.socket.write(text("still here"))
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "still here" })
+      }))
+
+    test("reports a binary message as one", () =>
+      Effect.gen(function* () {
+        const { next, peer } = yield* connected()
+        peer.socket.write(frame(2, "binary"))
+        assert.deepStrictEqual(yield* next, { _tag: "Binary" })
+      }))
+
+    test("accepts a message of exactly the limit in bytes", () =>
+      Effect.gen(function* () {
+        const { next, peer } = yield* connected(undefined, { maxMessage: 200 })
+        peer.socket.write(text("é".repeat(100)))
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "é".repeat(100) })
+      }))
+
+    test("ends the socket with an overflow, and only that, on a message over the limit", () =>
+      Effect.gen(function* () {
+        const { all, next, peer, socket } = yield* connected(undefined, { maxMessage: 199 })
+        peer.socket.write(Buffer.concat([text("é".repeat(100)), text("after")]))
+        assert.deepStrictEqual(yield* next, { _tag: "Overflow" })
+        yield* peer.closed
+        assert.isFalse(socket.send(bytes("late")))
+        assert.strictEqual(all.length, 1)
+      }))
+
+    test("reports the peer's own 1009 as a close, since it is about what was sent to it", () =>
+      Effect.gen(function* () {
+        const { all, next, peer } = yield* connected(undefined, { maxMessage: 199 })
+        peer.socket.end(closing(1009, "too big for me"))
+        assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1009, reason: "too big for me" })
+        yield* peer.closed
+        assert.strictEqual(all.length, 1)
+      }))
+
+    test("reports the peer's close code and reason, and writes nothing afterwards", () =>
+      Effect.gen(function* () {
+        const { all, next, peer, socket } = yield* connected()
+        peer.socket.end(closing(4001, "session over"))
+        assert.deepStrictEqual(yield* next, { _tag: "Close", code: 4001, reason: "session over" })
+        assert.isFalse(socket.send(bytes("too late")))
+        socket.ping()
+        socket.pause()
+        socket.resume()
+        assert.strictEqual(socket.bufferedAmount(), 0)
+        yield* peer.closed
+        assert.strictEqual(all.length, 1)
+      }))
+
+    test("reports a close although the peer keeps its end of the connection open", () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers(
+          (peer) => {
+            peer.accept()
+            Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+          },
+          { allowHalfOpen: true },
+        )
+        const { next } = yield* dial(url)
+        const peer = yield* Deferred.await(arrived)
+        peer.socket.write(closing(1000, "bye"))
+        assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1000, reason: "bye" })
+      }))
+
+    test("reports a reset connection as 1006", () =>
+      Effect.gen(function* () {
+        const { next, peer } = yield* connected()
+        peer.socket.resetAndDestroy()
+        const closed = yield* next
+        assert.isTrue(closed._tag === "Close" && closed.code === 1006)
+      }))
+
+    test("ends on frames that break the protocol", () =>
+      Effect.gen(function* () {
+        for (const bad of [
+          Buffer.from([0x81, 0x81, 1, 2, 3, 4, 5]),
+          Buffer.from([0xc1, 0x01, 0x61]),
+          frame(1, Buffer.from([0xff, 0xfe])),
+        ]) {
+          const { next, peer, socket } = yield* connected()
+          peer.socket.write(bad)
+          assert.strictEqual((yield* next)._tag, "Close")
+          assert.isFalse(socket.send(bytes("late")))
+        }
+      }))
+
+    test("answers pings, reports them and pongs as life, and survives a burst of pings", () =>
+      Effect.gen(function* () {
+        const { next, peer, socket } = yield* connected()
+        const burst = 2_000
+        peer.socket.write(
+          Buffer.concat([...Array.from({ length: burst }, (_, i) => ping(`p${i}`)), text("still here")]),
+        )
+        for (let i = 0; i < burst; i++) assert.deepStrictEqual(yield* next, { _tag: "Alive" })
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "still here" })
+        assert.isTrue(socket.send(bytes("up")))
+        socket.ping()
+        yield* peer.until((received) => pongs(received).includes(`p${burst - 1}`))
+        peer.socket.write(frame(10, ""))
+        assert.deepStrictEqual(yield* next, { _tag: "Alive" })
+      }))
+
+    test("gives a refusal's status, headers and body", () =>
+      Effect.gen(function* () {
+        const body = `{"error":{"message":"slow down"}}`
+        const url = yield* peers(({ socket }) =>
+          socket.end(
+            `HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+          ),
+        )
+        const error = yield* failure(url)
+        assert.strictEqual(error.reason, "Refused")
+        assert.strictEqual(error.answer?.status, 429)
+        assert.strictEqual(error.answer?.headers["retry-after"], "7")
+        assert.strictEqual(error.answer?.headers["set-cookie"], "a=1, b=2")
+        assert.strictEqual(error.answer?.body, body)
+      }))
+
+    test("takes the chunked coding off a refusal's body", () =>
+      Effect.gen(function* () {
+        const url = yield* peers(({ socket }) =>
+          socket.end(
+            `HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n3;a=b\r\n{"e\r\nA\r\nrror":"x"}\r\n0\r\n\r\n`,
+          ),
+        )
+        assert.strictEqual((yield* failure(url)).answer?.body, `{"error":"x"}`)
+      }))
+
+    test("keeps at most 64 KiB of a refusal's body and closes the connection", () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers((peer) => {
+          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+          peer.socket.write(`HTTP/1.1 403 No\r\ncontent-length: 900000\r\n\r\n${"z".repeat(300_000)}`)
+        })
+        const error = yield* failure(url)
+        assert.strictEqual(error.answer?.status, 403)
+        assert.isAtMost(error.answer?.body.length ?? 0, 64 * 1024)
+        const peer = yield* Deferred.await(arrived)
+        yield* peer.closed
+      }))
+
+    test("gives a refusal whose body breaks off", () =>
+      Effect.gen(function* () {
+        const url = yield* peers(({ socket }) => socket.end(`HTTP/1.1 426 No\r\ncontent-length: 10\r\n\r\nabc`))
+        const error = yield* failure(url)
+        assert.strictEqual(error.answer?.status, 426)
+        assert.strictEqual(error.answer?.body, "abc")
+      }))
+
+    const broken: ReadonlyArray<readonly [string, (peer: Peer) => void]> = [
+      ["an answer of 200", ({ socket }) => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")],
+      [
+        "a redirect",
+        ({ socket }) => socket.end("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"),
+      ],
+      ["a wrong accept key", ({ socket }) => socket.write(switching("sec-websocket-key: AAAA"))],
+      [
+        "a 101 without an accept key",
+        ({ socket }) => socket.write("HTTP/1.1 101 Ok\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"),
+      ],
+      [
+        "an extension nobody asked for",
+        ({ head, socket }) => socket.write(switching(head, "sec-websocket-extensions: permessage-deflate\r\n")),
+      ],
+      ["garbage", ({ socket }) => socket.end("\u0000\u0001 garbage\r\n\r\n")],
+      ["an endless head", ({ socket }) => socket.write(`HTTP/1.1 101 Ok\r\nx: ${"y".repeat(200_000)}`)],
+      ["a reset", ({ socket }) => socket.resetAndDestroy()],
+      ["a message together with the answer", ({ accept }) => accept(text("early"))],
+      ["a binary message together with the answer", ({ accept }) => accept(frame(2, "early"))],
+      ["a close together with the answer", ({ accept }) => accept(closing(1013, "try again later"))],
+      ["a broken frame together with the answer", ({ accept }) => accept(frame(3, "early"))],
+      [
+        "an answer of a status that is none",
+        ({ socket }) => socket.end("HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n"),
+      ],
+      ["an end without an answer", ({ socket }) => socket.end()],
+      ["an end inside the head", ({ socket }) => socket.end("HTTP/1.1 101 Swit")],
+    ]
+    for (const [what, behave] of broken) {
+      test(`fails as unreachable on ${what}`, () =>
+        Effect.gen(function* () {
+          const error = yield* failure(yield* peers(behave))
+          assert.strictEqual(error.reason, "Unreachable")
+          assert.isUndefined(error.answer)
+          assert.isNotEmpty(error.message)
+        }))
+    }
+
+    test("fails as unreachable where nobody listens, and where the name has no address", () =>
+      Effect.gen(function* () {
+        const url = yield* Effect.scoped(peers(() => {}))
+        assert.strictEqual((yield* failure(url)).reason, "Unreachable")
+        // A label this long fails in the resolver itself, without a question to the network.
+        assert.strictEqual((yield* failure(`ws://${"a".repeat(64)}.invalid/?api-key=test-key-a`)).reason, "Unreachable")
+      }))
+
+    test("fails as unreachable on a TLS client that meets plain text", () =>
+      Effect.gen(function* () {
+        const url = yield* peers(() => {})
+        const plain = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            Bun.listen({
+              hostname: "127.0.0.1",
+              port: 0,
+              socket: { data: (socket) => void socket.end("no TLS here") },
+            }),
+          ),
+          (server) => Effect.sync(() => server.stop(true)),
+        )
+        assert.isNotEmpty(url)
+        assert.strictEqual((yield* failure(`wss://127.0.0.1:${plain.port}/`)).reason, "Unreachable")
+      }))
+
+    test("refuses what is no socket URL or no header, and names no credential", () =>
+      Effect.gen(function* () {
+        const urls = [
+          "http://127.0.0.1/",
+          "https://127.0.0.1/",
+          "ftp://x/",
+          "nonsense",
+          "ws://127.0.0.1/#a",
+          "ws://me:test-key-a@127.0.0.1/",
+        ]
+        for (const url of urls) assert.strictEqual((yield* failure(url)).reason, "Unreachable")
+        const bad = yield* failure("ws://127.0.0.1:1/", { headers: { authorization: "test-key-a\r\nx: y" } })
+        assert.strictEqual(bad.reason, "Unreachable")
+        const refused = yield* failure("ws://127.0.0.1:1/?api-key=test-key-a")
+        for (const error of [bad, refused]) assert.notInclude(String(error) + JSON.stringify(error), "test-key-a")
+      }))
+
+    test("closes the connection when the dial is interrupted while the upgrade hangs", () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers((peer) => Deferred.doneUnsafe(arrived, Effect.succeed(peer)))
+        const outer = yield* Scope.make()
+        const { handlers, all } = yield* recorder
+        const dialer = yield* Dialer
+        const fiber = yield* Effect.forkChild(dialer.dial(request(url), handlers).pipe(Scope.provide(outer)))
+        const peer = yield* Deferred.await(arrived)
+        yield* Fiber.interrupt(fiber)
+        yield* peer.closed
+        yield* Scope.close(outer, Exit.void)
+        assert.deepStrictEqual(all, [])
+      }))
+
+    test("closes the connection when the dial times out", () =>
+      Effect.gen(function* () {
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers((peer) => Deferred.doneUnsafe(arrived, Effect.succeed(peer)))
+        const fiber = yield* Effect.forkChild(Effect.exit(Effect.timeout(dial(url), "15 seconds")))
+        const peer = yield* Deferred.await(arrived)
+        yield* TestClock.adjust("15 seconds")
+        assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+        yield* peer.closed
+      }))
+
+    test("terminates with its scope, without a close frame, and calls no handler any more", () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const arrived = yield* Deferred.make<Peer>()
+        const url = yield* peers((peer) => {
+          peer.accept()
+          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+        })
+        const { all, next, socket } = yield* dial(url).pipe(Scope.provide(scope))
+        const peer = yield* Deferred.await(arrived)
+        peer.socket.write(text("first"))
+        yield* next
+        peer.socket.write(Buffer.concat(Array.from({ length: 100 }, (_, i) => text(`more ${i}`))))
+        yield* Scope.close(scope, Exit.void)
+        const count = all.length
+        yield* peer.closed
+        assert.strictEqual(all.length, count)
+        assert.isFalse(all.some((seen) => seen._tag === "Close"))
+        assert.strictEqual(peer.received().length, 0)
+        assert.isFalse(socket.send(bytes("late")))
+        yield* Scope.close(scope, Exit.void)
+      }))
+
+    test("calls no handler from inside a handler that closed the scope", () =>
+      Effect.gen(function* () {
+        const dialer = yield* Dialer
+        const scope = yield* Scope.make()
+        const arrived = yield* Deferred.make<Peer>()
+        const context = yield* Effect.context<never>()
+        const texts: Array<string> = []
+        const url = yield* peers((peer) => {
+          peer.accept()
+          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+        })
+        yield* dialer
+          .dial(request(url), {
+            onText: (text) => {
+              texts.push(text)
+              Effect.runSyncWith(context)(Scope.close(scope, Exit.void))
+            },
+            onBinary: () => texts.push("binary"),
+            onAlive: () => texts.push("alive"),
+            onOverflow: () => texts.push("overflow"),
+            onViolation: () => texts.push("violation"),
+            onClose: () => texts.push("close"),
+          })
+          .pipe(Scope.provide(scope))
+        const peer = yield* Deferred.await(arrived)
+        peer.socket.write(Buffer.concat([text("one"), text("two"), ping(""), frame(2, "b")]))
+        yield* peer.closed
+        assert.deepStrictEqual(texts, ["one"])
+      }))
+
+    test("counts what the peer has not taken yet", () =>
+      Effect.gen(function* () {
+        const { peer, socket } = yield* connected()
+        peer.socket.pause()
+        assert.strictEqual(socket.bufferedAmount(), 0)
+        for (let i = 0; i < 16; i++) assert.isTrue(socket.send(new Uint8Array(1024 * 1024).fill(97)))
+        assert.isAbove(socket.bufferedAmount(), 1024 * 1024)
+      }))
+
+    test("reads nothing while paused, and everything after", () =>
+      Effect.gen(function* () {
+        const url = yield* echo
+        const paused = yield* dial(url)
+        const other = yield* dial(url)
+        paused.socket.pause()
+        assert.isTrue(paused.socket.send(bytes("flood")))
+        assert.isTrue(other.socket.send(bytes("flood")))
+        // The same flood through the same server has arrived elsewhere, so time was not what was missing.
+        assert.strictEqual((yield* other.next)._tag, "Text")
+        assert.deepStrictEqual(paused.all, [])
+        paused.socket.resume()
+        const flooded = yield* paused.next
+        assert.isTrue(flooded._tag === "Text" && flooded.text.length === flood.length)
+      }))
+  })
+}
+
+/** Payloads of the pongs among a client's masked frames; enough of a parser for short frames. */
+const pongs = (received: Buffer): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (let at = 0; at + 6 <= received.length;) {
+    const length = (received[at + 1] ?? 0) & 127
+    const mask = received.subarray(at + 2, at + 6)
+    const payload = Buffer.from(received.subarray(at + 6, at + 6 + length)).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
+    if (received[at] === 0x8a) found.push(Buffer.from(payload).toString())
+    at += 6 + length
+  }
+  return found
+}

@@ -1,0 +1,267 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
+import { existsSync, readFileSync } from "node:fs"
+import * as Net from "node:net"
+import { setImmediate } from "node:timers/promises"
+import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
+import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
+import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
+import type { Subject } from "../../support/Certificate.ts"
+import { selfSigned } from "../../support/Certificate.ts"
+import { closing, frame, HostileUpstream, text } from "../../support/HostileUpstream.ts"
+
+const silent: SocketHandlers = {
+  onText: () => {},
+  onBinary: () => {},
+  onAlive: () => {},
+  onOverflow: () => {},
+  onViolation: () => {},
+  onClose: () => {},
+}
+
+const dial = Effect.fnUntraced(function* (url: string, handlers: Partial<SocketHandlers>, tls?: DialRequest["tls"]) {
+  const dialer = yield* Dialer
+  const request = { url, headers: {}, maxMessage: 64 * 1024 * 1024, ...(tls === undefined ? {} : { tls }) }
+  return yield* dialer.dial(request, { ...silent, ...handlers })
+})
+
+/** A server that echoes over TLS, and the certificate it shows. */
+const secure = Effect.fnUntraced(function* (subject: Subject) {
+  const pair = selfSigned(subject)
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      Bun.serve({
+        hostname: "127.0.0.1",
+        port: 0,
+        tls: pair,
+        fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
+        websocket: {
+          maxPayloadLength: 64 * 1024 * 1024,
+          backpressureLimit: 64 * 1024 * 1024,
+          message: (socket, message) => void (message === "bye" ? socket.close(4001, "bye") : socket.send(message)),
+        },
+      }),
+    ),
+    (server) => Effect.promise(() => server.stop(true)),
+  )
+  return { port: server.port, ca: pair.cert }
+})
+
+/**
+ * Sockets to a port that a descriptor still holds, as the kernel lists them: a closed one has no inode there, and other
+ * threads' descriptors are not counted.
+ */
+const descriptorsTo = (port: number): number => {
+  let held = 0
+  for (const line of readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1)) {
+    const [, , remote = "", , , , , , , inode] = line.trim().split(/\s+/)
+    if (Number.parseInt(remote.slice(remote.indexOf(":") + 1), 16) === port && inode !== "0") held++
+  }
+  return held
+}
+
+const turnOfTheLoop = Effect.promise(() => setImmediate())
+
+const test = (title: string, body: Effect.Effect<void, DialError, Dialer | Scope.Scope>) =>
+  it.effect(title, () => body.pipe(Effect.provide(layerBun)))
+
+const failure = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
+  Effect.flip(Effect.andThen(dialling, Effect.die("it connected")))
+
+const loopback: Subject = [127, 0, 0, 1]
+
+describe("Dialer.layerBun", () => {
+  test(
+    "carries large messages over TLS, whose certificate it was told to trust, and tells a close",
+    Effect.gen(function* () {
+      for (const [subject, host] of [
+        [loopback, "127.0.0.1"],
+        ["localhost", "localhost"],
+      ] as const) {
+        const { ca, port } = yield* secure(subject)
+        const seen = yield* Queue.unbounded<string>()
+        const onText = (message: string) => void Queue.offerUnsafe(seen, message)
+        const onClose = (code: number, reason: string) => void Queue.offerUnsafe(seen, `${code} ${reason}`)
+        const socket = yield* dial(`wss://${host}:${port}/`, { onText, onClose }, { ca })
+        const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
+        for (const message of messages) assert.isTrue(socket.send(new TextEncoder().encode(message)))
+        for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
+        assert.strictEqual(socket.bufferedAmount(), 0)
+        assert.isTrue(socket.send(new TextEncoder().encode("bye")))
+        assert.strictEqual(yield* Queue.take(seen), "4001 bye")
+        assert.isFalse(socket.send(new TextEncoder().encode("late")))
+      }
+    }),
+  )
+
+  const distrusted: ReadonlyArray<readonly [what: string, subject: Subject, host: string, told: boolean]> = [
+    ["nobody vouches for", loopback, "127.0.0.1", false],
+    ["is for another address", [127, 0, 0, 2], "127.0.0.1", true],
+    ["is for another name", "other.test", "localhost", true],
+    ["is for the name, of the address", "localhost", "127.0.0.1", true],
+  ]
+  for (const [what, subject, host, told] of distrusted) {
+    test(
+      `fails as unreachable on a certificate that ${what}`,
+      Effect.gen(function* () {
+        const { ca, port } = yield* secure(subject)
+        const url = `wss://${host}:${port}/?api-key=test-key-a`
+        const error = yield* failure(dial(url, {}, told ? { ca } : undefined))
+        assert.include(String(error), "TLS was not accepted")
+        assert.notInclude(String(error), "test-key-a")
+      }),
+    )
+  }
+
+  test(
+    "fails as unreachable on certificates of its own that are none",
+    Effect.gen(function* () {
+      const { port } = yield* secure(loopback)
+      for (const tls of [{ ca: "nonsense" }, { cert: "nonsense", key: "nonsense" }]) {
+        const error = yield* failure(dial(`wss://127.0.0.1:${port}/`, {}, tls))
+        assert.include(String(error), "DialError")
+      }
+    }),
+  )
+
+  // The kernel's list of sockets is Linux's own.
+  it.effect.skipIf(!existsSync("/proc/net/tcp"))("gives its descriptors back however a socket ends", () =>
+    Effect.gen(function* () {
+      const upstream = yield* HostileUpstream
+      for (const ending of [closing(1000), frame(3, ""), text("", { declared: 1n << 40n })]) {
+        const over = yield* Deferred.make<void>()
+        const end = () => void Deferred.doneUnsafe(over, Effect.void)
+        const scope = yield* Scope.make()
+        const held = () => descriptorsTo(upstream.port)
+        let atTheEnd = -1
+        const ended = () => {
+          atTheEnd = held()
+          end()
+        }
+        upstream.conduct.now = { ...upstream.conduct.now, turn: ({ write }) => write(ending) }
+        const socket = yield* dial(`ws://127.0.0.1:${upstream.port}/`, {
+          onClose: ended,
+          onOverflow: ended,
+          onViolation: ended,
+        }).pipe(Scope.provide(scope))
+        assert.strictEqual(held(), 1)
+        assert.isTrue(socket.send(new TextEncoder().encode("go")))
+        yield* Deferred.await(over)
+        assert.strictEqual(atTheEnd, 0)
+        yield* upstream.closed
+        yield* Scope.close(scope, Exit.void)
+      }
+    }).pipe(Effect.provide(Layer.merge(layerBun, HostileUpstream.layer))),
+  )
+
+  test(
+    "holds the rest of a chunk back while it is paused, and a reset with it",
+    Effect.gen(function* () {
+      const upstream = yield* HostileUpstream
+      const seen: Array<string> = []
+      const paused = yield* Deferred.make<void>()
+      const over = yield* Deferred.make<void>()
+      upstream.conduct.now = {
+        ...upstream.conduct.now,
+        turn: ({ fork, socket, write }) => {
+          write(text("one"), text("two"), text("three"))
+          fork(
+            Effect.andThen(
+              Deferred.await(paused),
+              Effect.sync(() => socket.resetAndDestroy()),
+            ),
+          )
+        },
+      }
+      const socket = yield* dial(`ws://127.0.0.1:${upstream.port}/`, {
+        onText: (message) => {
+          seen.push(message)
+          if (message === "three") return
+          socket.pause()
+          Deferred.doneUnsafe(paused, Effect.void)
+        },
+        onClose: (code) => {
+          seen.push(String(code))
+          Deferred.doneUnsafe(over, Effect.void)
+        },
+      })
+      assert.isTrue(socket.send(new TextEncoder().encode("go")))
+      yield* Deferred.await(paused)
+      // A write would use up the error of the reset, so it is only given the time to be noticed.
+      for (let turns = 0; turns < 50; turns++) yield* turnOfTheLoop
+      assert.deepStrictEqual(seen, ["one"])
+      assert.isFalse(socket.send(new TextEncoder().encode("late")))
+      socket.resume()
+      assert.deepStrictEqual(seen, ["one", "two"])
+      socket.resume()
+      yield* Deferred.await(over)
+      assert.deepStrictEqual(seen, ["one", "two", "three", "1006"])
+    }).pipe(Effect.provide(HostileUpstream.layer)),
+  )
+
+  test(
+    "leaves what it does not read to the peer, when it is paused and when it is paused again",
+    Effect.gen(function* () {
+      const upstream = yield* HostileUpstream
+      const flood = "f".repeat(32 * 1024 * 1024)
+      const peers: Array<Net.Socket> = []
+      upstream.conduct.now = {
+        ...upstream.conduct.now,
+        turn: ({ socket, write }) => {
+          peers.push(socket)
+          write(text("one"), text("two"))
+          write(text(flood))
+        },
+      }
+      const url = `ws://127.0.0.1:${upstream.port}/`
+      const seen: Array<string> = []
+      const one = yield* Deferred.make<void>()
+      const paused = yield* dial(url, {
+        onText: (message) => {
+          seen.push(message)
+          paused.pause()
+          Deferred.doneUnsafe(one, Effect.void)
+        },
+      })
+      assert.isTrue(paused.send(new TextEncoder().encode("go")))
+      yield* Deferred.await(one)
+      for (const resumed of [false, true]) {
+        if (resumed) paused.resume()
+        const over = yield* Deferred.make<void>()
+        const onText = (message: string) => message.length > 3 && Deferred.doneUnsafe(over, Effect.void)
+        const other = yield* dial(url, { onText })
+        assert.isTrue(other.send(new TextEncoder().encode("go")))
+        // The same flood has arrived elsewhere, so time was not what was missing.
+        yield* Deferred.await(over)
+        assert.isAbove(peers[0]?.writableLength ?? 0, 1024 * 1024)
+      }
+      assert.deepStrictEqual(seen, ["one", "two"])
+    }).pipe(Effect.provide(HostileUpstream.layer)),
+  )
+
+  test(
+    "closes a connection that succeeds when nobody wants it any more, and writes nothing to it",
+    Effect.gen(function* () {
+      const closed = yield* Deferred.make<number>()
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Net.Server>((resume) => {
+          const server = Net.createServer((socket) => {
+            let bytes = 0
+            socket.on("data", (data) => {
+              bytes += data.length
+            })
+            socket.on("error", () => {})
+            socket.on("close", () => Deferred.doneUnsafe(closed, Effect.succeed(bytes)))
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close()),
+      )
+      const address = server.address()
+      const port = address !== null && typeof address === "object" ? address.port : 0
+      const fiber = yield* Effect.forkChild(dial(`ws://127.0.0.1:${port}/`, {}), { startImmediately: true })
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(yield* Deferred.await(closed), 0)
+    }),
+  )
+})
