@@ -9,16 +9,18 @@ import { Effect, Layer, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import { Admission } from "./downstream/http/Admission.ts"
+import { Answers } from "./downstream/answer/Answers.ts"
 import { AuthScope } from "./downstream/auth/AuthScope.ts"
 import * as BunServer from "./downstream/http/BunServer.ts"
 import { Keys, privateFolder } from "./downstream/auth/Keys.ts"
+import { Intake } from "./downstream/Intake.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
 import { PassThrough } from "./downstream/http/PassThrough.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import { Session } from "./downstream/Session.ts"
 import { Turns } from "./turn/Turns.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
-import { HeadMemory } from "./turn/memory/BodyHeads.ts"
+import { BodyHeads } from "./turn/memory/BodyHeads.ts"
 import { Revocation } from "./turn/Revocation.ts"
 import { TurnMemory } from "./turn/memory/TurnMemory.ts"
 import { Availability } from "./upstream/pool/Availability.ts"
@@ -37,7 +39,7 @@ import { WebSocketExecutor } from "./upstream/socket/WebSocketExecutor.ts"
 /** Pool, memory, evictor and the upstreams: what connections live in. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provideMerge([TurnMemory.layer, HeadMemory.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
+  Layer.provideMerge([TurnMemory.layer, BodyHeads.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
 )
 
 /** `Executor` and `Forwarder`, over both transports. Needs `Settings`, `Credentials` and a `Dialer`. */
@@ -54,10 +56,13 @@ export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Crede
 
 const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
 
+/** `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with its pool. */
+export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps)
+
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(
-  Layer.provide([PassThrough.layerNoDeps, layerSession]),
-  Layer.provideMerge(Turns.layerNoDeps),
+  Layer.provide([PassThrough.layerNoDeps, Answers.layerNoDeps]),
+  Layer.provideMerge(layerTurns),
   Layer.provide(Admission.layerNoDeps),
 )
 

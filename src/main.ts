@@ -14,7 +14,7 @@ import packageJson from "../package.json" with { type: "json" }
 import { demo } from "./cli/Demo.ts"
 import { check, checkHelp } from "./cli/check/Check.ts"
 import { addKey } from "./downstream/auth/Keys.ts"
-import { strikeOf } from "./turn/Redaction.ts"
+import { redactorOf } from "./turn/Redaction.ts"
 import { Turns } from "./turn/Turns.ts"
 import * as Logging from "./cli/Logging.ts"
 import { Reload } from "./Reload.ts"
@@ -135,7 +135,7 @@ const checkCommand = Command.make(
       Flag.withDefault(true),
     ),
   },
-  (options) => check({ ...options, strikeOf }),
+  (options) => check({ ...options, strikeOf: redactorOf }),
 ).pipe(
   Command.withDescription(checkHelp),
   Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),

@@ -8,6 +8,7 @@ import type { SettingsValues } from "../config/Settings.ts"
 import { Settings, withOnlyUpstream } from "../config/Settings.ts"
 import type { Checkpoint } from "../turn/memory/Checkpoint.ts"
 import { Revocation } from "../turn/Revocation.ts"
+import type { ChainId } from "../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../turn/memory/TurnMemory.ts"
 import type { Affinity } from "../upstream/pool/Affinity.ts"
 import { Availability } from "../upstream/pool/Availability.ts"
@@ -113,19 +114,19 @@ const make = Effect.gen(function* () {
   // The pool dials in the step in which it reserves, so the last one that connects is the one that is dialled.
   next.poolId = () => pool.connections().findLast(({ state }) => state === "Connecting")?.id
 
-  const remembered = (poolId: number) => {
-    const checkpoint = memory.checkpointOf(poolId)
+  const remembered = (chain: ChainId | undefined) => {
+    const checkpoint = chain === undefined ? undefined : memory.checkpointOf(chain)
     return checkpoint === undefined ? undefined : turns.get(checkpoint)
   }
-  const recall = (key: Key, line: number): ReadonlyArray<number> =>
+  const recall = (key: Key, line: number): ReadonlyArray<ChainId> =>
     pool
       .connections()
-      .flatMap(({ id }) => {
-        const found = remembered(id)
-        return found?.key === key && found.line === line ? [{ id, order: found.order }] : []
+      .flatMap(({ chain }) => {
+        const found = remembered(chain)
+        return chain !== undefined && found?.key === key && found.line === line ? [{ chain, order: found.order }] : []
       })
       .sort((a, b) => b.order - a.order)
-      .map(({ id }) => id)
+      .map(({ chain }) => chain)
 
   const lease = Effect.fnUntraced(function* ({ key, line, turn }: LeaseRequest) {
     const session = line === undefined ? undefined : `line ${line}`
@@ -144,18 +145,18 @@ const make = Effect.gen(function* () {
       anchor: undefined,
       recall: () => (line === undefined ? [] : recall(key, line)),
     })
-    const id = leased.connectionId
-    if (!leased.reused) yield* memory.attach(id).pipe(Scope.provide(leased.connectionScope))
-    const continued = line !== undefined && remembered(id)?.line === line
+    const { chain, connectionId: id } = leased
+    if (!leased.reused) yield* memory.attach(chain).pipe(Scope.provide(leased.connectionScope))
+    const continued = line !== undefined && remembered(chain)?.line === line
     leased.listen({
       onText: (text) => {
         if (text === "completed") {
           const checkpoint: Checkpoint = { responseId: `resp_${++order}`, input: undefined, output: [], members: "" }
           turns.set(checkpoint, { key, turn, line, order })
-          memory.record(id, { affinity: key, session }, checkpoint)
+          memory.record(chain, { affinity: key, session }, checkpoint)
           leased.complete(continued ? "continued" : "once")
         } else if (text === "incomplete") {
-          memory.forget(id)
+          memory.forget(chain)
           leased.complete("none")
         }
       },
@@ -168,11 +169,11 @@ const make = Effect.gen(function* () {
   })
 
   const report = (): PoolReport => ({
-    connections: pool.connections().map(({ id, session, state }) => ({
+    connections: pool.connections().map(({ chain, id, session, state }) => ({
       connection: byPoolId.get(id)?.connection ?? 0,
-      phase: state === "Evicted" ? "Idle" : state,
+      phase: state,
       line: session === undefined ? undefined : Number(session.slice("line ".length)),
-      checkpoint: remembered(id)?.turn,
+      checkpoint: remembered(chain)?.turn,
     })),
     waiting: pool.waiting(),
     entries: memory.size(),

@@ -5,55 +5,60 @@
  * the cancel: whatever it had leased is evicted and terminated. Events are handed on synchronously from where the
  * transport received them, so an event costs no fiber; a sink must not throw and must not block.
  */
-import type { Effect, Redacted } from "effect"
-import { Context } from "effect"
+import type { Effect } from "effect"
+import { Context, Schema } from "effect"
 import type { RequestBody } from "../wire/RequestBody.ts"
-import type { KnownHead } from "./memory/BodyHeads.ts"
+import type { Caller } from "./Caller.ts"
 import type { TurnError } from "./TurnError.ts"
 
-/** One Responses request, with what respool knows about who sent it. */
+/** One Responses request, with what respool knows about who sent it. `Intake` makes it of a request's bytes. */
 export interface TurnRequest {
+  /** This turn's alone, made by respool when the request came in. */
+  readonly turnId: string
+  /** What the client calls its request, or else the turn's id; it is repeated in the answer and in the log. */
   readonly id: string
   /** When the request came in, in milliseconds of the clock: what the time for the whole turn counts from. */
   readonly startedAt: number
   readonly body: RequestBody
-  /** How the body begins, if that is to be remembered: `known` is what was known already, so that only the rest was read. */
-  readonly head?: { readonly line: string; readonly known: KnownHead | undefined }
   /** The query of the client's URL, with its `?`; upstreams may take their version there. */
   readonly query: string
   /** True: the client reads SSE. False: it waits for the final response object. */
   readonly stream: boolean
-  /** Who asks, as far as reuse is concerned; undefined: nobody known, so nothing is pooled. */
-  readonly scope: string | undefined
-  /** The scope for people to read. */
-  readonly scopeLabel: string
-  /** The session's key inside the scope, and the client's own name of it. */
-  readonly session: string | undefined
-  readonly sessionName: string | undefined
-  /** Value of the upstream's `authorization` header, and a digest that stands for it. */
-  readonly credential: Redacted.Redacted<string> | undefined
-  readonly credentialId: string
+  readonly caller: Caller
+  /** Undefined: the client named none, or its caller is not known. */
+  readonly session: Session | undefined
   /** The client's headers, lower case; the executors forward only what their allow-list names. */
   readonly headers: Readonly<Record<string, string | undefined>>
+  /** Sees each event before it goes out. */
+  readonly observe?: (type: string, text: string) => void
+}
+
+/** A conversation as its client names it. */
+export interface Session {
+  /** The name inside the caller's scope, so that no other caller can name the same session. */
+  readonly key: string
+  /** The client's own name of it, for the log. */
+  readonly name: string
 }
 
 /** How an attempt travels. A second call for one turn means that the first way came to nothing. */
-export interface TurnRoute {
+export const TurnRoute = Schema.Struct({
   /** The upstream's name. */
-  readonly upstream: string
-  readonly transport: "websocket" | "http"
-  readonly connection: "new" | "reused"
-  readonly input: "suffix" | "full"
+  upstream: Schema.String,
+  transport: Schema.Literals(["websocket", "http"]),
+  connection: Schema.Literals(["new", "reused"]),
+  input: Schema.Literals(["suffix", "full"]),
   /** The plan's or the fallback's named reason. */
-  readonly reason: string
+  reason: Schema.String,
   /** Which physical connection, for the log; 0 where there is none to name. */
-  readonly connectionId: number
+  connectionId: Schema.Number,
   /** Input items that are sent, of all that the client sent. */
-  readonly itemsSent: number
-  readonly items: number
+  itemsSent: Schema.Number,
+  items: Schema.Number,
   /** Request payload, in bytes. */
-  readonly bytesUp: number
-}
+  bytesUp: Schema.Number,
+})
+export type TurnRoute = typeof TurnRoute.Type
 
 export interface TurnSink {
   /** Called before the request is sent. */
@@ -65,28 +70,19 @@ export interface TurnSink {
   readonly onDrain: (resume: () => void, taken: () => void) => void
 }
 
-/** The same sink, with somebody who sees each event before it goes on. */
-export const withObserver = (sink: TurnSink, observe: (type: string, text: string) => void): TurnSink => ({
-  route: (route) => sink.route(route),
-  head: (headers) => sink.head(headers),
-  event: (type, text) => {
-    observe(type, text)
-    return sink.event(type, text)
-  },
-  onDrain: (resume, taken) => sink.onDrain(resume, taken),
-})
-
-/** How the upstream ended the turn; `type` is the terminal event's. */
-export interface TurnEnd {
-  readonly type: string
-  readonly responseId: string | undefined
+/** How the upstream ended the turn. */
+export const TurnEnd = Schema.Struct({
+  /** The terminal event's. */
+  type: Schema.String,
+  responseId: Schema.UndefinedOr(Schema.String),
   /** Raw JSON texts of the finished output items, in output order. */
-  readonly output: ReadonlyArray<string>
-}
+  output: Schema.Array(Schema.String),
+})
+export type TurnEnd = typeof TurnEnd.Type
 
 export interface TurnExecutor {
   readonly execute: (turn: TurnRequest, sink: TurnSink) => Effect.Effect<TurnEnd, TurnError>
 }
 
-/** What the handlers call. Which transports stand behind it is decided by the layer. */
+/** What runs the turns calls it. Which transports stand behind it is decided by the layer. */
 export class Executor extends Context.Service<Executor, TurnExecutor>()("respool/turn/Executor") {}

@@ -1,8 +1,9 @@
 /**
  * The contract for requests that are no turns: sent to the upstream as they are, answered as they come.
  */
-import type { Effect, Redacted, Scope, Stream } from "effect"
+import type { Effect, Scope, Stream } from "effect"
 import { Context } from "effect"
+import type { Caller } from "./Caller.ts"
 import type { TurnError } from "./TurnError.ts"
 
 export interface ForwardRequest {
@@ -10,8 +11,7 @@ export interface ForwardRequest {
   /** Path and query below the upstream's base URL, with the slash in front. */
   readonly path: string
   readonly headers: Readonly<Record<string, string | undefined>>
-  /** Value of the upstream's `authorization` header. */
-  readonly credential: Redacted.Redacted<string> | undefined
+  readonly caller: Caller
   /** What the body names, where the body was read; it decides where the request goes. */
   readonly model?: string | undefined
   readonly body: Uint8Array | Stream.Stream<Uint8Array, unknown> | undefined

@@ -1,66 +1,170 @@
 /**
- * Strikes the shared account's credential out of the upstream's own words, before a tenant reads them.
+ * Takes a credential out of what an upstream says, before a caller reads it to whom the credential does not belong.
  *
- * An upstream that refuses may repeat what it was sent. What it completes is the model's and passes as it is.
+ * An upstream may repeat what it was sent, anywhere: in a refusal, in a header, in an event, in a list of models. So all
+ * that goes out is looked through, for the credential in each spelling that a header or JSON can give it. A caller that
+ * brought the credential itself reads everything as it is, and its turns pay nothing.
+ *
+ * By hand, since it is done per event: a plain search for three texts costs about 0.1 µs in an event of 180 bytes, and
+ * nothing is copied where nothing is found.
  */
 import { Effect, Redacted, Stream } from "effect"
 import { readRefusal } from "./AnswerBody.ts"
+import type { Credential } from "./Caller.ts"
 import type { TurnSink } from "./Executor.ts"
 import type { ForwardAnswer } from "./Forwarder.ts"
-import { TurnError } from "./TurnError.ts"
-import { isTerminal } from "../wire/Event.ts"
+import type { TurnError } from "./TurnError.ts"
 
-export type Strike = (text: string) => string
+export interface Redaction {
+  readonly text: (text: string) => string
+  readonly error: (error: TurnError) => TurnError
+  /** The same sink, told everything without the credential. */
+  readonly sink: (sink: TurnSink) => TurnSink
+  /** The same answer: its body as it streams, or that of a refusal whole, as far as it comes. */
+  readonly answer: (answer: ForwardAnswer) => Effect.Effect<ForwardAnswer>
+}
 
-/** Strikes an `authorization` header's value, with and without its scheme, however it is written in a header or in JSON. */
-export const strikeOf = (credential: Redacted.Redacted<string> | undefined): Strike => {
-  if (credential === undefined) return (text) => text
-  const secret = Redacted.value(credential).replace(/^\S+\s+/, "")
-  if (secret === "") return (text) => text
-  const spellings = [
-    secret,
-    encodeURIComponent(secret),
-    encodeURI(secret),
-    JSON.stringify(secret).slice(1, -1),
-    JSON.stringify(secret).slice(1, -1).replaceAll("/", "\\/"),
-    Buffer.from(secret).toString("base64"),
-    Buffer.from(secret).toString("base64url"),
+const mark = "[redacted]"
+
+/** A secret as it is, and as it stands in a URL, in JSON, or in base64. */
+const spellingsOf = (secret: string): ReadonlyArray<string> => {
+  if (secret === "") return []
+  const json = JSON.stringify(secret).slice(1, -1)
+  return [
+    ...new Set([
+      secret,
+      encodeURIComponent(secret),
+      encodeURI(secret),
+      json,
+      json.replaceAll("/", "\\/"),
+      Buffer.from(secret).toString("base64"),
+      Buffer.from(secret).toString("base64url"),
+    ]),
   ]
-  return (text) => spellings.reduce((struck, spelling) => struck.replaceAll(spelling, "[redacted]"), text)
 }
 
-const struckHeaders = (headers: Readonly<Record<string, string>>, strike: Strike) =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, strike(value)]))
+/** An `authorization` header's value counts with and without its scheme. */
+const withoutScheme = (value: string) => value.replace(/^\S+\s+/, "")
 
-export const struckError = (error: TurnError, strike: Strike): TurnError => {
-  const { answer, code, delivery, event, message, reason } = error
-  return new TurnError({
-    reason,
-    delivery,
-    message,
-    ...(code === undefined ? {} : { code }),
-    ...(error.cause === undefined ? {} : { cause: error.cause }),
-    ...(event === undefined ? {} : { event: strike(event) }),
-    ...(answer === undefined
-      ? {}
-      : {
-          answer: { status: answer.status, headers: struckHeaders(answer.headers, strike), body: strike(answer.body) },
-        }),
-  })
+/** Replaces the secret, without its scheme, in however it is spelled. */
+export const redactorOf = (secret: Redacted.Redacted<string>): ((text: string) => string) => {
+  const spellings = spellingsOf(withoutScheme(Redacted.value(secret)))
+  return (text) => {
+    let result = text
+    for (const spelling of spellings) if (result.includes(spelling)) result = result.replaceAll(spelling, mark)
+    return result
+  }
 }
 
-/** The same sink, told the ends that are no completion without the credential. */
-export const struckSink = (sink: TurnSink, strike: Strike): TurnSink => ({
-  route: (route) => sink.route(route),
-  head: (headers) => sink.head(headers),
-  event: (type, text) => sink.event(type, isTerminal(type) && type !== "response.completed" ? strike(text) : text),
-  onDrain: (drained, taken) => sink.onDrain(drained, taken),
-})
+const known = new WeakMap<Credential, Redaction>()
 
-/** An answer that is no success is read whole, as far as it comes, since a credential may lie across its parts. */
-export const struckAnswer = Effect.fnUntraced(function* (answer: ForwardAnswer, strike: Strike) {
-  const { headers, status } = answer
-  if (status >= 200 && status < 300) return answer
-  const text = strike(yield* readRefusal(answer))
-  return { status, headers: struckHeaders(headers, strike), body: Stream.make(Buffer.from(text)) }
-})
+/** Undefined: nothing is shown to the upstream, or only what the caller brought itself. */
+export const redactionOf = (credential: Credential | undefined): Redaction | undefined => {
+  if (credential === undefined || credential.owner === "caller") return undefined
+  let redaction = known.get(credential)
+  if (redaction === undefined) known.set(credential, (redaction = make(credential)))
+  return redaction
+}
+
+const make = ({ headers }: Credential): Redaction => {
+  const secret = Redacted.make(Redacted.value(headers)["authorization"] ?? "")
+  const text = redactorOf(secret)
+  const spellings = spellingsOf(withoutScheme(Redacted.value(secret))).map((spelling) => Buffer.from(spelling))
+  const ofHeaders = (headers: Readonly<Record<string, string>>) =>
+    Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, text(value)]))
+
+  return {
+    text,
+    error: (error) =>
+      error.with({
+        ...(error.event === undefined ? {} : { event: text(error.event) }),
+        ...(error.answer === undefined
+          ? {}
+          : {
+              answer: {
+                status: error.answer.status,
+                headers: ofHeaders(error.answer.headers),
+                body: text(error.answer.body),
+              },
+            }),
+      }),
+    sink: (sink) => ({
+      route: (route) => sink.route(route),
+      head: (headers) => sink.head(ofHeaders(headers)),
+      event: (type, event) => sink.event(type, text(event)),
+      onDrain: (drained, taken) => sink.onDrain(drained, taken),
+    }),
+    answer: Effect.fnUntraced(function* (answer) {
+      const headers = ofHeaders(answer.headers)
+      const { status } = answer
+      // The status of a refusal counts, and must not be lost with a body that breaks off.
+      if (status < 200 || status >= 300) {
+        return { status, headers, body: Stream.make(Buffer.from(text(yield* readRefusal(answer)))) }
+      }
+      const body = Stream.suspend(() => {
+        const pieces = new Pieces(spellings)
+        return Stream.concat(
+          Stream.filter(
+            Stream.map(answer.body, (piece) => pieces.next(piece)),
+            (piece) => piece.length > 0,
+          ),
+          Stream.suspend(() => Stream.fromIterable(pieces.rest())),
+        )
+      })
+      return { status, headers, body }
+    }),
+  }
+}
+
+/** Looks through bytes that come in pieces. Only what may be the beginning of a spelling is held back for the next piece. */
+class Pieces {
+  #held: Uint8Array = new Uint8Array()
+  readonly #spellings: ReadonlyArray<Buffer>
+
+  constructor(spellings: ReadonlyArray<Buffer>) {
+    this.#spellings = spellings
+  }
+
+  /** What may go on of all that came so far. */
+  next(piece: Uint8Array): Uint8Array {
+    let left =
+      this.#held.length === 0
+        ? Buffer.from(piece.buffer, piece.byteOffset, piece.length)
+        : Buffer.concat([this.#held, piece])
+    const parts: Array<Uint8Array> = []
+    for (let found = this.#first(left); found !== undefined; found = this.#first(left)) {
+      parts.push(left.subarray(0, found.at), Buffer.from(mark))
+      left = left.subarray(found.at + found.length)
+    }
+    const end = left.length - this.#begun(left)
+    this.#held = left.subarray(end)
+    if (parts.length === 0) return left.subarray(0, end)
+    parts.push(left.subarray(0, end))
+    return Buffer.concat(parts)
+  }
+
+  /** What was held back, once nothing follows. */
+  rest(): ReadonlyArray<Uint8Array> {
+    return this.#held.length === 0 ? [] : [this.#held]
+  }
+
+  #first(bytes: Buffer): { readonly at: number; readonly length: number } | undefined {
+    let first: { readonly at: number; readonly length: number } | undefined
+    for (const spelling of this.#spellings) {
+      const at = bytes.indexOf(spelling)
+      if (at >= 0 && (first === undefined || at < first.at)) first = { at, length: spelling.length }
+    }
+    return first
+  }
+
+  /** How many of the last bytes may begin a spelling. */
+  #begun(bytes: Buffer): number {
+    let longest = 0
+    for (const spelling of this.#spellings) {
+      for (let length = Math.min(spelling.length - 1, bytes.length); length > longest; length--) {
+        if (bytes.subarray(bytes.length - length).equals(spelling.subarray(0, length))) longest = length
+      }
+    }
+    return longest
+  }
+}

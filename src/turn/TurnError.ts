@@ -5,7 +5,7 @@
  * `NotSent` nothing was written; `Ambiguous` written, and no answer came; `Accepted` the upstream had begun to answer;
  * `Rejected` the upstream refused it. `answer` is the upstream's own refusal, to be shown to the client as it is.
  */
-import { Schema } from "effect"
+import { Cause, Schema } from "effect"
 
 export const Delivery = Schema.Literals(["NotSent", "Ambiguous", "Accepted", "Rejected"])
 export type Delivery = typeof Delivery.Type
@@ -38,7 +38,7 @@ export const TurnErrorReason = Schema.Literals([
 ])
 export type TurnErrorReason = typeof TurnErrorReason.Type
 
-export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", {
+const fields = {
   reason: TurnErrorReason,
   delivery: Delivery,
   /** Ours, never the upstream's. */
@@ -56,7 +56,25 @@ export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", {
   /** The upstream's own `error` event, for a client that already reads a stream. */
   event: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect()),
-}) {}
+}
+
+export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", fields) {
+  /** The same error but for what is given. */
+  with(change: Partial<Pick<TurnError, keyof typeof fields>>): TurnError {
+    const { answer, cause, code, delivery, event, message, reason } = this
+    const known = Object.entries({ answer, cause, code, event }).filter(([, value]) => value !== undefined)
+    return new TurnError({ reason, delivery, message, ...Object.fromEntries(known), ...change })
+  }
+}
+
+/** What a turn's failure is to its client. An interruption that a client can still hear of is ours: we are stopping. */
+export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
+  const error = Cause.findErrorOption(cause)
+  if (error._tag === "Some") return error.value
+  return Cause.hasInterruptsOnly(cause)
+    ? new TurnError({ reason: "shutdown", delivery: "Ambiguous", message: "the proxy is shutting down" })
+    : new TurnError({ reason: "internal", delivery: "Ambiguous", message: "the proxy failed", cause })
+}
 
 /**
  * What is said of an upstream's refusal where its own words must not go, since they may repeat what it was sent: in logs
@@ -66,17 +84,3 @@ export const refusedWith = (code: string | undefined): string =>
   code !== undefined && /^[a-z_]{1,64}$/.test(code)
     ? `the upstream answered with an error (${code})`
     : "the upstream answered with an error"
-
-/** The same error of a request that got further than it says itself. */
-export const withDelivery = (error: TurnError, delivery: Delivery): TurnError => {
-  const { answer, cause, code, event, message, reason } = error
-  return new TurnError({
-    reason,
-    delivery,
-    message,
-    ...(answer === undefined ? {} : { answer }),
-    ...(code === undefined ? {} : { code }),
-    ...(event === undefined ? {} : { event }),
-    ...(cause === undefined ? {} : { cause }),
-  })
-}

@@ -1,34 +1,42 @@
 /**
- * What is known of a turn as it goes: it becomes the response headers when the head leaves, and the log line at the end.
+ * What is noted of a turn as it goes, for its log line: it stands before the answer in the chain of sinks.
  */
-import type { TurnRequest, TurnRoute } from "./Executor.ts"
+import type { TurnRequest, TurnRoute, TurnSink } from "./Executor.ts"
 import { isTerminal } from "../wire/Event.ts"
 
-export class TurnReport {
-  route: TurnRoute | undefined
-  /** The upstream's own answer headers, over HTTP. */
-  upstreamHeaders: Readonly<Record<string, string>> = {}
-  events = 0
+export class TurnReport implements TurnSink {
+  #events = 0
   #lastType = ""
-  readonly turn: TurnRequest
+  readonly #answer: TurnSink
+  #route: TurnRoute | undefined
+  readonly #turn: TurnRequest
   readonly #now: () => number
-  #routedAt: number | undefined
   #firstEventAt: number | undefined
 
   /** `now` is the clock that the turn's `startedAt` is of. */
-  constructor(turn: TurnRequest, now: () => number) {
-    this.turn = turn
+  constructor(turn: TurnRequest, answer: TurnSink, now: () => number) {
+    this.#turn = turn
+    this.#answer = answer
     this.#now = now
   }
 
-  routed(route: TurnRoute) {
-    this.route = route
-    this.#routedAt = this.#now()
+  route(route: TurnRoute) {
+    this.#route = route
+    this.#answer.route(route)
   }
 
-  event(type: string) {
-    if (this.events++ === 0) this.#firstEventAt = this.#now()
+  head(headers: Readonly<Record<string, string>>) {
+    this.#answer.head(headers)
+  }
+
+  event(type: string, text: string): boolean {
+    if (this.#events++ === 0) this.#firstEventAt = this.#now()
     this.#lastType = type
+    return this.#answer.event(type, text)
+  }
+
+  onDrain(resume: () => void, taken: () => void) {
+    this.#answer.onDrain(resume, taken)
   }
 
   /** Type of the terminal event, once it was handed on; none follows it. */
@@ -36,26 +44,15 @@ export class TurnReport {
     return isTerminal(this.#lastType) ? this.#lastType : undefined
   }
 
-  /** Headers of the turn's response, as known now. */
-  headers(decisions: boolean): Record<string, string> {
-    const headers: Record<string, string> = { ...this.upstreamHeaders, "x-request-id": this.turn.id }
-    const { route } = this
-    if (!decisions || route === undefined) return headers
-    headers["x-respool-transport"] = route.transport
-    headers["x-respool-connection"] = route.connection
-    headers["x-respool-input"] = route.input
-    headers["x-respool-reason"] = route.reason
-    headers["server-timing"] = this.#timing()
-    return headers
-  }
-
   /** Fields of the log line; durations in milliseconds, sizes in bytes. */
   fields(status: string): Record<string, string | number> {
-    const { route, turn } = this
+    const { caller, id, session, startedAt, turnId } = this.#turn
+    const route = this.#route
     return {
-      request: turn.id,
-      scope: turn.scopeLabel,
-      ...(turn.sessionName === undefined ? {} : { session: turn.sessionName }),
+      request: id,
+      turn: turnId,
+      scope: caller.label,
+      ...(session === undefined ? {} : { session: session.name }),
       ...(route === undefined
         ? {}
         : {
@@ -69,16 +66,9 @@ export class TurnReport {
             bytesUp: route.bytesUp,
           }),
       status,
-      events: this.events,
-      ...(this.#firstEventAt === undefined ? {} : { firstMs: this.#firstEventAt - this.turn.startedAt }),
-      totalMs: this.#now() - this.turn.startedAt,
+      events: this.#events,
+      ...(this.#firstEventAt === undefined ? {} : { firstMs: this.#firstEventAt - startedAt }),
+      totalMs: this.#now() - startedAt,
     }
-  }
-
-  /** W3C Server-Timing: until the connection was had, and from there to the upstream's first event. */
-  #timing(): string {
-    const routed = this.#routedAt ?? this.#now()
-    const first = this.#firstEventAt ?? this.#now()
-    return `lease;dur=${routed - this.turn.startedAt}, upstream;dur=${first - routed}`
   }
 }

@@ -6,21 +6,19 @@
  */
 import { Context, Effect, Layer, Metric, Redacted } from "effect"
 import { Settings } from "../config/Settings.ts"
+import type { Credential } from "../turn/Caller.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { Executor } from "../turn/Executor.ts"
 import { Horizon } from "../turn/attempt/Horizon.ts"
 import type { RetryReason } from "../turn/attempt/Recovery.ts"
 import { recoveryOf } from "../turn/attempt/Recovery.ts"
 import type { TurnError } from "../turn/TurnError.ts"
-import { withDelivery } from "../turn/TurnError.ts"
 import { readMember } from "../wire/RequestBody.ts"
 import { credentialOf } from "./pool/Affinity.ts"
 import { Availability } from "./pool/Availability.ts"
 import { HttpExecutor } from "./http/HttpExecutor.ts"
 import { stores } from "./route/CodexRules.ts"
 import { ConnectionPool } from "./pool/ConnectionPool.ts"
-import type { Resolved } from "./credential/Credential.ts"
-import { Credentials } from "./credential/Credentials.ts"
 import type { RoutedTurn } from "./route/Routing.ts"
 import { Routing } from "./route/Routing.ts"
 import type { Attempt } from "./socket/WebSocketExecutor.ts"
@@ -48,13 +46,12 @@ const make = Effect.gen(function* () {
   const availability = yield* Availability
   const routing = yield* Routing
   const pool = yield* ConnectionPool
-  const credentials = yield* Credentials
 
   /** Why this turn can't go over the socket at all. */
   const unfit = (turn: RoutedTurn): string | undefined => {
     const { transport } = turn.upstream
     if (transport === "http") return "transport_http"
-    if (turn.scope === undefined) return "no_scope"
+    if (turn.caller.scope === undefined) return "no_scope"
     const background = readMember(turn.body, "background")
     if (background === true) return "background"
     // Not booleans: the upstream must judge them, and on the socket both members are ours.
@@ -71,19 +68,22 @@ const make = Effect.gen(function* () {
 
   /** What was opened with the turn's credential is closed, and the credential looked up anew before the next turn. */
   const forget = (turn: RoutedTurn) => {
-    const { own, upstream } = turn
+    const { upstream } = turn
     const refused = credentialOf(turn)
-    pool.evictIdle("affinity", ({ affinity }) => affinity.credential === refused && affinity.upstream === upstream)
-    return own === undefined ? Effect.void : credentials.refused(upstream.credential, own)
+    pool.evictIdle(
+      "credential_refused",
+      ({ affinity }) => affinity.credential === refused && affinity.upstream === upstream,
+    )
+    return routing.refused(turn)
   }
 
   /** Once more, where the upstream has another credential by now and nothing of the turn can have run. */
   const again = Effect.fnUntraced(function* (turn: RoutedTurn, horizon: Horizon, error: TurnError) {
     yield* forget(turn)
     const ran = error.delivery === "Ambiguous" || error.delivery === "Accepted"
-    if (turn.own === undefined || horizon.shown || ran) return yield* error
+    if (turn.shown?.owner !== "upstream" || horizon.shown || ran) return yield* error
     const next = yield* Effect.mapError(routing.turn(turn), () => error)
-    if (isSame(turn.own, next.own)) return yield* error
+    if (isSame(turn.shown, next.shown)) return yield* error
     yield* Metric.update(retries, credentialRefused)
     horizon.restart(credentialRefused)
     return yield* Effect.tapError(routed(next, horizon), (error) =>
@@ -99,7 +99,7 @@ const make = Effect.gen(function* () {
     /** How far the turn got in all of its attempts, so that nobody repeats what one of them may have run. */
     const ofTurn = (error: TurnError) =>
       mayHaveRun && (error.delivery === "NotSent" || error.delivery === "Rejected")
-        ? withDelivery(error, "Ambiguous")
+        ? error.with({ delivery: "Ambiguous" })
         : error
 
     const recover = (error: TurnError): Effect.Effect<TurnEnd, TurnError> => {
@@ -148,7 +148,7 @@ const make = Effect.gen(function* () {
 
 const credentialRefused = "credential_refused"
 
-const isSame = (one: Resolved, other: Resolved | undefined): boolean =>
+const isSame = (one: Credential, other: Credential | undefined): boolean =>
   other !== undefined && Redacted.value(one.headers)["authorization"] === Redacted.value(other.headers)["authorization"]
 
 const isRefusedCredential = ({ answer }: TurnError): boolean => answer?.status === 401

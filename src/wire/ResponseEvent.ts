@@ -57,17 +57,69 @@ export const outputIn = (event: ResponseEvent): ReadonlyArray<string> | undefine
   return output.elements?.map((span) => textIn(event, span))
 }
 
-/** The event with `items` as its response's `output`, if it has none there: absent, null or empty (protocol.md 2.2). */
-export const fillOutput = (event: ResponseEvent, items: ReadonlyArray<string>): string => {
-  const { bytes, frame, members, response } = event
-  if (items.length === 0) return frame
-  const list = `[${items.join(",")}]`
-  const splice = (start: number, end: number, text: string): string =>
-    textIn(event, { start: 0, end: start }) + text + textIn(event, { start: end, end: bytes.length })
-  const output = memberOf(event, "output")
-  if (output === undefined) {
-    const last = response.end - 1
-    return splice(last, last, `${members.length === 0 ? "" : ","}"output":${list}`)
+export interface Changes {
+  /** To stand as the response's `output`, if it has none there: absent, null or empty (protocol.md 2.2). */
+  readonly output: ReadonlyArray<string>
+  /** True: the client sent no `previous_response_id`, so it reads null, as its own request would have made it. */
+  readonly withoutAnchor: boolean
+}
+
+interface Splice {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** The event's text with the changes in it; everything else stays as it is. */
+export const changed = (event: ResponseEvent, { output, withoutAnchor }: Changes): string => {
+  const splices: Array<Splice> = withoutAnchor ? anchorSplices(event) : []
+  if (output.length > 0) {
+    const splice = outputSplice(event, `[${output.join(",")}]`)
+    if (splice !== undefined) splices.push(splice)
   }
-  return /^(null|\[\s*\])$/.test(textIn(event, output)) ? splice(output.start, output.end, list) : frame
+  if (splices.length === 0) return event.frame
+  let text = ""
+  let at = 0
+  for (const splice of splices.sort((a, b) => a.start - b.start)) {
+    text += textIn(event, { start: at, end: splice.start }) + splice.text
+    at = splice.end
+  }
+  return text + textIn(event, { start: at, end: event.bytes.length })
+}
+
+const outputSplice = (event: ResponseEvent, list: string): Splice | undefined => {
+  const output = memberOf(event, "output")
+  if (output !== undefined) {
+    const { end, start } = output
+    return /^(null|\[\s*\])$/.test(textIn(event, output)) ? { start, end, text: list } : undefined
+  }
+  const last = event.response.end - 1
+  return { start: last, end: last, text: `${event.members.length === 0 ? "" : ","}"output":${list}` }
+}
+
+const anchor = "previous_response_id"
+
+const anchorSplices = ({ members }: ResponseEvent): Array<Splice> =>
+  members.flatMap(({ end, key, start }) => (key === anchor ? [{ start, end, text: "null" }] : []))
+
+const anchorMember = /"previous_response_id"\s*:\s*("[^"\\]*")/g
+
+/**
+ * An event that is not the last, without the anchor that respool set.
+ *
+ * Such an event may repeat 20 KB of instructions and tools, for whose scan a turn would pay 100 µs each time. In JSON text
+ * the name between its quotes can only be a member's, since the quotes of a text inside are escaped. So where it stands
+ * once with our anchor behind it, it is the response's; in any other case the event is scanned.
+ */
+export const withoutAnchor = (frame: string, own: string): string => {
+  if (!frame.includes(anchor)) return frame
+  const found = [...frame.matchAll(anchorMember)]
+  const [only] = found
+  if (only === undefined) return frame
+  if (found.length === 1 && only[1] === JSON.stringify(own)) {
+    const end = only.index + only[0].length
+    return `${frame.slice(0, end - only[1].length)}null${frame.slice(end)}`
+  }
+  const event = readResponse(frame)
+  return event === undefined ? frame : changed(event, { output: [], withoutAnchor: true })
 }

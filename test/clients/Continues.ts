@@ -8,6 +8,7 @@ import { typeOf, unitsOf } from "../../src/simulator/context/Compare.ts"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { Script, TurnRecord } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
+import { assertOwnAnchors, overhear } from "../support/Overheard.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { places, turnCount } from "./Script.ts"
 
@@ -90,7 +91,8 @@ const alone = (converse: Converse, script: Script) =>
 
 /**
  * Asserts that a conversation through the proxy takes one upgrade, that every later turn continues and none is refused,
- * that the model sees at each turn what it sees without the proxy, and that the client is told the same.
+ * that the model sees at each turn what it sees without the proxy, and that the client is told the same, with the
+ * `previous_response_id` of its own request.
  */
 export const continues = (
   converse: Converse,
@@ -99,8 +101,11 @@ export const continues = (
   Effect.gen(function* () {
     const proxy = yield* TestProxy
     const { counters, turns } = yield* Simulator
-    const answers = yield* Effect.promise(() => converse(proxy.url))
+    const overheard = yield* overhear(proxy.url)
+    const answers = yield* Effect.promise(() => converse(overheard.url))
     assertContinued(turns)
+    assert.strictEqual(overheard.exchanges.length, turnCount)
+    assertOwnAnchors(overheard.exchanges)
     assert.strictEqual(counters.upgrades, 1)
     assert.strictEqual(counters.websocketTurns, turnCount)
     assert.strictEqual(counters.executions, turnCount)

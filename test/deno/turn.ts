@@ -1,47 +1,51 @@
 /**
- * One turn through respool's own layers on Deno: prints what the upstream answered and how the turn went, as JSON.
+ * One turn on Deno, begun from bytes, without a server: prints what the upstream answered and how the turn went, as JSON.
  */
-import { Clock, Effect, Layer, Redacted, Result } from "effect"
-import { Executor, layerDialerWs, parseRequestBody, Server, Settings, type TurnRoute } from "../../src/Respool.ts"
+import { Clock, Effect, Fiber, Layer, References } from "effect"
+import {
+  callerCredential,
+  Intake,
+  layerDialerWs,
+  Ownership,
+  Server,
+  Settings,
+  type TurnRoute,
+  Turns,
+} from "../../src/Respool.ts"
 
 declare const Deno: { readonly args: ReadonlyArray<string>; readonly version: { readonly deno: string } }
 
-const body = new TextEncoder().encode(JSON.stringify({ model: "m", input: [{ role: "user", content: "hello" }] }))
+const caller = { scope: "deno", label: "deno", credential: callerCredential("Bearer test-key-a", "a"), tenant: false }
 
 const program = Effect.gen(function* () {
-  const executor = yield* Executor
+  const bytes = new TextEncoder().encode(JSON.stringify({ model: "m", input: "hello", stream: true }))
+  const turn = yield* Effect.flatMap(Intake, ({ read }) =>
+    Effect.flatMap(Clock.currentTimeMillis, (startedAt) => read({ caller, headers: {}, bytes, startedAt })),
+  )
   const routes: Array<TurnRoute> = []
   const events: Array<string> = []
-  const end = yield* executor.execute(
-    {
-      id: "req",
-      body: Result.getOrThrow(parseRequestBody(body)),
-      stream: true,
-      query: "",
-      startedAt: yield* Clock.currentTimeMillis,
-      scope: "deno",
-      scopeLabel: "deno",
-      session: undefined,
-      sessionName: undefined,
-      credential: Redacted.make("Bearer test-key-a"),
-      credentialId: "a",
-      headers: {},
-    },
-    {
-      route: (route) => routes.push(route),
-      head: () => {},
-      event: (type) => events.push(type) > 0,
-      onDrain: (resume) => resume(),
-    },
+  const sink = {
+    route: (route: TurnRoute) => routes.push(route),
+    head: () => {},
+    event: (type: string) => events.push(type) > 0,
+    onDrain: (resume: () => void) => resume(),
+  }
+  const { start } = yield* Turns
+  const { type } = yield* Effect.flatMap(
+    start(turn, sink, () => {}),
+    Fiber.join,
   )
-  console.log(
-    JSON.stringify({ deno: Deno.version.deno, type: end.type, transport: routes[0]?.transport, events: events.length }),
-  )
+  const { deno } = Deno.version
+  console.log(JSON.stringify({ deno, type, transport: routes[0]?.transport, events: events.length }))
 })
 
-const layers = Server.layerExecutor.pipe(
+const layers = Server.layerTurns.pipe(
+  Layer.provide([Server.layerExecutor, Ownership.layerOff]),
   Layer.provide(layerDialerWs),
   Layer.provide(Settings.layer({ upstreamUrl: Deno.args[0] ?? "" })),
 )
 
-Effect.runFork(Effect.provide(program, layers))
+// The standard output is for the result, not for the log.
+const quiet = Layer.succeed(References.MinimumLogLevel, "None")
+
+Effect.runFork(program.pipe(Effect.provide(layers), Effect.provide(quiet)))

@@ -4,17 +4,22 @@
  *     UPSTREAM=https://api.openai.com/v1 TEAM_KEY=… UPSTREAM_KEY=… bun test/examples/embed.ts
  */
 import { runMain } from "@effect/platform-node-shared/NodeRuntime"
-import { Config, Effect, Layer, Redacted } from "effect"
+import { Clock, Config, Effect, Fiber, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import {
   ApiError,
+  appCredential,
   AuthScope,
   BunServer,
+  type Caller,
   ConnectionPool,
+  Intake,
   layerDialerBun,
   Ownership,
   Server,
   Settings,
+  Turns,
+  type TurnSink,
 } from "../../src/Respool.ts"
 
 const config = Config.all({
@@ -23,22 +28,36 @@ const config = Config.all({
   upstreamKey: Config.Redacted("UPSTREAM_KEY"),
 })
 
-/** One team, one key: whoever knows it shares the team's connections and sends the app's own credential upstream. */
+/** The team shares connections, and goes upstream with the app's own credential, which it never reads. */
+const team = Effect.map(config, ({ upstreamKey }): Caller => ({
+  scope: "team",
+  label: "team",
+  credential: appCredential(Redacted.make(`Bearer ${Redacted.value(upstreamKey)}`)),
+  tenant: false,
+}))
+
+/** One team, one key. */
 const layerTeam = Layer.unwrap(
-  Effect.map(config, ({ teamKey, upstreamKey }) =>
+  Effect.map(Effect.all([config, team]), ([{ teamKey }, caller]) =>
     AuthScope.layer((headers) =>
       headers["x-team-key"] === Redacted.value(teamKey)
-        ? Effect.succeed({
-            scope: "team",
-            label: "team",
-            credential: Redacted.make(`Bearer ${Redacted.value(upstreamKey)}`),
-            credentialId: "app",
-            tenant: false,
-          })
+        ? Effect.succeed(caller)
         : Effect.fail(ApiError.unauthorized("unknown_team", "Who are you?")),
     ),
   ),
 )
+
+/** A turn of the app's own, begun from bytes: it needs no request and no server. Gives the finished output items. */
+export const ask = Effect.fnUntraced(function* (caller: Caller, input: string) {
+  const intake = yield* Intake
+  const turns = yield* Turns
+  const bytes = new TextEncoder().encode(JSON.stringify({ model: "gpt-5.5", input }))
+  const startedAt = yield* Clock.currentTimeMillis
+  const turn = yield* intake.read({ caller, headers: {}, bytes, startedAt })
+  const sink: TurnSink = { route: () => {}, head: () => {}, event: () => true, onDrain: (resume) => resume() }
+  const running = yield* turns.start(turn, sink, () => {})
+  return (yield* Fiber.join(running)).output
+})
 
 /** A route of the app's own, which looks into the pool. */
 const layerStatus = HttpRouter.add(
@@ -48,6 +67,7 @@ const layerStatus = HttpRouter.add(
 )
 
 export const layerApp = HttpRouter.serve(Layer.merge(Server.layerRoutes, layerStatus), { disableLogger: true }).pipe(
+  Layer.provideMerge(Server.layerTurns),
   Layer.provide([layerTeam, Ownership.layerOff]),
   Layer.provide(Server.layerExecutor),
   Layer.provide(layerDialerBun),

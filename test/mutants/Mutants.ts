@@ -212,20 +212,22 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "age-not-checked-at-lease",
     "src/upstream/pool/Roster.ts",
-    `    if (this.#hooks.now() - connection.openedAt >= upstream.maxAge) connection.evict("age", "")
-    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
-    `    if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
+    `    if (this.#hooks.now() - state.openedAt >= maxAge) connection.evict("age", "")
+    else if (`,
+    `    if (maxAge > 0 && `,
   ),
   mutant(
     "checkpoint-lost",
     "src/turn/memory/TurnMemory.ts",
-    `    forget(owner)`,
-    `    if (entries.has(owner)) return forget(owner)`,
+    `    forget(chain)
+    entries.set(`,
+    `    if (entries.has(chain)) return forget(chain)
+    entries.set(`,
   ),
   mutant(
     "checkpoint-outlives-connection",
     "src/turn/memory/TurnMemory.ts",
-    `    attach: (owner) => Effect.addFinalizer(() => Effect.sync(() => forget(owner))),`,
+    `    attach: (chain) => Effect.addFinalizer(() => Effect.sync(() => forget(chain))),`,
     `    attach: () => Effect.void,`,
   ),
   mutant(
@@ -238,9 +240,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "dials-not-counted",
     "src/upstream/pool/Roster.ts",
-    `    this.#connections.set(connection.id, connection)
+    `    this.#connections.add(connection)
     for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
-    `    this.#connections.set(connection.id, connection)
+    `    this.#connections.add(connection)
     queueMicrotask(() => {
       for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
     })`,
@@ -261,8 +263,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "idle-not-checked-at-lease",
     "src/upstream/pool/Roster.ts",
-    `    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")`,
-    ``,
+    `    else if (this.#hooks.now() - idle.state.since >= idleTtl) connection.evict("idle", "")`,
+    `    else if (idleTtl < 0) connection.evict("idle", "")`,
   ),
   mutant(
     "interrupted-dial-keeps-its-place",
@@ -279,7 +281,7 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "late-end-kills-successor",
     "src/upstream/pool/Connection.ts",
-    `        if (mine() !== undefined) this.evict(reason, "")`,
+    `        if (isMine()) this.evict(reason, "")`,
     `        this.evict(reason, "")`,
   ),
   mutant(
@@ -291,9 +293,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "moved-connection-counts-twice",
     "src/upstream/pool/Roster.ts",
-    `    this.#unshelve(connection)
+    `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)
     for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)`,
-    `    this.#unshelve(connection)`,
+    `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)`,
   ),
   mutant(
     "other-scope-gives-way",
@@ -304,15 +306,15 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "release-dropped",
     "src/upstream/pool/Roster.ts",
-    `        for (const name of idleGroups(connection)) this.#idle.add(name, connection)`,
-    ``,
+    `for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)`,
+    `this.#idle.size("")`,
   ),
   mutant(
     "reservation-skipped",
     "src/upstream/pool/Roster.ts",
-    `    this.#connections.set(connection.id, connection)
+    `    this.#connections.add(connection)
     for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
-    `    this.#connections.set(connection.id, connection)`,
+    `    this.#connections.add(connection)`,
   ),
   mutant(
     "sweep-outlives-pool",
@@ -323,8 +325,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "unowned-frame-ignored",
     "src/upstream/pool/Connection.ts",
-    `    else this.evict("unsolicited", "a frame came that belongs to no turn")`,
-    `    else this.chain = "none"`,
+    `    this.evict("unsolicited", "a frame came that belongs to no turn")`,
+    `    if (state._tag !== "Open") this.evict("unsolicited", "a frame came that belongs to no turn")`,
   ),
   mutant(
     "wait-starts-again",

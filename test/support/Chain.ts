@@ -7,7 +7,7 @@
 import { assert } from "@effect/vitest"
 import { Result } from "effect"
 import { type Checkpoint, checkpointOf } from "../../src/turn/memory/Checkpoint.ts"
-import { make as makeHeadMemory } from "../../src/turn/memory/BodyHeads.ts"
+import { make as makeBodyHeads } from "../../src/turn/memory/BodyHeads.ts"
 import { itemsIn, type Lineage, lineageOf } from "../../src/turn/memory/Lineage.ts"
 import { type Plan, plan } from "../../src/turn/memory/Plan.ts"
 import { makeDigester } from "../../src/wire/Digest.ts"
@@ -93,7 +93,7 @@ export const converse = (
   const chains = policies.map((policy): Chain => ({ policy, checkpoint: undefined, context: [] }))
   const known = new Map<string, JsonObject>()
   const results: Array<Planned> = []
-  const heads = makeHeadMemory(new Uint8Array(16), 0)
+  const heads = makeBodyHeads(new Uint8Array(16), 0)
   for (const [turn, { answer }] of conversation.entries()) {
     const input = edit(inputOf(conversation, turn, style), turn)
     const bytes = encoder.encode(bodyOf(input, seed + turn))

@@ -6,6 +6,7 @@ import { Context, Effect, Layer } from "effect"
 /** How it answers a message on a socket. */
 export type OnSocket =
   | "answers"
+  | "repeats"
   | "flat error"
   | "error"
   | "error after content"
@@ -16,7 +17,7 @@ export type OnSocket =
   | "silence"
 
 /** How it answers a request over HTTP. */
-export type OnHttp = "answers" | "error event" | "no response" | "cut" | 302 | 401 | 429 | 500
+export type OnHttp = "answers" | "repeats" | "error event" | "no response" | "cut" | 302 | 401 | 429 | 500
 
 export interface Manner {
   /** Status of the answer to an upgrade. 101 takes it. */
@@ -31,6 +32,23 @@ const message = `{"type":"message","id":"msg_1","status":"completed","role":"ass
 const response = `{"id":"resp_1","object":"response","status":"completed","output":[${message}]}`
 const completed = `{"type":"response.completed","sequence_number":2,"response":${response}}`
 
+/** A whole answer that repeats the words in every event, in the ways in which JSON can hold them. */
+const repeating = (words: string): ReadonlyArray<string> => {
+  const said = JSON.stringify(words)
+  const encoded = JSON.stringify(Buffer.from(words.split(" ").at(-1) ?? "").toString("base64"))
+  const item = `{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":${said}}]}`
+  const members = `"id":"resp_1","object":"response","instructions":${said},"metadata":{"said":${encoded}}`
+  return [
+    `{"type":"response.created","sequence_number":0,"response":{${members},"status":"in_progress","output":[]}}`,
+    `{"type":"response.unheard_of","sequence_number":1,"said":${said}}`,
+    `{"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":${item}}`,
+    `{"type":"response.output_text.delta","sequence_number":3,"item_id":"msg_1","output_index":0,"content_index":0,"delta":"a"}`,
+    `{"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_1","output_index":0,"content_index":0,"delta":${said}}`,
+    `{"type":"response.output_item.done","sequence_number":5,"output_index":0,"item":${item}}`,
+    `{"type":"response.completed","sequence_number":6,"response":{${members},"status":"completed","output":[${item}]}}`,
+  ]
+}
+
 const errorOf = (words: string) =>
   JSON.stringify({ message: words, type: "invalid_request_error", param: null, code: "invalid_api_key" })
 
@@ -44,6 +62,8 @@ const frames = (manner: OnSocket, words: string): ReadonlyArray<string> => {
   switch (manner) {
     case "answers":
       return [created, delta, completed]
+    case "repeats":
+      return repeating(words)
     case "flat error":
       return [`{"type":"error","code":"invalid_api_key","message":${JSON.stringify(words)},"param":null}`]
     case "error":
@@ -81,6 +101,11 @@ const overHttp = (manner: OnHttp, stream: boolean, words: string): Response => {
   switch (manner) {
     case "answers":
       return stream ? sse(created, delta, completed) : json(response)
+    case "repeats": {
+      const events = repeating(words)
+      const last = JSON.parse(events.at(-1) ?? "") as { readonly response: unknown }
+      return stream ? sse(...events) : json(JSON.stringify(last.response), 200, { "x-echo": words })
+    }
     case "error event":
       return sse(created, envelope(words))
     case "no response":

@@ -229,7 +229,7 @@ export const settled = Effect.fnUntraced(function* () {
 export const cell = <R>(name: string, effect: Effect.Effect<void, never, R>) =>
   Effect.raceFirst(
     effect,
-    TestClock.withLive(Effect.sleep("20 seconds")).pipe(Effect.andThen(Effect.die(new Error("it hangs")))),
+    TestClock.withLive(Effect.sleep("120 seconds")).pipe(Effect.andThen(Effect.die(new Error("it hangs")))),
   ).pipe(
     Effect.exit,
     Effect.flatMap((exit) =>

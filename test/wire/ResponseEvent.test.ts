@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { textAt } from "../../src/wire/Event.ts"
 import {
-  fillOutput,
+  changed,
   memberTextIn,
   outputIn,
   readResponse,
   responseIdIn,
   type ResponseEvent,
+  withoutAnchor,
 } from "../../src/wire/ResponseEvent.ts"
 import { Choices, drawObject, numbers, spell } from "../support/JsonTexts.ts"
 
@@ -46,12 +47,13 @@ describe("readResponse", () => {
     const event = read('{"response":{"id":"a"},"response":{"id":"b","id":"c"}}')
     assert.strictEqual(responseIdIn(event), "c")
     const full = '{"type":"response.completed","response":{"output":null,"output":[1]}}'
-    assert.strictEqual(fillOutput(read(full), ["{}"]), full)
+    assert.strictEqual(changed(read(full), { output: ["{}"], withoutAnchor: false }), full)
   })
 })
 
-describe("fillOutput", () => {
-  const filled = (frame: string, items: ReadonlyArray<string>) => fillOutput(read(frame), items)
+describe("a terminal event that leaves its output out", () => {
+  const filled = (frame: string, items: ReadonlyArray<string>) =>
+    changed(read(frame), { output: items, withoutAnchor: false })
   const items = ['{"n":1.0}', '{"s":"é"}']
   const list = '"output":[{"n":1.0},{"s":"é"}]'
 
@@ -95,4 +97,51 @@ describe("fillOutput", () => {
     },
     { arbitrary: { runs: 500, size: 80 } },
   )
+})
+
+describe("an answer to a request that went up with an anchor of respool's", () => {
+  const ways = {
+    "an event before the last": (frame: string) => withoutAnchor(frame, "resp_own"),
+    "the last event": (frame: string) => changed(read(frame), { output: [], withoutAnchor: true }),
+  }
+  const created = (members: string) => `{"type":"response.created","response":{${members}},"n":1.0}`
+
+  for (const [name, shown] of Object.entries(ways)) {
+    it.each([
+      ['"id":"a","previous_response_id":"resp_own","é":1', '"id":"a","previous_response_id":null,"é":1'],
+      ['"previous_response_id" : "resp_own" ,"é":"😀"', '"previous_response_id" : null ,"é":"😀"'],
+      // What a gateway made of the id is no more the client's than ours is.
+      ['"previous_response_id":"resp_other"', '"previous_response_id":null'],
+      [
+        '"previous_response_id":"resp_own","previous_response_id":"b"',
+        '"previous_response_id":null,"previous_response_id":null',
+      ],
+      [
+        '"metadata":{"previous_response_id":"resp_own"},"previous_response_id":"resp_own"',
+        '"metadata":{"previous_response_id":"resp_own"},"previous_response_id":null',
+      ],
+      [
+        '"instructions":"\\"previous_response_id\\":\\"resp_own\\"","previous_response_id":"resp_own"',
+        '"instructions":"\\"previous_response_id\\":\\"resp_own\\"","previous_response_id":null',
+      ],
+    ])(`${name} shows null in %s`, (members, expected) => {
+      assert.strictEqual(shown(created(members)), created(expected))
+    })
+
+    it.each([
+      '"id":"resp_own"',
+      '"previous_response_id":null',
+      '"previous_response_id":null,"metadata":{"previous_response_id":"resp_other"}',
+      '"tools":[{"parameters":{"properties":{"previous_response_id":{"type":"string"}}}}]',
+      '"instructions":"say \\"previous_response_id\\":\\"resp_own\\""',
+    ])(`${name} stays as it is with %s`, (members) => {
+      assert.strictEqual(shown(created(members)), created(members))
+    })
+  }
+
+  it("fills the output in and shows null in one pass", () => {
+    const event = read('{"response":{"output":[],"previous_response_id":"resp_own"}}')
+    const filled = changed(event, { output: ["{}"], withoutAnchor: true })
+    assert.strictEqual(filled, '{"response":{"output":[{}],"previous_response_id":null}}')
+  })
 })

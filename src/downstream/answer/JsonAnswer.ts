@@ -4,34 +4,32 @@
  * Nothing is sent before the terminal event, so every error has its real status.
  */
 import { Exit } from "effect"
-import { HttpServerResponse } from "effect/http"
 import type { TurnEnd, TurnRoute, TurnSink } from "../../turn/Executor.ts"
-import { TurnError } from "../../turn/TurnError.ts"
+import { failureOf, TurnError } from "../../turn/TurnError.ts"
 import { isLifecycle, isTerminal, responseText } from "../../wire/Event.ts"
-import { failureOf, failureResponse } from "./TurnFailure.ts"
-import type { TurnReport } from "../../turn/TurnReport.ts"
+import type { Answer } from "./Answer.ts"
+import type { DecisionHeaders } from "./DecisionHeaders.ts"
+import { failureAnswer } from "./TurnFailure.ts"
 
 export class JsonAnswer implements TurnSink {
   #terminal: string | undefined
   #begun = false
-  readonly #report: TurnReport
-  readonly #decisions: boolean
+  readonly #head: DecisionHeaders
 
-  constructor(report: TurnReport, decisions: boolean) {
-    this.#report = report
-    this.#decisions = decisions
+  constructor(head: DecisionHeaders) {
+    this.#head = head
   }
 
   route(route: TurnRoute) {
-    this.#report.routed(route)
+    this.#head.routed(route)
   }
 
   head(headers: Readonly<Record<string, string>>) {
-    this.#report.upstreamHeaders = headers
+    this.#head.upstream = headers
   }
 
   event(type: string, text: string): boolean {
-    this.#report.event(type)
+    this.#head.begun()
     if (isTerminal(type)) this.#terminal = text
     else if (!isLifecycle(type)) this.#begun = true
     return true
@@ -41,15 +39,15 @@ export class JsonAnswer implements TurnSink {
     resume()
   }
 
-  response(exit: Exit.Exit<TurnEnd, TurnError>): HttpServerResponse.HttpServerResponse {
-    const headers = this.#report.headers(this.#decisions)
+  answer(exit: Exit.Exit<TurnEnd, TurnError>): Answer {
+    const headers = this.#head.all
     const body = this.#terminal === undefined ? undefined : responseText(this.#terminal)
     if (Exit.isSuccess(exit) && body !== undefined) {
-      return HttpServerResponse.text(body, { contentType: "application/json", headers })
+      return { status: 200, headers: { ...headers, "content-type": "application/json" }, body }
     }
     // Whatever the upstream calls its error: the model had begun to answer, so the turn has run.
     if (this.#begun) headers["x-should-retry"] = "false"
-    return failureResponse(Exit.isFailure(exit) ? failureOf(exit.cause) : noAnswer, headers)
+    return failureAnswer(Exit.isFailure(exit) ? failureOf(exit.cause) : noAnswer, headers)
   }
 }
 

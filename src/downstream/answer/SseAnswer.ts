@@ -6,12 +6,13 @@
  * came in one piece go on in one piece.
  */
 import { Deferred, Effect, Exit } from "effect"
-import { HttpServerResponse } from "effect/http"
 import type { TurnRoute, TurnSink } from "../../turn/Executor.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
-import { textAt, toSse } from "../../wire/Event.ts"
-import { failureEvent, failureOf, failureResponse } from "./TurnFailure.ts"
-import type { TurnReport } from "../../turn/TurnReport.ts"
+import { failureOf } from "../../turn/TurnError.ts"
+import { isTerminal, textAt, toSse } from "../../wire/Event.ts"
+import type { Answer } from "./Answer.ts"
+import type { DecisionHeaders } from "./DecisionHeaders.ts"
+import { failureAnswer, failureEvent } from "./TurnFailure.ts"
 
 /**
  * The platform takes as much at once and keeps as much besides, and says only then that the client has taken something;
@@ -34,6 +35,31 @@ export interface ClientEnd {
 const encoder = new TextEncoder()
 const comment = encoder.encode(": heartbeat\n\n")
 
+/** The head has not left: an error can still be a status. */
+interface Waiting {
+  readonly _tag: "Waiting"
+}
+
+/** Events stream. */
+interface Streaming {
+  readonly _tag: "Streaming"
+  readonly controller: ReadableStreamDefaultController<Uint8Array>
+}
+
+/** The turn is over; what waits still goes out, and then the stream closes. */
+interface Ending {
+  readonly _tag: "Ending"
+  readonly controller: ReadableStreamDefaultController<Uint8Array>
+}
+
+/** Nothing goes out any more: the client left, the stream has closed, or an answer without one was given. */
+interface Closed {
+  readonly _tag: "Closed"
+}
+
+const waiting: Waiting = { _tag: "Waiting" }
+const closed: Closed = { _tag: "Closed" }
+
 export class SseAnswer implements TurnSink {
   /** Whose text goes on when the transport's callback is over. */
   static readonly #unfinished: Array<SseAnswer> = []
@@ -44,52 +70,48 @@ export class SseAnswer implements TurnSink {
   }
 
   // What every event needs comes first, so that it lies together.
-  #closed = false
-  #opened = false
-  readonly #report: TurnReport
-  /** The latest event, for the number of one that must follow it. */
+  #state: Waiting | Streaming | Ending | Closed = waiting
+  #events = 0
+  /** The latest event, for the number of one that must follow it, and whether it was the turn's last. */
   #last: string | undefined
+  #lastType = ""
   /** Text that goes on when the transport's callback is over. */
   #piece = ""
-  #waitingBytes = 0
+  #queuedBytes = 0
   readonly #maxBuffered: number
-  #waiting: Array<Uint8Array> = []
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined
-  /** The response, once its status is certain. */
-  readonly response = Deferred.makeUnsafe<HttpServerResponse.HttpServerResponse>()
-  #over = false
+  #queue: Array<Uint8Array> = []
+  /** The answer, once its status is certain. */
+  readonly answer = Deferred.makeUnsafe<Answer>()
   /** Asks to be pulled again. */
   #behind: (() => void) | undefined
   #drained: (() => void) | undefined
   #taken: (() => void) | undefined
-  readonly #decisions: boolean
+  readonly #head: DecisionHeaders
   readonly #client: ClientEnd
 
-  constructor(report: TurnReport, decisions: boolean, maxBuffered: number, client: ClientEnd) {
+  constructor(head: DecisionHeaders, maxBuffered: number, client: ClientEnd) {
     this.#maxBuffered = maxBuffered
-    this.#report = report
-    this.#decisions = decisions
+    this.#head = head
     this.#client = client
   }
 
   route(route: TurnRoute) {
-    const first = this.#report.route === undefined
-    this.#report.routed(route)
-    if (first) this.#client.sent()
+    if (this.#head.routed(route)) this.#client.sent()
   }
 
   head(headers: Readonly<Record<string, string>>) {
-    this.#report.upstreamHeaders = headers
+    this.#head.upstream = headers
   }
 
   event(type: string, text: string): boolean {
-    if (this.#closed) return true
-    this.#report.event(type)
+    if (this.#state._tag === "Closed") return true
+    if (this.#events++ === 0) this.#head.begun()
     this.#last = text
-    if (!this.#opened) this.#open(false)
+    this.#lastType = type
+    if (this.#state._tag === "Waiting") this.#open(false)
     this.#enqueue(toSse(type, text))
     // Half of what may wait is for what still comes once the upstream has been told, and for the platform's part.
-    return this.#waitingBytes < this.#maxBuffered / 2
+    return this.#queuedBytes < this.#maxBuffered / 2
   }
 
   onDrain(drained: () => void, taken: () => void) {
@@ -100,30 +122,28 @@ export class SseAnswer implements TurnSink {
   /** Lets the head go out; from here on an error is an event. */
   open() {
     // The platform keeps the head back until there is something of the body.
-    this.#open(true)
+    if (this.#state._tag === "Waiting") this.#open(true)
   }
 
   #open(empty: boolean) {
-    if (this.#opened) return
-    this.#opened = true
-    const stream = new ReadableStream<Uint8Array>(
+    const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          this.#controller = controller
+          this.#state = { _tag: "Streaming", controller }
           if (empty) controller.enqueue(comment)
         },
         pull: () => {
           this.#taken?.()
           this.#flush()
-          // Nothing waits, so nobody need hear of further demand: while this promise is open, no event pays for a `pull`.
-          if (this.#waiting.length > 0) return
+          // Nothing waits, so further demand says nothing: while this promise is open, no event pays for a `pull`.
+          if (this.#queue.length > 0) return
           const { promise, resolve } = Promise.withResolvers<void>()
           this.#behind = resolve
           return promise
         },
         cancel: () => {
-          this.#closed = true
-          this.#waiting = []
+          this.#state = closed
+          this.#queue = []
           this.#piece = ""
           this.#client.cancel()
         },
@@ -131,44 +151,43 @@ export class SseAnswer implements TurnSink {
       { highWaterMark, size: (chunk) => chunk?.byteLength ?? 0 },
     )
     const headers = {
-      ...this.#report.headers(this.#decisions),
+      ...this.#head.all,
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache",
       // Asks a reverse proxy not to collect the stream (nginx reads it).
       "x-accel-buffering": "no",
     }
-    this.#respond(HttpServerResponse.raw(stream, { headers }))
+    this.#respond({ status: 200, headers, body })
   }
 
   /** A comment: it keeps a quiet stream alive, and is no event. */
   heartbeat() {
     this.open()
-    if (!this.#closed && this.#waiting.length === 0) this.#controller?.enqueue(comment)
+    if (this.#state._tag === "Streaming" && this.#queue.length === 0) this.#state.controller.enqueue(comment)
   }
 
   /** The turn has ended. */
   end(exit: Exit.Exit<unknown, TurnError>) {
     // What comes behind the terminal event, be it the shutdown, says nothing to the client any more.
-    if (Exit.isFailure(exit) && this.#report.ended === undefined) {
+    if (Exit.isFailure(exit) && !isTerminal(this.#lastType)) {
       const error = failureOf(exit.cause)
-      if (!this.#opened) {
-        this.#closed = true
-        return this.#respond(failureResponse(error, this.#report.headers(this.#decisions)))
+      if (this.#state._tag === "Waiting") {
+        this.#state = closed
+        return this.#respond(failureAnswer(error, this.#head.all))
       }
-      this.#enqueue(failureEvent(error, nextNumber(this.#last) ?? this.#report.events))
+      this.#enqueue(failureEvent(error, nextNumber(this.#last) ?? this.#events))
     }
     this.open()
-    if (this.#closed) return
-    this.#closed = true
+    if (this.#state._tag !== "Streaming") return
     // From here on the platform ends a connection whose client takes nothing; it can't be told after the close.
     this.#client.ended()
-    this.#over = true
+    this.#state = { _tag: "Ending", controller: this.#state.controller }
     this.#handOn()
     this.#flush()
   }
 
   #enqueue(text: string) {
-    if (this.#closed) return
+    if (this.#state._tag !== "Streaming") return
     if (this.#piece === "") {
       SseAnswer.#unfinished.push(this)
       queueMicrotask(SseAnswer.#handOnNext)
@@ -178,42 +197,47 @@ export class SseAnswer implements TurnSink {
   }
 
   #handOn() {
-    if (this.#piece === "") return
+    const state = this.#state
+    if (this.#piece === "" || state._tag === "Waiting" || state._tag === "Closed") return
     const bytes = encoder.encode(this.#piece)
     this.#piece = ""
-    if (this.#waitingBytes === 0 && (this.#controller?.desiredSize ?? 0) > 0) return this.#controller?.enqueue(bytes)
-    this.#waiting.push(bytes)
-    this.#waitingBytes += bytes.length
+    if (this.#queuedBytes === 0 && (state.controller.desiredSize ?? 0) > 0) return state.controller.enqueue(bytes)
+    this.#queue.push(bytes)
+    this.#queuedBytes += bytes.length
     this.#behind?.()
     this.#behind = undefined
   }
 
   /** Hands on what the platform takes. */
   #flush() {
-    const controller = this.#controller
-    if (controller === undefined) return
+    const state = this.#state
+    if (state._tag === "Waiting" || state._tag === "Closed") return
+    const { controller } = state
     let count = 0
-    for (; count < this.#waiting.length && (controller.desiredSize ?? 0) > 0; count++) {
-      const bytes = this.#waiting[count]
+    for (; count < this.#queue.length && (controller.desiredSize ?? 0) > 0; count++) {
+      const bytes = this.#queue[count]
       if (bytes === undefined) break
-      this.#waitingBytes -= bytes.length
+      this.#queuedBytes -= bytes.length
       controller.enqueue(bytes)
     }
-    this.#waiting.splice(0, count)
-    if (this.#over && this.#waiting.length === 0) {
+    this.#queue.splice(0, count)
+    if (state._tag === "Ending" && this.#queue.length === 0) {
       // An `enqueue` may ask for more while it runs, so that the end is reached twice.
-      this.#controller = undefined
-      return controller.close()
+      if (this.#state === state) {
+        this.#state = closed
+        controller.close()
+      }
+      return
     }
-    if (this.#waitingBytes > this.#maxBuffered / 4) return
+    if (this.#queuedBytes > this.#maxBuffered / 4) return
     const drained = this.#drained
     this.#drained = undefined
     this.#taken = undefined
     drained?.()
   }
 
-  #respond(response: HttpServerResponse.HttpServerResponse) {
-    Deferred.doneUnsafe(this.response, Effect.succeed(response))
+  #respond(answer: Answer) {
+    Deferred.doneUnsafe(this.answer, Effect.succeed(answer))
   }
 }
 

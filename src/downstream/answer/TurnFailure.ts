@@ -1,14 +1,13 @@
 /**
- * Puts a `TurnError` into the words of the API: an HTTP answer before the head has left, an in-stream `error` event after.
+ * Puts a `TurnError` into the words of the API: an answer with its status before the head has left, an in-stream `error` event after.
  *
  * What the upstream itself answered goes to the client as it is. A failure that may have run upstream says
  * `x-should-retry: false`, which the OpenAI SDKs obey, so that no client doubles a turn (design.md 3, lessons).
  */
-import { Cause } from "effect"
-import { HttpServerResponse } from "effect/http"
-import { TurnError } from "../../turn/TurnError.ts"
+import type { TurnError } from "../../turn/TurnError.ts"
 import { eventType, textAt, toSse } from "../../wire/Event.ts"
 import { ApiError } from "../ApiError.ts"
+import type { Answer } from "./Answer.ts"
 
 const statuses: Partial<Record<TurnError["reason"], number>> = {
   pool_full: 503,
@@ -23,15 +22,6 @@ const statuses: Partial<Record<TurnError["reason"], number>> = {
   first_event_timeout: 504,
   event_timeout: 504,
   turn_timeout: 504,
-}
-
-/** What a turn's failure is to its client. An interruption that a client can still hear of is ours: we are stopping. */
-export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
-  const error = Cause.findErrorOption(cause)
-  if (error._tag === "Some") return error.value
-  return Cause.hasInterruptsOnly(cause)
-    ? new TurnError({ reason: "shutdown", delivery: "Ambiguous", message: "the proxy is shutting down" })
-    : new TurnError({ reason: "internal", delivery: "Ambiguous", message: "the proxy failed", cause })
 }
 
 const mayHaveRun = (error: TurnError) => error.delivery === "Ambiguous" || error.delivery === "Accepted"
@@ -53,14 +43,10 @@ const passing = (headers: Readonly<Record<string, string>>): Record<string, stri
   )
 
 /**
- * The HTTP answer, while nothing has been sent to the client. `headers` are the turn's; what is said here of another try
+ * The answer, while nothing has been sent to the client. `headers` are the turn's; what is said here of another try
  * wins over them. `reads`: the request only read something, so it may be repeated whatever became of it.
  */
-export const failureResponse = (
-  error: TurnError,
-  headers: Record<string, string>,
-  reads = false,
-): HttpServerResponse.HttpServerResponse => {
+export const failureAnswer = (error: TurnError, headers: Readonly<Record<string, string>>, reads = false): Answer => {
   const retry: Record<string, string> = mayHaveRun(error) && !reads ? { "x-should-retry": "false" } : {}
   const ours = passing(headers)
   if (error.answer !== undefined) {
@@ -68,16 +54,17 @@ export const failureResponse = (
     // What is no status of an answer can't be passed on as one.
     const status = error.answer.status >= 200 && error.answer.status <= 599 ? error.answer.status : 502
     const type = error.answer.headers["content-type"] ?? ""
-    return HttpServerResponse.text(body, {
+    const contentType = headerValue.test(type) && type !== "" ? type : "application/json"
+    return {
       status,
-      contentType: headerValue.test(type) && type !== "" ? type : "application/json",
-      headers: { ...passing(error.answer.headers), ...ours, ...retry },
-    })
+      headers: { ...passing(error.answer.headers), ...ours, ...retry, "content-type": contentType },
+      body,
+    }
   }
   const status = statuses[error.reason] ?? 502
   if (status === 503) retry["retry-after"] = "1"
   const { body } = apiError(error, status)
-  return HttpServerResponse.text(body, { status, contentType: "application/json", headers: { ...ours, ...retry } })
+  return { status, headers: { ...ours, ...retry, "content-type": "application/json" }, body }
 }
 
 /**

@@ -9,21 +9,10 @@
 import type { Headers } from "effect/http"
 import { Context, Effect, Layer, Option, Redacted } from "effect"
 import { createHmac, randomBytes } from "node:crypto"
+import type { Caller } from "../../turn/Caller.ts"
+import { anonymous, appCredential, callerCredential } from "../../turn/Caller.ts"
 import { ApiError } from "../ApiError.ts"
 import { Keys, scopeOf } from "./Keys.ts"
-
-export interface Caller {
-  /** Who asks, as far as reuse is concerned. Undefined: nobody known, so nothing is pooled or remembered. */
-  readonly scope: string | undefined
-  /** Names the caller in logs and metrics. Holds no secret. */
-  readonly label: string
-  /** Value of the upstream's `authorization` header. Undefined: none is sent. */
-  readonly credential: Redacted.Redacted<string> | undefined
-  /** Stands for the credential where connections are compared: equal for equal credentials of this process only. */
-  readonly credentialId: string
-  /** True: many callers share one upstream account, so an id must belong to the caller that uses it (`Ownership`). */
-  readonly tenant: boolean
-}
 
 interface Authorization {
   /** Lower case. */
@@ -51,26 +40,17 @@ const makeDigest = Effect.sync((): Digest => {
   return (scheme, parameter) => createHmac("sha256", key).update(`${scheme} ${parameter}`).digest("base64url")
 })
 
-const anonymous: Caller = {
-  scope: undefined,
-  label: "anonymous",
-  credential: undefined,
-  credentialId: "none",
-  tenant: false,
-}
-
 const passedThrough = (digest: Digest, header: string | undefined): Caller => {
   if (header === undefined || header === "") return anonymous
   const authorization = parseAuthorization(header)
   if (authorization === undefined) {
-    return { ...anonymous, credential: Redacted.make(header), credentialId: digest("", header) }
+    return { ...anonymous, credential: callerCredential(header, digest("", header)) }
   }
-  const credentialId = digest(authorization.scheme, authorization.parameter)
+  const identity = digest(authorization.scheme, authorization.parameter)
   return {
-    scope: `caller:${credentialId}`,
-    label: `caller-${credentialId.slice(0, 8)}`,
-    credential: Redacted.make(authorization.value),
-    credentialId,
+    scope: `caller:${identity}`,
+    label: `caller-${identity.slice(0, 8)}`,
+    credential: callerCredential(authorization.value, identity),
     tenant: false,
   }
 }
@@ -125,8 +105,8 @@ export class AuthScope extends Context.Service<
         const digest = yield* makeDigest
         const { upstreamApiKey } = options
         const key = upstreamApiKey === undefined ? undefined : Redacted.value(upstreamApiKey).trim()
-        const credential = key === undefined ? undefined : Redacted.make(`Bearer ${key}`)
-        const credentialId = key === undefined ? anonymous.credentialId : digest("bearer", key)
+        const credential =
+          key === undefined ? undefined : appCredential(Redacted.make(`Bearer ${key}`), digest("bearer", key))
         const resolve = Effect.fn("AuthScope.resolve")(function* (
           headers: Headers.Headers,
         ): Effect.fn.Return<Caller, ApiError> {
@@ -141,7 +121,6 @@ export class AuthScope extends Context.Service<
             scope: scopeOf(record.value),
             label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
             credential,
-            credentialId,
             tenant: true,
           }
         })

@@ -10,6 +10,7 @@
 import { Context, Effect, Layer, Result, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
+import { randomUUID } from "node:crypto"
 import { Settings } from "../../config/Settings.ts"
 import { readAnswer } from "../../turn/AnswerBody.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
@@ -19,16 +20,15 @@ import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
 import { ApiError } from "../ApiError.ts"
-import type { Caller } from "../auth/AuthScope.ts"
+import type { Caller } from "../../turn/Caller.ts"
 import { idsOf } from "../tenants/OwnedIds.ts"
 import { Ownership } from "../tenants/Ownership.ts"
 import { readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
-import { requestId } from "./RequestId.ts"
+import { requestId } from "../RequestId.ts"
 import { checkTenantBody, tenantHeaders } from "../tenants/Tenant.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
-import type { Strike } from "../../turn/Redaction.ts"
-import { strikeOf, struckAnswer, struckError } from "../../turn/Redaction.ts"
-import { failureResponse } from "../answer/TurnFailure.ts"
+import { failureAnswer } from "../answer/TurnFailure.ts"
+import { toHttp } from "./HttpAnswer.ts"
 
 export class PassThrough extends Context.Service<
   PassThrough,
@@ -84,15 +84,13 @@ const make = Effect.gen(function* () {
     owner: string,
     place?: Place,
   ) {
-    const { credential, method, path } = outgoing
-    const strike = strikeOf(credential)
+    const { method, path } = outgoing
     const route = tenantPath(method, path.split("?")[0] ?? "")
     if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${method} ${path})`)
-    const refused = route.responseId === undefined ? undefined : ownership.checkResponseId(owner, route.responseId)
-    if (refused !== undefined) return yield* refused
+    if (route.responseId !== undefined) yield* ownership.checkResponseId(owner, route.responseId)
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
-      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id, { strike })
+      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
     }
     const bytes = yield* readRequestBytes(request, {
       maxBytes: settings.maxBody,
@@ -103,16 +101,13 @@ const make = Effect.gen(function* () {
     yield* checkTenantBody(ownership, owner, body.success)
     const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
     const model = modelIn(bytes)
-    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, {
-      strike,
-      seen: (text) => record(owner, text),
-    })
+    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, (text) => record(owner, text))
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
-    const id = requestId(request.headers)
+    const id = requestId(request.headers) ?? `req_${randomUUID().replaceAll("-", "")}`
     const path = request.url.replace(/^\/v1(?=\/)/, "")
-    const outgoing = { method: request.method, path, credential: caller.credential }
+    const outgoing = { method: request.method, path, caller }
     const { scope, tenant } = caller
     return placed(request, (place) =>
       tenant && scope !== undefined
@@ -124,21 +119,15 @@ const make = Effect.gen(function* () {
   const record = (owner: string, text: string) =>
     Effect.ignore(Effect.try(() => ownership.record(owner, idsOf(JSON.parse(text)))))
 
-  /** `seen` gets the whole answer before it goes out, `strike` what the upstream refuses with. */
-  const relay = (
-    request: ForwardRequest,
-    id: string,
-    { seen, strike }: { readonly seen?: (text: string) => Effect.Effect<void>; readonly strike?: Strike } = {},
-  ) =>
+  /** `seen` gets the whole answer before it goes out. */
+  const relay = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
     send(request).pipe(
       Effect.map(neverSilent),
-      Effect.flatMap((answer) => (strike === undefined ? Effect.succeed(answer) : struckAnswer(answer, strike))),
       Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
       Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),
       Effect.catchTag("TurnError", (error) => {
-        const shown = strike === undefined ? error : struckError(error, strike)
         const reads = request.method === "GET" || request.method === "HEAD"
-        return Effect.succeed(failureResponse(shown, { "x-request-id": id }, reads))
+        return Effect.succeed(toHttp(failureAnswer(error, { "x-request-id": id }, reads)))
       }),
     )
 
@@ -156,7 +145,7 @@ const make = Effect.gen(function* () {
 
 type Request = HttpServerRequest.HttpServerRequest
 
-type Outgoing = Pick<ForwardRequest, "method" | "path" | "credential">
+type Outgoing = Pick<ForwardRequest, "method" | "path" | "caller">
 
 const hasBody = ({ headers, method }: Request): boolean =>
   method !== "GET" &&

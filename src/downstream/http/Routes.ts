@@ -4,38 +4,28 @@
  * `Routes.layer` adds to any `HttpRouter`, so an app may serve it beside its own routes; `layerNotFound` answers what no
  * route fits, for those who want that in the API's shape too.
  */
-import { Clock, Effect, Exit, Layer, Result } from "effect"
+import { Clock, Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
-import type { TurnRequest } from "../../turn/Executor.ts"
-import { HeadMemory } from "../../turn/memory/BodyHeads.ts"
-import type { RequestBody } from "../../wire/RequestBody.ts"
-import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
+import { Answers } from "../answer/Answers.ts"
+import { ApiError } from "../ApiError.ts"
+import { AuthScope } from "../auth/AuthScope.ts"
+import { Intake } from "../Intake.ts"
 import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
-import { ApiError } from "../ApiError.ts"
-import type { Caller } from "../auth/AuthScope.ts"
-import { AuthScope } from "../auth/AuthScope.ts"
 import { answerEnds } from "./BunServer.ts"
-import { Ownership } from "../tenants/Ownership.ts"
+import { toHttp } from "./HttpAnswer.ts"
 import { PassThrough } from "./PassThrough.ts"
 import { readRequestBytes } from "./RequestBytes.ts"
-import { requestId } from "./RequestId.ts"
-import { Session, sessionKey } from "../Session.ts"
-import { checkTenantBody, recordEvents, tenantHeaders } from "../tenants/Tenant.ts"
-import { strikeOf } from "../../turn/Redaction.ts"
-import { Turns } from "../../turn/Turns.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const auth = yield* AuthScope
-  const session = yield* Session
-  const ownership = yield* Ownership
-  const turns = yield* Turns
-  const heads = yield* HeadMemory
+  const intake = yield* Intake
+  const answers = yield* Answers
   const passThrough = yield* PassThrough
   const admission = yield* Admission
   const deadlines = yield* Deadlines.make
@@ -47,52 +37,14 @@ const make = Effect.gen(function* () {
     return caller
   })
 
-  const turnOf = (request: Request, body: RequestBody, caller: Caller, startedAt: number): TurnRequest => {
-    const cacheKey = readMember(body, "prompt_cache_key")
-    const name = session.name(request.headers, typeof cacheKey === "string" ? cacheKey : undefined)
-    return {
-      id: requestId(request.headers),
-      startedAt,
-      body,
-      query: /\?.*$/.exec(request.url)?.[0] ?? "",
-      stream: readMember(body, "stream") === true,
-      scope: caller.scope,
-      scopeLabel: caller.label,
-      session: name === undefined || caller.scope === undefined ? undefined : sessionKey(caller.scope, name),
-      sessionName: name,
-      credential: caller.credential,
-      credentialId: caller.credentialId,
-      headers: caller.tenant ? tenantHeaders(request.headers) : request.headers,
-    }
-  }
-
-  /** What is known of the body's beginning. Of the session only what the headers say, since nothing is read yet. */
-  const headFor = (request: Request, scope: string, bytes: Uint8Array) => {
-    const name = session.name(request.headers, undefined)
-    const line = name === undefined ? scope : sessionKey(scope, name)
-    return { line, known: heads.find(line, bytes) }
-  }
-
   const turn = Effect.fnUntraced(function* (request: Request, { holds, release }: Place) {
+    const { headers, url } = request
     const startedAt = yield* Clock.currentTimeMillis
     const caller = yield* callerOf(request)
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
-    const { scope, tenant } = caller
-    const owner = tenant ? scope : undefined
-    // A tenant's body is looked through whole, for ids that are not its own.
-    const head = scope === undefined || tenant ? undefined : headFor(request, scope, bytes)
-    const parsed = parseRequestBody(bytes, head?.known?.head)
-    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
-    const body = parsed.success
-    if (owner !== undefined) yield* checkTenantBody(ownership, owner, body)
-    const options = {
-      observe: owner === undefined ? undefined : recordEvents(ownership, owner),
-      ended: () => answerEnds(request),
-      released: release,
-      strike: owner === undefined ? undefined : strikeOf(caller.credential),
-    }
-    const asked = turnOf(request, body, caller, startedAt)
-    return yield* turns.answer(head === undefined ? asked : { ...asked, head }, options)
+    const query = /\?.*$/.exec(url)?.[0] ?? ""
+    const asked = yield* intake.read({ caller, headers, query, bytes, startedAt })
+    return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 
   // Once there is an answer the turn may go on, and gives up the place at its own end.
@@ -145,9 +97,6 @@ export const layerNotFound = HttpRouter.add(
     Effect.fail(ApiError.notFound("unknown_url", `Invalid URL (${method} ${url.split("?")[0]})`)),
   ),
 )
-
-const unreadable = ({ member, message, reason }: { reason: string; message: string; member?: string }) =>
-  ApiError.badRequest(reason === "not_json" ? "invalid_json" : reason, message, member ?? null)
 
 const unknownTenant = ApiError.unauthorized("invalid_api_key", "The caller has no scope on this account.")
 

@@ -128,7 +128,7 @@ const serve = (ledger: Ledger, changed: (row: Row) => void): Ownership["Service"
     const owner = ledger.ownerOf(id)
     return owner !== undefined && owner !== scope
   }
-  return {
+  return Ownership.of({
     owns,
     ownedByAnother,
     record: (scope, ids) => {
@@ -138,14 +138,15 @@ const serve = (ledger: Ledger, changed: (row: Row) => void): Ownership["Service"
         if (ledger.add(row)) changed(row)
       }
     },
-    check: (scope, request) => {
+    check: (scope, request): Effect.Effect<void, ApiError> => {
       const { references, mentions } = referencedIds(request)
       const found =
         references.find(({ id }) => !owns(scope, id)) ?? mentions.find(({ id }) => ownedByAnother(scope, id))
-      return found === undefined ? undefined : refused(found)
+      return found === undefined ? Effect.void : Effect.fail(refused(found))
     },
-    checkResponseId: (scope, id) => (owns(scope, id) ? undefined : notFound("Response", { id, param: null })),
-  }
+    checkResponseId: (scope, id) =>
+      owns(scope, id) ? Effect.void : Effect.fail(notFound("Response", { id, param: null })),
+  })
 }
 
 interface StoredSegment {
@@ -264,10 +265,13 @@ export class Ownership extends Context.Service<
     readonly record: (scope: string, ids: Iterable<string>) => void
     readonly owns: (scope: string, id: string) => boolean
     readonly ownedByAnother: (scope: string, id: string) => boolean
-    /** The answer for a request that uses an id it must not; undefined if there is none. Takes what `referencedIds` takes. */
-    readonly check: (scope: string, request: unknown) => ApiError | undefined
+    /**
+     * Fails with the answer for a request that uses an id it must not. Takes what `referencedIds` takes. An effect, so that a
+     * database can stand behind it.
+     */
+    readonly check: (scope: string, request: unknown) => Effect.Effect<void, ApiError>
     /** The same for a response id in a path. */
-    readonly checkResponseId: (scope: string, id: string) => ApiError | undefined
+    readonly checkResponseId: (scope: string, id: string) => Effect.Effect<void, ApiError>
   }
 >()("respool/downstream/Ownership") {
   /** Kept over a restart; written at most once a second and when the layer ends. Fails if the store cannot be listed. */
@@ -288,7 +292,7 @@ export class Ownership extends Context.Service<
     record: () => {},
     owns: () => true,
     ownedByAnother: () => false,
-    check: () => undefined,
-    checkResponseId: () => undefined,
+    check: () => Effect.void,
+    checkResponseId: () => Effect.void,
   })
 }

@@ -44,8 +44,7 @@ export const checkTenantBody = (
         )
       }
     }
-    const error = ownership.check(owner, JSON.parse(decoder.decode(body.bytes)))
-    return error === undefined ? Effect.void : Effect.fail(error)
+    return ownership.check(owner, JSON.parse(decoder.decode(body.bytes)))
   })
 
 /** Events that carry the whole response before its end: the first of them tells the client its id. */

@@ -5,7 +5,7 @@
  * whole. From there on every event passes as it comes. What is held is bounded (design.md 3.6).
  */
 import { isLifecycle } from "../../wire/Event.ts"
-import type { TurnExecutor, TurnRoute, TurnSink } from "../Executor.ts"
+import type { TurnRoute, TurnSink } from "../Executor.ts"
 
 const maxHeldEvents = 64
 /** In UTF-16 units. */
@@ -65,8 +65,3 @@ export class Horizon implements TurnSink {
     this.#heldText = 0
   }
 }
-
-/** The executor as one whose events begin with the answer: until then its failure can still be a status. */
-export const withHorizon = ({ execute }: TurnExecutor): TurnExecutor => ({
-  execute: (turn, sink) => execute(turn, new Horizon(sink)),
-})

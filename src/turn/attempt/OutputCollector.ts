@@ -8,7 +8,7 @@
  */
 import { doneItem } from "../../wire/Event.ts"
 import type { ResponseEvent } from "../../wire/ResponseEvent.ts"
-import { fillOutput, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
+import { changed, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
 import type { TurnEnd } from "../Executor.ts"
 
 /** Of one turn, in bytes of UTF-8: what one message of an upstream may hold. */
@@ -40,15 +40,26 @@ export class OutputCollector {
     this.#items.clear()
   }
 
-  /** The terminal event as the client gets it, and what it ends with; undefined when it is not whole, or holds no response. */
-  finish(type: string, text: string): Finish | undefined {
+  /**
+   * The terminal event as the client gets it, and what it ends with; undefined when it is not whole, or holds no response.
+   * `withoutAnchor`: the request went up with a `previous_response_id` that the client did not send.
+   */
+  finish(type: string, text: string, withoutAnchor = false): Finish | undefined {
     const event = readResponse(text)
     if (event === undefined) return undefined
-    const nothing = { event, frame: text, end: { type, responseId: undefined, output: [] } }
-    if (this.#gaveUp) return nothing
+    const nothing = () => ({
+      event,
+      frame: changed(event, { output: [], withoutAnchor }),
+      end: { type, responseId: undefined, output: [] },
+    })
+    if (this.#gaveUp) return nothing()
     const done = [...this.#items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item)
     const output = done.length > 0 ? done : outputIn(event)
-    if (output === undefined || output.length > maxItems) return nothing
-    return { event, frame: fillOutput(event, done), end: { type, responseId: responseIdIn(event), output } }
+    if (output === undefined || output.length > maxItems) return nothing()
+    return {
+      event,
+      frame: changed(event, { output: done, withoutAnchor }),
+      end: { type, responseId: responseIdIn(event), output },
+    }
   }
 }

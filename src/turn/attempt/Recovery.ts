@@ -14,7 +14,6 @@
  * | the upstream hung up | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | we gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
-import type { SettingsValues } from "../../config/Settings.ts"
 import type { TurnError } from "../TurnError.ts"
 
 /** Why a turn goes another way than it began; it is the `x-respool-reason` of that way. */
@@ -26,6 +25,14 @@ export type Recovery =
   /** Over the socket once more; `fresh`: on a new connection, which remembers nothing, so everything is sent. */
   | { readonly _tag: "Retry"; readonly reason: RetryReason; readonly fresh: boolean }
   | { readonly _tag: "Http"; readonly reason: TurnError["reason"] }
+
+/** What is allowed. */
+export interface RetryPolicy {
+  /** `strict`: what may have run is never sent again. */
+  readonly retry: "standard" | "strict"
+  /** The upstream's; with `websocket` there is no HTTP to fall back to. */
+  readonly transport: "auto" | "websocket" | "http"
+}
 
 export interface Failure {
   readonly error: TurnError
@@ -48,7 +55,7 @@ const surface: Recovery = { _tag: "Surface" }
 
 export const recoveryOf = (
   { error, growsConversation, ownSuffix, selfContained, shown, tried }: Failure,
-  { retry, transport }: Pick<SettingsValues, "retry" | "transport">,
+  { retry, transport }: RetryPolicy,
 ): Recovery => {
   const { answer, delivery, reason } = error
   const once = (reason: RetryReason, fresh: boolean): Recovery | undefined =>

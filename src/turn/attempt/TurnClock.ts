@@ -9,31 +9,38 @@
  * - `turn_timeout`: counted from when the request came in, so it survives a retry and a fallback.
  */
 import type { Clock } from "effect"
-import type { SettingsValues } from "../../config/Settings.ts"
 import type { Deadline, Deadlines } from "../Deadlines.ts"
 import { TurnError } from "../TurnError.ts"
 
-export interface SilenceOptions {
+/** How long a turn may take, and its parts, in milliseconds. */
+export interface TurnTimes {
+  readonly firstEventTimeout: number
+  readonly eventTimeout: number
+  readonly turnTimeout: number
+  readonly clientTimeout: number
+}
+
+export interface TurnClockOptions {
   readonly clock: Clock.Clock
-  readonly settings: Pick<SettingsValues, "firstEventTimeout" | "eventTimeout" | "turnTimeout" | "clientTimeout">
+  readonly times: TurnTimes
   /** When the turn's request came in, in milliseconds of the clock. */
   readonly startedAt: number
   /** True: the answer comes in one piece at its end, so that only the whole turn is timed. */
   readonly atOnce?: boolean
 }
 
-export class Silence {
+export class TurnClock {
   /** Since when the upstream has had the word; the first event is waited for from the start. */
   #heardAt: number | undefined
   readonly #clock: Clock.Clock
   #accepted = false
-  readonly #options: SilenceOptions
+  readonly #options: TurnClockOptions
   readonly #sentAt: number
   /** Since when the client is behind without having taken anything. */
   #stuckAt: number | undefined
 
   /** Made right before the request is sent. */
-  constructor(options: SilenceOptions) {
+  constructor(options: TurnClockOptions) {
     this.#options = options
     this.#clock = options.clock
     this.#sentAt = this.#now()
@@ -72,7 +79,7 @@ export class Silence {
 
   /** Calls `ended` at most once, at once if the time is over already. What it returns stops the watch. */
   watch(deadlines: Deadlines, ended: (error: TurnError) => void): () => void {
-    const { clientTimeout } = this.#options.settings
+    const { clientTimeout } = this.#options.times
     let deadline: Deadline | undefined
     const look = () => {
       const left = this.#deadline() - this.#now()
@@ -89,7 +96,7 @@ export class Silence {
   }
 
   #turnEnd() {
-    return this.#options.startedAt + this.#options.settings.turnTimeout
+    return this.#options.startedAt + this.#options.times.turnTimeout
   }
 
   #deadline() {
@@ -97,12 +104,10 @@ export class Silence {
   }
 
   #silenceEnd() {
-    const { atOnce, settings } = this.#options
-    if (this.#stuckAt !== undefined) return this.#stuckAt + settings.clientTimeout
+    const { atOnce, times } = this.#options
+    if (this.#stuckAt !== undefined) return this.#stuckAt + times.clientTimeout
     if (atOnce === true) return Infinity
-    return this.#heardAt === undefined
-      ? this.#sentAt + settings.firstEventTimeout
-      : this.#heardAt + settings.eventTimeout
+    return this.#heardAt === undefined ? this.#sentAt + times.firstEventTimeout : this.#heardAt + times.eventTimeout
   }
 
   #error() {

@@ -3,7 +3,7 @@
  *
  * A client sends the bytes of its last request again and goes on behind them. What they mean is known: where the members
  * lie, and which prefix the items make. So it is enough to see that they are the same bytes, and to read on from there.
- * Of a body there is kept its length and tags over its bytes, none of its text; an entry lives as long as its owner. What
+ * Of a body there is kept its length and tags over its bytes, none of its text; an entry lives as long as its chain. What
  * a turn adds to a long head gets a tag of its own, so the head itself is read only once a turn. Bytes that differ are no
  * head of anything, and the body is read item by item.
  *
@@ -13,10 +13,11 @@
  */
 import { createCipheriv, randomBytes } from "node:crypto"
 import type { Scope } from "effect"
-import { Context, Effect, Layer } from "effect"
-import type { BodyHead, RequestBody } from "../../wire/RequestBody.ts"
-import { headOf } from "../../wire/RequestBody.ts"
+import { Context, Effect, Layer, Result } from "effect"
+import type { BodyHead, RequestBody, WireError } from "../../wire/RequestBody.ts"
+import { headOf, parseRequestBody } from "../../wire/RequestBody.ts"
 import type { Prefix } from "./Lineage.ts"
+import type { ChainId } from "./TurnMemory.ts"
 
 /** A head that a body was found to begin with. */
 export interface KnownHead {
@@ -33,29 +34,41 @@ export interface Piece {
   readonly tag: string
 }
 
+/** How a body that was read begins. */
+export interface Beginning {
+  /** Among which heads it was looked for, and is to be remembered. */
+  readonly group: string
+  /** What was known already, so that only the rest was read. */
+  readonly known: KnownHead | undefined
+}
+
 interface Entry extends KnownHead {
-  readonly owner: number
-  readonly line: string
+  readonly chain: ChainId
+  readonly group: string
   /** Over the head's last bytes: tells most other bodies apart without reading them. */
   readonly sample: number
 }
 
-export class HeadMemory extends Context.Service<
-  HeadMemory,
+export class BodyHeads extends Context.Service<
+  BodyHeads,
   {
-    /** Ties the owner's entry to the current scope. */
-    readonly attach: (owner: number) => Effect.Effect<void, never, Scope.Scope>
-    /** The longest known head that the bytes begin with and do not end in; `line` is whose heads are looked at. */
-    readonly find: (line: string, bytes: Uint8Array) => KnownHead | undefined
-    /** Replaces the owner's entry by the body's head; `prefix` is that of all its items, `known` what was found in it. */
-    readonly record: (owner: number, line: string, body: RequestBody, prefix: Prefix, known?: KnownHead) => void
+    /** Ties the chain's entry to the current scope. */
+    readonly attach: (chain: ChainId) => Effect.Effect<void, never, Scope.Scope>
+    /** Reads a body from where a known head of the group ends. Undefined: it is read whole, and will not be remembered. */
+    readonly read: (group: string | undefined, bytes: Uint8Array) => Result.Result<RequestBody, WireError>
+    /** What `read` found out about a body; undefined: it was read whole, by `read` or by somebody else. */
+    readonly beginningOf: (body: RequestBody) => Beginning | undefined
+    /** The longest known head of a group that the bytes begin with and do not end in. */
+    readonly find: (group: string, bytes: Uint8Array) => KnownHead | undefined
+    /** Replaces the chain's entry by the body's head; `prefix` is that of all its items, `known` what was found in it. */
+    readonly record: (chain: ChainId, group: string, body: RequestBody, prefix: Prefix, known?: KnownHead) => void
     readonly size: () => number
   }
->()("respool/turn/HeadMemory") {
-  static readonly layer = Layer.sync(HeadMemory, () => make(randomBytes(16)))
+>()("respool/turn/BodyHeads") {
+  static readonly layer = Layer.sync(BodyHeads, () => make(randomBytes(16)))
 }
 
-/** Heads that one line keeps, the latest: one for each conversation in it that is alive. */
+/** Heads that one group keeps, the latest: one for each conversation in it that is alive. */
 const maxHeads = 256
 
 const sampleLength = 64
@@ -72,9 +85,9 @@ const maxPieces = 8
 const nonce = Buffer.alloc(12)
 
 /** A memory under a key of 16 bytes, of heads that have at least `shortest` bytes. */
-export const make = (key: Uint8Array, shortest = minHead): HeadMemory["Service"] => {
-  const entries = new Map<number, Entry>()
-  const lines = new Map<string, ReadonlyArray<Entry>>()
+export const make = (key: Uint8Array, shortest = minHead): BodyHeads["Service"] => {
+  const entries = new Map<ChainId, Entry>()
+  const groups = new Map<string, ReadonlyArray<Entry>>()
   const seed = (key[0] ?? 0) * 0x1000000 + (key[1] ?? 0) * 0x10000 + (key[2] ?? 0) * 0x100 + (key[3] ?? 0)
 
   const sampleAt = (bytes: Uint8Array, end: number): number => {
@@ -107,38 +120,58 @@ export const make = (key: Uint8Array, shortest = minHead): HeadMemory["Service"]
     return length === end ? known.pieces : [...known.pieces, { end, tag: tagOf(bytes, length, end) }]
   }
 
-  const forget = (owner: number) => {
-    const entry = entries.get(owner)
+  const forget = (chain: ChainId) => {
+    const entry = entries.get(chain)
     if (entry === undefined) return
-    entries.delete(owner)
-    const others = lines.get(entry.line)?.filter((other) => other !== entry) ?? []
-    if (others.length === 0) lines.delete(entry.line)
-    else lines.set(entry.line, others)
+    entries.delete(chain)
+    const others = groups.get(entry.group)?.filter((other) => other !== entry) ?? []
+    if (others.length === 0) groups.delete(entry.group)
+    else groups.set(entry.group, others)
   }
 
-  const find = (line: string, bytes: Uint8Array): KnownHead | undefined => {
-    const fitting = (lines.get(line) ?? []).filter(({ head: { text }, sample }) => {
+  const find = (group: string, bytes: Uint8Array): KnownHead | undefined => {
+    const fitting = (groups.get(group) ?? []).filter(({ head: { text }, sample }) => {
       return text.length < bytes.length && sampleAt(bytes, text.length) === sample
     })
     fitting.sort((a, b) => b.head.text.length - a.head.text.length)
     return fitting.find(({ pieces }) => beginsWith(bytes, pieces))
   }
 
-  const record = (owner: number, line: string, body: RequestBody, prefix: Prefix, known?: KnownHead) => {
-    forget(owner)
+  const record = (chain: ChainId, group: string, body: RequestBody, prefix: Prefix, known?: KnownHead) => {
+    forget(chain)
     const head = headOf(body)
     if (head === undefined || head.text.length < shortest) return
     const { bytes } = body
     const { length } = head.text
-    const entry = { owner, head, prefix, line, pieces: piecesOf(bytes, length, known), sample: sampleAt(bytes, length) }
-    entries.set(owner, entry)
-    const others = lines.get(line) ?? []
-    for (const { owner } of others.slice(maxHeads - 1)) entries.delete(owner)
-    lines.set(line, [entry, ...others.slice(0, maxHeads - 1)])
+    const entry = {
+      chain,
+      head,
+      prefix,
+      group,
+      pieces: piecesOf(bytes, length, known),
+      sample: sampleAt(bytes, length),
+    }
+    entries.set(chain, entry)
+    const others = groups.get(group) ?? []
+    for (const { chain } of others.slice(maxHeads - 1)) entries.delete(chain)
+    groups.set(group, [entry, ...others.slice(0, maxHeads - 1)])
   }
 
-  return HeadMemory.of({
-    attach: (owner) => Effect.addFinalizer(() => Effect.sync(() => forget(owner))),
+  // Only while the body itself is needed, and apart from the turn, which others make without having heard of heads.
+  const beginnings = new WeakMap<RequestBody, Beginning>()
+
+  const read = (group: string | undefined, bytes: Uint8Array) => {
+    if (group === undefined) return parseRequestBody(bytes)
+    const known = find(group, bytes)
+    const body = parseRequestBody(bytes, known?.head)
+    if (Result.isSuccess(body)) beginnings.set(body.success, { group, known })
+    return body
+  }
+
+  return BodyHeads.of({
+    read,
+    beginningOf: (body) => beginnings.get(body),
+    attach: (chain) => Effect.addFinalizer(() => Effect.sync(() => forget(chain))),
     find,
     record,
     size: () => entries.size,

@@ -1,8 +1,8 @@
 /**
- * Remembers what the last completed turn of each connection covered, as digests.
+ * Remembers what the last completed turn of each chain covered, as digests.
  *
  * Every operation is synchronous, so that a look-up and the lease that follows from it are one step. An entry lives as
- * long as its owner: `attach` removes it with the owner's scope.
+ * long as its chain: `attach` removes it with the scope of the chain's connection.
  */
 import type { Scope } from "effect"
 import { Context, Effect, Layer } from "effect"
@@ -11,32 +11,35 @@ import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
 
+/** A chain of responses on one connection, each continuing the one before: the unit of lease and memory. */
+export type ChainId = number
+
 /** Where a checkpoint can be found: inside one affinity, and inside one session if it has a name. */
-export interface Place {
+export interface RecallKey {
   readonly affinity: string
   readonly session: string | undefined
 }
 
-interface Entry extends Place {
+interface Entry extends RecallKey {
   readonly checkpoint: Checkpoint
 }
 
 export class TurnMemory extends Context.Service<
   TurnMemory,
   {
-    /** Ties the owner's entry to the current scope. */
-    readonly attach: (owner: number) => Effect.Effect<void, never, Scope.Scope>
-    /** Replaces the owner's checkpoint. */
-    readonly record: (owner: number, place: Place, checkpoint: Checkpoint) => void
-    readonly forget: (owner: number) => void
-    readonly checkpointOf: (owner: number) => Checkpoint | undefined
-    /** The owner whose current response this is. */
-    readonly ownerOf: (affinity: string, responseId: string) => number | undefined
+    /** Ties the chain's entry to the current scope. */
+    readonly attach: (chain: ChainId) => Effect.Effect<void, never, Scope.Scope>
+    /** Replaces the chain's checkpoint. */
+    readonly record: (chain: ChainId, key: RecallKey, checkpoint: Checkpoint) => void
+    readonly forget: (chain: ChainId) => void
+    readonly checkpointOf: (chain: ChainId) => Checkpoint | undefined
+    /** The chain whose current response this is. */
+    readonly holderOf: (affinity: string, responseId: string) => ChainId | undefined
     /**
-     * Owners whose checkpoint is the head of the lineage and has the same deciding members, longest first; in the
+     * Chains whose checkpoint is the head of the lineage and has the same deciding members, longest first; in the
      * session, or in the whole affinity when none is named.
      */
-    readonly recall: (place: Place, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<number>
+    readonly recall: (key: RecallKey, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<ChainId>
     readonly size: () => number
   }
 >()("respool/turn/TurnMemory") {
@@ -48,69 +51,74 @@ const under = (affinity: string, session: string | undefined) =>
   session === undefined ? affinity : `${affinity}\n${session}`
 
 const make = (): TurnMemory["Service"] => {
-  const entries = new Map<number, Entry>()
-  const lines = new Map<string, Map<string, Set<number>>>()
-  const anchors = new Map<string, number>()
+  const entries = new Map<ChainId, Entry>()
+  /** By `under`, then by the digest of the prefix. */
+  const prefixesIn = new Map<string, Map<string, Set<ChainId>>>()
+  const anchors = new Map<string, ChainId>()
 
-  const index = (line: string, prefix: string, owner: number) => {
-    let prefixes = lines.get(line)
-    if (prefixes === undefined) lines.set(line, (prefixes = new Map()))
-    const owners = prefixes.get(prefix)
-    if (owners === undefined) prefixes.set(prefix, new Set([owner]))
-    else owners.add(owner)
+  const index = (group: string, prefix: string, chain: ChainId) => {
+    let prefixes = prefixesIn.get(group)
+    if (prefixes === undefined) prefixesIn.set(group, (prefixes = new Map()))
+    const chains = prefixes.get(prefix)
+    if (chains === undefined) prefixes.set(prefix, new Set([chain]))
+    else chains.add(chain)
   }
 
-  const unindex = (line: string, prefix: string, owner: number) => {
-    const prefixes = lines.get(line)
-    const owners = prefixes?.get(prefix)
-    if (prefixes === undefined || owners === undefined) return
-    owners.delete(owner)
-    if (owners.size === 0) prefixes.delete(prefix)
-    if (prefixes.size === 0) lines.delete(line)
+  const unindex = (group: string, prefix: string, chain: ChainId) => {
+    const prefixes = prefixesIn.get(group)
+    const chains = prefixes?.get(prefix)
+    if (prefixes === undefined || chains === undefined) return
+    chains.delete(chain)
+    if (chains.size === 0) prefixes.delete(prefix)
+    if (prefixes.size === 0) prefixesIn.delete(group)
   }
 
-  const forget = (owner: number) => {
-    const entry = entries.get(owner)
+  const forget = (chain: ChainId) => {
+    const entry = entries.get(chain)
     if (entry === undefined) return
-    entries.delete(owner)
+    entries.delete(chain)
     const { affinity, session, checkpoint } = entry
     const anchor = under(affinity, checkpoint.responseId)
-    if (anchors.get(anchor) === owner) anchors.delete(anchor)
+    if (anchors.get(anchor) === chain) anchors.delete(anchor)
     if (checkpoint.input === undefined) return
-    unindex(affinity, checkpoint.input.digest, owner)
-    if (session !== undefined) unindex(under(affinity, session), checkpoint.input.digest, owner)
+    unindex(affinity, checkpoint.input.digest, chain)
+    if (session !== undefined) unindex(under(affinity, session), checkpoint.input.digest, chain)
   }
 
-  const record = (owner: number, { affinity, session }: Place, checkpoint: Checkpoint) => {
-    forget(owner)
-    entries.set(owner, { affinity, session, checkpoint })
-    anchors.set(under(affinity, checkpoint.responseId), owner)
+  const record = (chain: ChainId, { affinity, session }: RecallKey, checkpoint: Checkpoint) => {
+    forget(chain)
+    entries.set(chain, { affinity, session, checkpoint })
+    anchors.set(under(affinity, checkpoint.responseId), chain)
     if (checkpoint.input === undefined) return
-    index(affinity, checkpoint.input.digest, owner)
-    if (session !== undefined) index(under(affinity, session), checkpoint.input.digest, owner)
+    index(affinity, checkpoint.input.digest, chain)
+    if (session !== undefined) index(under(affinity, session), checkpoint.input.digest, chain)
   }
 
-  const recall = ({ affinity, session }: Place, lineage: Lineage, policy: ReasoningPolicy): ReadonlyArray<number> => {
-    const line = lines.get(under(affinity, session))
-    if (line === undefined || !lineage.comparable) return []
-    const found: Array<number> = []
+  const recall = (
+    { affinity, session }: RecallKey,
+    lineage: Lineage,
+    policy: ReasoningPolicy,
+  ): ReadonlyArray<ChainId> => {
+    const group = prefixesIn.get(under(affinity, session))
+    if (group === undefined || !lineage.comparable) return []
+    const found: Array<ChainId> = []
     for (let index = lineage.prefixes.length - 1; index >= 0; index--) {
-      for (const owner of line.get(lineage.prefixes[index]?.digest ?? "") ?? []) {
-        const checkpoint = entries.get(owner)?.checkpoint
+      for (const chain of group.get(lineage.prefixes[index]?.digest ?? "") ?? []) {
+        const checkpoint = entries.get(chain)?.checkpoint
         // One with other deciding members can't be continued, and its chain may be in use: not this turn's to end.
         if (checkpoint === undefined || checkpoint.members !== lineage.members) continue
-        if (covered(checkpoint, lineage, policy) !== undefined) found.push(owner)
+        if (covered(checkpoint, lineage, policy) !== undefined) found.push(chain)
       }
     }
     return found
   }
 
   return {
-    attach: (owner) => Effect.addFinalizer(() => Effect.sync(() => forget(owner))),
+    attach: (chain) => Effect.addFinalizer(() => Effect.sync(() => forget(chain))),
     record,
     forget,
-    checkpointOf: (owner) => entries.get(owner)?.checkpoint,
-    ownerOf: (affinity, responseId) => anchors.get(under(affinity, responseId)),
+    checkpointOf: (chain) => entries.get(chain)?.checkpoint,
+    holderOf: (affinity, responseId) => anchors.get(under(affinity, responseId)),
     recall,
     size: () => entries.size,
   }

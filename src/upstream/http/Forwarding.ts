@@ -46,7 +46,10 @@ const make = Effect.gen(function* () {
   const told = (upstream: Upstream, request: ForwardRequest) =>
     Effect.scoped(
       Effect.gen(function* () {
-        const answer = yield* send(yield* routing.to(upstream), { ...request, scope: yield* Effect.scope })
+        const answer = yield* send(yield* routing.to(upstream, request.caller), {
+          ...request,
+          scope: yield* Effect.scope,
+        })
         const text = yield* answer.status === 200 ? readAnswer(answer) : readRefusal(answer)
         const models = answer.status === 200 ? modelsIn(text) : undefined
         return { ...answer, models, body: Stream.make(new TextEncoder().encode(text)) }
@@ -86,7 +89,7 @@ const make = Effect.gen(function* () {
   const forward = Effect.fn("Forwarder.forward")(function* (request: ForwardRequest) {
     const several = upstreams.all().length > 1
     if (several && request.method === "GET" && /^\/models(\?|$)/.test(request.path)) return yield* allModels(request)
-    return yield* send(yield* routing.model(several ? modelOf(request) : undefined), request)
+    return yield* send(yield* routing.model(several ? modelOf(request) : undefined, request.caller), request)
   })
 
   return Forwarder.of({ forward, needsModel: () => upstreams.all().length > 1 })

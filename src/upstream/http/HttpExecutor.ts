@@ -6,27 +6,26 @@
  * - What is kept of an answer is bounded, and it is not read on while the client is behind.
  * - However a turn ends, its request is over by then: an answer that is not read to its end is aborted.
  */
-import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Stream } from "effect"
+import type { Exit } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Layer, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { Settings } from "../../config/Settings.ts"
 import { maxAnswer, readAnswer, readRefusal, tooLarge } from "../../turn/AnswerBody.ts"
 import { Executor } from "../../turn/Executor.ts"
-import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../../turn/Executor.ts"
+import type { TurnEnd, TurnExecutor, TurnSink } from "../../turn/Executor.ts"
 import type { ForwardAnswer } from "../../turn/Forwarder.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
-import { withHorizon } from "../../turn/attempt/Horizon.ts"
 import { OutputCollector } from "../../turn/attempt/OutputCollector.ts"
-import { Progress } from "../../turn/attempt/Progress.ts"
-import { Silence } from "../../turn/attempt/TurnClock.ts"
+import { EventReader } from "../../turn/attempt/EventReader.ts"
+import { TurnClock } from "../../turn/attempt/TurnClock.ts"
+import { withHorizon } from "../../turn/Sinks.ts"
 import { TurnError } from "../../turn/TurnError.ts"
-import { eventType, isTerminal } from "../../wire/Event.ts"
+import { isTerminal } from "../../wire/Event.ts"
 import { itemCount, withMembers } from "../../wire/RequestBody.ts"
-import { errorOf } from "../../wire/UpstreamError.ts"
 import { codexSink, membersOverHttp } from "../route/CodexRules.ts"
 import { HttpUpstream } from "./HttpUpstream.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
-import { strikeOwn } from "../route/StrikeOwn.ts"
 
 export class HttpExecutor extends Context.Service<
   HttpExecutor,
@@ -44,10 +43,51 @@ export class HttpExecutor extends Context.Service<
 /** How long the body may go on after the terminal event. */
 const lingerAtMost = Duration.seconds(1)
 
-/** What an answer's reader tells of it. */
+/** The events of an answer that streams: a body is read on only while the client keeps up. */
+class HttpEvents extends EventReader {
+  readonly end = Deferred.makeUnsafe<TurnEnd, TurnError>()
+  #caughtUp: (() => void) | undefined
+
+  get done(): boolean {
+    return this.over
+  }
+
+  /** The answer is over the limit. */
+  overflowed() {
+    this.fail("protocol", tooLarge)
+  }
+
+  /** Waits until the client has caught up; undefined: it has. */
+  get catchUp(): Effect.Effect<void> | undefined {
+    if (!this.behind || this.over) return undefined
+    return Effect.callback((resume) => {
+      this.#caughtUp = () => resume(Effect.void)
+      if (!this.behind) this.#caughtUp()
+    })
+  }
+
+  // Not to read on is what makes the upstream wait.
+  protected pause() {}
+
+  protected resume() {
+    this.#caughtUp?.()
+  }
+
+  /** Unknown JSON is skipped; text that is not JSON means that part of the answer was lost. */
+  protected stray(text: string) {
+    return text === "[DONE]" || isJson(text) ? undefined : "the upstream sent an event that is not JSON"
+  }
+
+  protected finished() {}
+
+  protected ended(exit: Exit.Exit<TurnEnd, TurnError>) {
+    Deferred.doneUnsafe(this.end, exit)
+  }
+}
+
+/** What the watch over a request must know of it: once it is set, no time-out ends the turn any more. */
 interface Watched {
-  readonly silence: Silence
-  /** The terminal event has been handed on; nothing ends the turn otherwise any more. */
+  readonly turnClock: TurnClock
   over: boolean
 }
 
@@ -73,79 +113,29 @@ const make = Effect.gen(function* () {
   })
 
   const readEvents = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink, watched: Watched) {
-    const { silence } = watched
-    const collector = new OutputCollector()
-    const ended = yield* Deferred.make<TurnEnd, TurnError>()
-    const progress = new Progress()
-    let behind = false
-    let caughtUp: (() => void) | undefined
-
-    const end = (exit: Exit.Exit<TurnEnd, TurnError>) => {
-      watched.over = true
-      Deferred.doneUnsafe(ended, exit)
-    }
-
-    const onEvent = (data: string) => {
-      const type = eventType(data)
-      if (type === undefined) {
-        // What is no event of the API's passes nobody by, but half an event is a gap in the answer.
-        if (data !== "[DONE]" && !isJson(data)) end(Exit.fail(notJson))
-        return
-      }
-      silence.heard()
-      if (type === "error") {
-        const error = errorOf(data)
-        return end(Exit.fail(error === undefined ? notJson : progress.refused(data, error)))
-      }
-      if (isTerminal(type)) {
-        const last = collector.finish(type, data)
-        if (last === undefined) return end(Exit.fail(noResponse))
-        sink.event(type, last.frame)
-        return end(Exit.succeed(last.end))
-      }
-      progress.saw(type)
-      collector.add(type, data)
-      if (sink.event(type, data) || behind) return
-      behind = true
-      silence.paused()
-      // Asked for at once, since the client may have caught up before the next step of a fiber.
-      sink.onDrain(
-        () => {
-          behind = false
-          silence.resumed()
-          caughtUp?.()
-        },
-        () => silence.taken(),
-      )
-    }
-
+    const reader = new HttpEvents({ sink, clock: watched.turnClock })
     const parser = Sse.makeParser(
       (message) => {
-        if (message._tag === "Event" && !watched.over) onEvent(message.data)
+        if (message._tag === "Event" && !reader.done) reader.onText(message.data)
       },
       { maxEventSize: maxAnswer },
     )
-
-    const catchUp = Effect.callback<void>((resume) => {
-      caughtUp = () => resume(Effect.void)
-      if (!behind) caughtUp()
-    })
-
     const read = body.pipe(
       Stream.decodeText(),
       Stream.runForEach((text) => {
-        if (parser.feed(text) !== undefined && !watched.over) end(Exit.fail(tooLarge))
-        return behind && !watched.over ? catchUp : Effect.void
+        if (parser.feed(text) !== undefined) reader.overflowed()
+        watched.over = reader.done
+        return reader.catchUp ?? Effect.void
       }),
       // What breaks behind the end is not the turn's.
-      Effect.catchTag("TurnError", (error) => (watched.over ? Effect.void : Effect.fail(error))),
-      Effect.andThen(Effect.suspend(() => (watched.over ? Effect.void : Effect.fail(cutShort)))),
+      Effect.catchTag("TurnError", (error) => (reader.done ? Effect.void : Effect.fail(error))),
+      Effect.andThen(Effect.suspend(() => (reader.done ? Effect.void : Effect.fail(cutShort)))),
     )
     // The end of the body frees the connection for the next request; an upstream that never ends it is left, and one
     // that broke the protocol at once.
-    const leave = Deferred.await(ended).pipe(Effect.andThen(Effect.sleep(lingerAtMost)), Effect.ignore)
+    const leave = Deferred.await(reader.end).pipe(Effect.andThen(Effect.sleep(lingerAtMost)), Effect.ignore)
     yield* Effect.raceFirst(read, leave)
-    return yield* Deferred.await(ended)
+    return yield* Deferred.await(reader.end)
   })
 
   const request = Effect.fnUntraced(function* (turn: RoutedTurn, sink: TurnSink, watched: Watched) {
@@ -155,7 +145,6 @@ const make = Effect.gen(function* () {
       path: `/responses${turn.query}`,
       // The body that is sent is the decoded one.
       headers: { ...turn.headers, "content-encoding": undefined },
-      credential: turn.credential,
       body: set === undefined ? turn.body.bytes : withMembers(turn.body, set),
       scope: yield* Effect.scope,
     })
@@ -170,21 +159,16 @@ const make = Effect.gen(function* () {
         answer: { status, headers, body: yield* readRefusal(answer) },
       })
     }
-    watched.silence.accepted()
+    watched.turnClock.accepted()
     sink.head(headers)
     const stream = (headers["content-type"] ?? "").toLowerCase().startsWith("text/event-stream")
     return yield* stream ? readEvents(answer, sink, watched) : readJson(answer, sink)
   })
 
-  const execute = (turn: TurnRequest, sink: TurnSink) =>
-    Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink))
-
-  const attempt = (turn: RoutedTurn, sink: TurnSink) =>
-    strikeOwn(turn, codexSink(turn, sink), (sink) => carried(turn, sink))
-
-  const carried = Effect.fn("HttpExecutor.execute")(function* (turn: RoutedTurn, sink: TurnSink) {
+  const attempt = Effect.fn("HttpExecutor.execute")(function* (turn: RoutedTurn, sink: TurnSink) {
     const items = itemCount(turn.body)
-    sink.route({
+    const shown = codexSink(turn, sink)
+    shown.route({
       upstream: turn.upstream.name,
       transport: "http",
       connection: "new",
@@ -195,23 +179,26 @@ const make = Effect.gen(function* () {
       items,
       bytesUp: turn.body.bytes.length,
     })
-    const silence = new Silence({
+    const turnClock = new TurnClock({
       clock,
-      settings,
+      times: settings,
       startedAt: turn.startedAt,
       atOnce: !turn.stream && !turn.upstream.known.codex,
     })
-    const watched: Watched = { silence, over: false }
+    const watched: Watched = { turnClock, over: false }
     const watch = Effect.callback<never, TurnError>((resume) => {
-      const stop = silence.watch(deadlines, (error) => {
+      const stop = turnClock.watch(deadlines, (error) => {
         if (!watched.over) resume(Effect.fail(error))
       })
       return Effect.sync(stop)
     })
-    return yield* Effect.scoped(Effect.raceFirst(request(turn, sink, watched), watch))
+    return yield* Effect.scoped(Effect.raceFirst(request(turn, shown, watched), watch))
   })
 
-  return HttpExecutor.of({ attempt, execute })
+  return HttpExecutor.of({
+    attempt,
+    execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink)),
+  })
 })
 
 const isJson = (text: string): boolean => {
@@ -237,7 +224,6 @@ const statusIn = (text: string): string | undefined => {
 const violation = (message: string) => new TurnError({ reason: "upstream_protocol", delivery: "Accepted", message })
 
 const noResponse = violation("the upstream's answer is no response")
-const notJson = violation("the upstream sent an event that is not JSON")
 
 const cutShort = new TurnError({
   reason: "upstream_closed",

@@ -10,13 +10,12 @@ import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
-import { struckAnswer, struckError } from "../../turn/Redaction.ts"
+import { redactionOf } from "../../turn/Redaction.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { isCertificateCode } from "../dialer/Dialer.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 import type { Destination } from "../route/Routing.ts"
-import { withoutAccount } from "../route/Routing.ts"
-import { strikeOfOwn } from "../route/StrikeOwn.ts"
+import { headersFor } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 
 const hop = [
@@ -106,6 +105,9 @@ const brokenOff = (error: HttpClientError.HttpClientError) =>
     cause: causeOf(error),
   })
 
+/** A request once it is known where it goes, and what is shown there. */
+export type Outgoing = Omit<ForwardRequest, "caller" | "model">
+
 const noStatus = (status: number) =>
   new TurnError({
     reason: "upstream_protocol",
@@ -117,7 +119,7 @@ export class HttpUpstream extends Context.Service<
   HttpUpstream,
   {
     /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
-    readonly send: (to: Destination, request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
+    readonly send: (to: Destination, request: Outgoing) => Effect.Effect<ForwardAnswer, TurnError>
   }
 >()("respool/upstream/HttpUpstream") {
   /** Takes any `HttpClient`. */
@@ -151,23 +153,24 @@ const make = Effect.gen(function* () {
     return init as RequestInit
   }
 
-  const headersFor = ({ own }: Destination, { credential, headers }: ForwardRequest) => {
-    const passed = passing(own === undefined ? headers : withoutAccount(headers), requestDrops)
-    if (own !== undefined || credential !== undefined) for (const name of credentialHeaders) delete passed[name]
-    if (own !== undefined) Object.assign(passed, Redacted.value(own.headers))
-    else if (credential !== undefined) passed["authorization"] = Redacted.value(credential)
+  const headersTo = (to: Destination, headers: ForwardRequest["headers"]) => {
+    const passed = passing(headersFor(to, headers), requestDrops)
+    if (to.shown !== undefined) {
+      for (const name of credentialHeaders) delete passed[name]
+      Object.assign(passed, Redacted.value(to.shown.headers))
+    }
     passed["accept-encoding"] = "identity"
     return passed
   }
 
   const asked = Effect.fnUntraced(
-    function* (to: Destination, request: ForwardRequest) {
+    function* (to: Destination, request: Outgoing) {
       const { body, method, path, scope } = request
       if (!HttpMethod.isHttpMethod(method)) {
         return yield* new TurnError({ reason: "internal", delivery: "NotSent", message: `no method ${method}` })
       }
       const made = HttpClientRequest.make(method)(`${to.upstream.url}${path}`).pipe(
-        HttpClientRequest.setHeaders(headersFor(to, request)),
+        HttpClientRequest.setHeaders(headersTo(to, request.headers)),
       )
       const type = request.headers["content-type"] ?? "application/json"
       const outgoing = withBody(made, body, type)
@@ -189,11 +192,10 @@ const make = Effect.gen(function* () {
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
   )
 
-  const send = Effect.fn("HttpUpstream.send")(function* (to: Destination, request: ForwardRequest) {
-    const strike = strikeOfOwn(to)
-    if (strike === undefined) return yield* asked(to, request)
-    const answer = yield* Effect.mapError(asked(to, request), (error) => struckError(error, strike))
-    return yield* struckAnswer(answer, strike)
+  const send = Effect.fn("HttpUpstream.send")(function* (to: Destination, request: Outgoing) {
+    const redaction = redactionOf(to.shown)
+    if (redaction === undefined) return yield* asked(to, request)
+    return yield* redaction.answer(yield* Effect.mapError(asked(to, request), redaction.error))
   })
 
   return HttpUpstream.of({ send })

@@ -8,7 +8,7 @@
 import { hash } from "node:crypto"
 import { Redacted } from "effect"
 import { memberText } from "../../wire/RequestBody.ts"
-import type { RoutedTurn } from "../route/Routing.ts"
+import type { Destination, RoutedTurn } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 
 export interface Affinity {
@@ -41,13 +41,13 @@ const merged = (theirs: string | undefined, ours: string | undefined): string | 
   return [...new Set(names.filter((name) => name !== ""))].join(",")
 }
 
-/** What stands for the credential that a turn's upstream is shown. */
-export const credentialOf = ({ credentialId, own }: RoutedTurn): string =>
-  own === undefined ? `caller ${credentialId}` : `own ${own.identity}`
+/** What stands for the credential that an upstream is shown. */
+export const credentialOf = ({ shown }: Destination): string =>
+  shown === undefined ? "none" : `${shown.owner} ${shown.identity}`
 
 /** The affinity of a turn at its upstream. */
-export const affinityOf = (turn: RoutedTurn & { readonly scope: string }): Affinity => {
-  const { own, upstream } = turn
+export const affinityOf = (turn: RoutedTurn, scope: string): Affinity => {
+  const { shown, upstream } = turn
   const url = upstream.socketFor(turn.query)
   const credential = credentialOf(turn)
   const headers: Record<string, string> = {}
@@ -57,7 +57,7 @@ export const affinityOf = (turn: RoutedTurn & { readonly scope: string }): Affin
   }
   part(upstream.digest)
   part(url)
-  part(turn.scope)
+  part(scope)
   part(credential)
   part(memberText(turn.body, "user") ?? "")
   part(memberText(turn.body, "safety_identifier") ?? "")
@@ -69,11 +69,10 @@ export const affinityOf = (turn: RoutedTurn & { readonly scope: string }): Affin
     part(name)
     part(value)
   }
-  if (own !== undefined) Object.assign(headers, Redacted.value(own.headers))
-  else if (turn.credential !== undefined) headers["authorization"] = Redacted.value(turn.credential)
+  if (shown !== undefined) Object.assign(headers, Redacted.value(shown.headers))
   return {
     key: hash("sha256", parts, "base64url"),
-    scope: turn.scope,
+    scope,
     upstream,
     credential,
     url,

@@ -1,42 +1,38 @@
 /**
  * One upstream WebSocket, owned by one `Scope`, with its state.
  *
- * The reader runs always, idle too: it notices a close at once, and evicts the connection on a frame that nobody owns.
- * Closing the scope terminates the socket; there is no other way to end one.
+ * The reader runs always, idle too: it notices a close at once, and evicts the connection on a frame that belongs to no
+ * turn. Closing the scope terminates the socket; there is no other way to end one.
  */
 import { Effect, Exit, Scope } from "effect"
-import type { Affinity } from "./Affinity.ts"
-import type { Chain, ConnectionState, EvictReason, LeaseListener } from "./ConnectionState.ts"
+import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Socket, SocketHandlers } from "../dialer/Dialer.ts"
+import type { Affinity } from "./Affinity.ts"
+import type { Chain, ConnectionState, EvictReason, Idle, LeaseListener, Open, Worth } from "./ConnectionState.ts"
 import type { Lease } from "./Lease.ts"
 
 /** What the pool hears, synchronously, when a state changes. */
 export interface ConnectionOwner {
   readonly now: () => number
+  /** A chain begins on the connection; gives its id. */
+  readonly onChain: (connection: Connection) => ChainId
   readonly onIdle: (connection: Connection) => void
-  readonly onEvicted: (connection: Connection, reason: EvictReason) => void
+  /** `chains`: those that were on it. */
+  readonly onEvicted: (connection: Connection, reason: EvictReason, chains: ReadonlyArray<Chain>) => void
 }
 
-/** Stands in until the turn listens: whatever comes then belongs to nobody. */
-const nobody = (connection: Connection): LeaseListener => ({
+/** Stands in until the turn listens: what comes then belongs to no turn. */
+const noTurn = (connection: Connection): LeaseListener => ({
   onText: () => connection.evict("unsolicited", "a frame came before the turn had sent its request"),
   onLost: () => {},
 })
 
+/** As many looks in a row without a sign of life end a connection: two and a half ping intervals. */
+const maxSilentLooks = 5
+
 export class Connection implements SocketHandlers {
   state: ConnectionState = { _tag: "Connecting" }
-  /** A sign of life since the last ping: a frame, a pong, or progress of an upload. */
-  alive = true
   session: string | undefined
-  /** What its conversation was worth when it was last idle. */
-  chain: Chain = "none"
-  /** Set when the socket is open, in milliseconds of the clock. */
-  openedAt = 0
-  paused = false
-  #silentPings = 0
-  #buffered = 0
-  #tokens = 0
-  #socket: Socket | undefined
   readonly id: number
   readonly affinity: Affinity
   readonly scope: Scope.Closeable
@@ -49,11 +45,20 @@ export class Connection implements SocketHandlers {
     this.#owner = owner
   }
 
+  /** Its idle chain; undefined: it is connecting, in use, or gone. */
+  get idle(): (Chain & { readonly state: Idle }) | undefined {
+    const chain = this.state._tag === "Open" ? this.state.chains[0] : undefined
+    return chain?.state._tag === "Idle" ? (chain as Chain & { readonly state: Idle }) : undefined
+  }
+
   onText(text: string) {
-    this.alive = true
     const { state } = this
-    if (state._tag === "Leased") state.listener.onText(text)
-    else this.evict("unsolicited", "a frame came that belongs to no turn")
+    if (state._tag === "Open") {
+      state.alive = true
+      const held = state.chains[0].state
+      if (held._tag === "Leased") return held.listener.onText(text)
+    }
+    this.evict("unsolicited", "a frame came that belongs to no turn")
   }
 
   onBinary() {
@@ -61,7 +66,7 @@ export class Connection implements SocketHandlers {
   }
 
   onAlive() {
-    this.alive = true
+    if (this.state._tag === "Open") this.state.alive = true
   }
 
   onViolation() {
@@ -77,90 +82,115 @@ export class Connection implements SocketHandlers {
     this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`)
   }
 
-  opened(socket: Socket) {
-    this.#socket = socket
-    this.openedAt = this.#owner.now()
+  /** The dial has succeeded; the turn that asked for it has the lease in the same step. */
+  opened(socket: Socket): Lease {
+    const chain: Chain = {
+      id: this.#owner.onChain(this),
+      state: { _tag: "Idle", since: this.#owner.now() },
+      worth: "none",
+      leases: 0,
+    }
+    const state: Open = {
+      _tag: "Open",
+      socket,
+      openedAt: this.#owner.now(),
+      chains: [chain],
+      alive: true,
+      silentLooks: 0,
+      buffered: 0,
+      paused: false,
+    }
+    this.state = state
+    return this.#lease(state, chain, socket.handshake.headers)
   }
 
-  /** Leased, in the same step in which it was chosen. */
-  lease(reused: boolean, session: string | undefined): Lease {
-    const token = ++this.#tokens
+  /** Leased again, in the same step in which it was chosen; undefined: it is not idle. */
+  lease(session: string | undefined): Lease | undefined {
+    const { idle, state } = this
+    if (idle === undefined || state._tag !== "Open") return undefined
     this.session = session
-    this.state = { _tag: "Leased", token, listener: nobody(this) }
-    const mine = () => (this.state._tag === "Leased" && this.state.token === token ? this.state : undefined)
+    return this.#lease(state, idle, undefined)
+  }
+
+  /** `handshake`: headers of the upgrade's answer, which are the first turn's only. */
+  #lease(open: Open, chain: Chain, handshake: Readonly<Record<string, string>> | undefined): Lease {
+    const token = ++chain.leases
+    chain.state = { _tag: "Leased", token, listener: noTurn(this) }
+    const isMine = () => this.state === open && chain.state._tag === "Leased" && chain.state.token === token
     return {
+      chain: chain.id,
       connectionId: this.id,
-      reused,
+      reused: handshake === undefined,
       connectionScope: this.scope,
-      handshake: reused ? {} : (this.#socket?.handshake.headers ?? {}),
+      handshake: handshake ?? {},
       listen: (listener) => {
-        const state = mine()
-        if (state !== undefined) this.state = { ...state, listener }
+        if (isMine()) chain.state = { _tag: "Leased", token, listener }
       },
-      send: (frame) => mine() !== undefined && this.#socket?.send(frame) === true,
+      send: (frame) => isMine() && open.socket.send(frame),
       pause: () => {
-        if (mine() !== undefined) this.#pause()
+        if (isMine()) pause(open)
       },
       resume: () => {
-        if (mine() !== undefined) this.#resume()
+        if (isMine()) resume(open)
       },
-      complete: (next) => {
-        if (mine() !== undefined) this.#idle(next)
+      complete: (worth) => {
+        if (isMine()) this.#idle(open, chain, worth)
       },
       release: () => {
-        if (mine() !== undefined) this.#idle(this.chain)
+        if (isMine()) this.#idle(open, chain, chain.worth)
       },
       evict: (reason) => {
-        if (mine() !== undefined) this.evict(reason, "")
+        if (isMine()) this.evict(reason, "")
       },
     }
   }
 
   /**
-   * Ends the connection. The state changes first, so nobody can lease it any more; the turn that held it hears of it;
-   * the scope's finalizers terminate the socket and forget what was remembered.
+   * Ends the connection. The state changes first, so that no turn can lease it any more; the turn that held it hears of
+   * it; the scope's finalizers terminate the socket and forget what was remembered.
    */
   evict(reason: EvictReason, detail: string) {
-    const state = this.state
+    const { state } = this
     if (state._tag === "Evicted") return
     this.state = { _tag: "Evicted", reason }
-    this.#owner.onEvicted(this, reason)
-    if (state._tag === "Leased") state.listener.onLost(reason, detail)
+    const chains = state._tag === "Open" ? state.chains : []
+    this.#owner.onEvicted(this, reason, chains)
+    for (const { state: held } of chains) if (held._tag === "Leased") held.listener.onLost(reason, detail)
     const closing = Scope.closeUnsafe(this.scope, Exit.void)
     if (closing !== undefined) Effect.runFork(closing)
   }
 
-  /**
-   * Called every half ping interval: asks for a sign of life, and evicts when five calls in a row saw none, which is
-   * the design's two and a half intervals. A paused socket can't show any.
-   */
+  /** Called every half ping interval: asks for a sign of life, and evicts when too many looks in a row saw none. */
   heartbeat(beat: number) {
-    const buffered = this.#socket?.bufferedAmount() ?? 0
-    if (this.alive || this.paused || buffered < this.#buffered) this.#silentPings = 0
-    else this.#silentPings++
-    this.alive = false
-    this.#buffered = buffered
-    if (this.#silentPings >= 5) this.evict("ping_timeout", "the upstream answered no ping")
-    else if (beat % 2 === 0) this.#socket?.ping()
+    const { state } = this
+    if (state._tag !== "Open") return
+    const buffered = state.socket.bufferedAmount()
+    // A paused socket can't show any.
+    if (state.alive || state.paused || buffered < state.buffered) state.silentLooks = 0
+    else state.silentLooks++
+    state.alive = false
+    state.buffered = buffered
+    if (state.silentLooks >= maxSilentLooks) this.evict("ping_timeout", "the upstream answered no ping")
+    else if (beat % 2 === 0) state.socket.ping()
   }
 
-  #idle(chain: Chain) {
-    this.#resume()
-    this.chain = chain
-    this.state = { _tag: "Idle", since: this.#owner.now() }
+  #idle(open: Open, chain: Chain, worth: Worth) {
+    resume(open)
+    chain.worth = worth
+    chain.state = { _tag: "Idle", since: this.#owner.now() }
     this.#owner.onIdle(this)
   }
+}
 
-  #pause() {
-    if (this.paused) return
-    this.paused = true
-    this.#socket?.pause()
-  }
+const pause = (open: Open) => {
+  if (open.paused) return
+  open.paused = true
+  open.socket.pause()
+}
 
-  #resume() {
-    if (!this.paused) return
-    this.paused = false
-    this.alive = true
-    this.#socket?.resume()
-  }
+const resume = (open: Open) => {
+  if (!open.paused) return
+  open.paused = false
+  open.alive = true
+  open.socket.resume()
 }

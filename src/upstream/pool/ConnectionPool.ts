@@ -11,7 +11,8 @@ import { Settings } from "../../config/Settings.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"
-import type { ConnectionState, EvictReason } from "./ConnectionState.ts"
+import type { ChainId } from "../../turn/memory/TurnMemory.ts"
+import type { EvictReason } from "./ConnectionState.ts"
 import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
@@ -23,7 +24,10 @@ export interface ConnectionView {
   readonly id: number
   readonly scope: string
   readonly session: string | undefined
-  readonly state: ConnectionState["_tag"]
+  /** `Leased` and `Idle` are states of its chain, once it is open. */
+  readonly state: "Connecting" | "Leased" | "Idle"
+  /** Undefined: it is not open yet. */
+  readonly chain: ChainId | undefined
 }
 
 /** The largest message an upstream may send, in bytes: a finished response with its images. */
@@ -63,7 +67,7 @@ const make = Effect.gen(function* () {
   const now = () => clock.currentTimeMillisUnsafe()
 
   const waiters = new Set<Deferred.Deferred<void>>()
-  // Not in this step: a waiter resumes at once, and would choose in the middle of another's choice or wait again for ever.
+  // Deferred to a microtask: resumed here, a waiter would re-enter `decide` while it runs, or wait again for ever.
   const wake = () => {
     if (waiters.size === 0) return
     const woken = [...waiters]
@@ -86,7 +90,7 @@ const make = Effect.gen(function* () {
     },
   })
 
-  const dial = Effect.fnUntraced(function* (connection: Connection, session: string | undefined) {
+  const dial = Effect.fnUntraced(function* (connection: Connection) {
     const lost = yield* Deferred.make<never, TurnError>()
     yield* Scope.addFinalizer(
       connection.scope,
@@ -116,10 +120,9 @@ const make = Effect.gen(function* () {
       Effect.raceFirst(Deferred.await(lost)),
     )
     availability.opened(connection.affinity.url)
-    connection.opened(socket)
     // The upstream may have hung up between its answer and this line.
     if (connection.state._tag !== "Connecting") return yield* notSent("dial_failed", "the upstream closed at once")
-    return connection.lease(false, session)
+    return connection.opened(socket)
   })
 
   /** One line for each failed dial, which the back-off keeps few; a turn that goes over HTTP for it names it only. */
@@ -156,7 +159,7 @@ const make = Effect.gen(function* () {
           return yield* notSent(decision.reason, refusals[decision.reason])
         case "Dial": {
           const { connection } = decision
-          return yield* restore(dial(connection, request.session)).pipe(
+          return yield* restore(dial(connection)).pipe(
             Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
             Effect.onExit((exit) =>
               Effect.sync(() => {
@@ -190,20 +193,21 @@ const make = Effect.gen(function* () {
     lease,
     evictIdle: (reason, fits) => {
       for (const connection of roster.all()) {
-        if (connection.state._tag === "Idle" && fits(connection)) connection.evict(reason, "")
+        if (connection.idle !== undefined && fits(connection)) connection.evict(reason, "")
       }
     },
     heartbeat: (beat) => {
       for (const connection of roster.all()) {
-        if (connection.state._tag !== "Connecting") connection.heartbeat(beat)
+        connection.heartbeat(beat)
       }
     },
     connections: () =>
-      [...roster.all()].map(({ id, affinity, session, state }) => ({
+      [...roster.all()].map(({ id, affinity, idle, session, state }) => ({
         id,
         scope: affinity.scope,
         session,
-        state: state._tag,
+        state: state._tag === "Connecting" ? "Connecting" : idle === undefined ? "Leased" : "Idle",
+        chain: state._tag === "Open" ? state.chains[0].id : undefined,
       })),
     waiting: () => waiters.size,
   })

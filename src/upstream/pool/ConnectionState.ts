@@ -4,12 +4,15 @@
  * | from | event | to |
  * |---|---|---|
  * | – | lease, none fits, capacity reserved | Connecting |
- * | Connecting | open / fails or is interrupted | Leased / Evicted |
- * | Leased | completed, or released unharmed | Idle |
- * | Leased | any other end | Evicted |
- * | Idle | lease, young enough | Leased |
- * | Idle | ttl, age, capacity, revoked scope, unowned frame, peer closed, shutdown | Evicted |
+ * | Connecting | open / fails or is interrupted | Open, its chain leased / Evicted |
+ * | Open, leased | completed, or released unharmed | Open, idle |
+ * | Open, leased | any other end | Evicted |
+ * | Open, idle | lease, young enough | Open, leased |
+ * | Open, idle | ttl, age, capacity, scope revoked, upstream replaced, credential refused, unowned frame, peer closed, shutdown | Evicted |
  */
+import type { ChainId } from "../../turn/memory/TurnMemory.ts"
+import type { Socket } from "../dialer/Dialer.ts"
+
 export type EvictReason =
   | "cancelled"
   | "failed"
@@ -20,7 +23,9 @@ export type EvictReason =
   | "idle"
   | "age"
   | "capacity"
-  | "affinity"
+  | "revoked"
+  | "replaced"
+  | "credential_refused"
   | "unsolicited"
   | "closed"
   | "message_too_big"
@@ -29,10 +34,10 @@ export type EvictReason =
   | "shutdown"
 
 /**
- * What a connection's conversation is worth: `none` nothing to continue, `once` one turn that nobody has continued yet,
- * `continued` a line that is in use.
+ * What a chain's conversation is worth: `none` nothing to continue, `once` one turn that nothing has continued yet,
+ * `continued` a conversation that is in use.
  */
-export type Chain = "none" | "once" | "continued"
+export type Worth = "none" | "once" | "continued"
 
 /** What the turn hears of its connection, from the socket's own callbacks. */
 export interface LeaseListener {
@@ -41,8 +46,47 @@ export interface LeaseListener {
   readonly onLost: (reason: EvictReason, detail: string) => void
 }
 
+export interface Leased {
+  readonly _tag: "Leased"
+  /** Only the lease that has it may end it. */
+  readonly token: number
+  readonly listener: LeaseListener
+}
+
+export interface Idle {
+  readonly _tag: "Idle"
+  /** In milliseconds of the clock. */
+  readonly since: number
+}
+
+/** Responses that continue each other on one connection: the unit of lease and memory. */
+export interface Chain {
+  readonly id: ChainId
+  state: Leased | Idle
+  /** When it was last idle. */
+  worth: Worth
+  /** How often it was leased; the latest lease has this as its token. */
+  leases: number
+}
+
+export interface Open {
+  readonly _tag: "Open"
+  readonly socket: Socket
+  /** In milliseconds of the clock. */
+  readonly openedAt: number
+  /** One, until turns share a socket as lanes. A list and not a map, since every frame looks its chain up. */
+  readonly chains: readonly [Chain]
+  /** A sign of life since the last ping: a frame, a pong, or progress of an upload. */
+  alive: boolean
+  /** Consecutive looks that saw no sign of life. */
+  silentLooks: number
+  /** Bytes that waited to be sent at the last look. */
+  buffered: number
+  /** The upstream is made to wait. */
+  paused: boolean
+}
+
 export type ConnectionState =
   | { readonly _tag: "Connecting" }
-  | { readonly _tag: "Leased"; readonly token: number; readonly listener: LeaseListener }
-  | { readonly _tag: "Idle"; readonly since: number }
+  | Open
   | { readonly _tag: "Evicted"; readonly reason: EvictReason }

@@ -24,26 +24,27 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
       const upstreams = yield* Upstreams
       let beat = 0
 
-      const evictRevoked = () =>
-        pool.evictIdle(
-          "affinity",
-          ({ affinity: { scope, upstream } }) => revocation.isRevoked(scope) || !upstreams.isCurrent(upstream),
-        )
+      const evictRevoked = () => pool.evictIdle("revoked", ({ affinity: { scope } }) => revocation.isRevoked(scope))
+      const evictReplaced = () => pool.evictIdle("replaced", ({ affinity }) => !upstreams.isCurrent(affinity.upstream))
 
       const sweep = Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
-        pool.evictIdle("age", (connection) => now - connection.openedAt >= connection.affinity.upstream.maxAge)
+        pool.evictIdle(
+          "age",
+          ({ affinity, state }) => state._tag === "Open" && now - state.openedAt >= affinity.upstream.maxAge,
+        )
         pool.evictIdle(
           "idle",
-          ({ affinity, state }) => state._tag === "Idle" && now - state.since >= affinity.upstream.idleTtl,
+          ({ affinity, idle }) => idle !== undefined && now - idle.state.since >= affinity.upstream.idleTtl,
         )
         // What was leased when its scope was revoked or its upstream replaced has been let go on.
         evictRevoked()
+        evictReplaced()
         pool.heartbeat(beat++)
       })
 
       yield* revocation.listen(evictRevoked)
-      yield* upstreams.listen(evictRevoked)
+      yield* upstreams.listen(evictReplaced)
       yield* Effect.sleep(Duration.millis(settings.pingInterval / 2)).pipe(
         Effect.andThen(sweep),
         Effect.forever,

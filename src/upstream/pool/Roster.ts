@@ -7,7 +7,8 @@ import { Scope } from "effect"
 import type { SettingsValues } from "../../config/Settings.ts"
 import type { Affinity } from "./Affinity.ts"
 import { Connection } from "./Connection.ts"
-import type { EvictReason } from "./ConnectionState.ts"
+import type { ChainId } from "../../turn/memory/TurnMemory.ts"
+import type { Chain, EvictReason } from "./ConnectionState.ts"
 import { Groups } from "./Groups.ts"
 import type { Lease } from "./Lease.ts"
 
@@ -15,10 +16,10 @@ export interface LeaseRequest {
   readonly affinity: Affinity
   /** The session's key inside its scope; undefined: the client named none. */
   readonly session: string | undefined
-  /** The connection that holds the client's own anchor; undefined: nobody does. Called inside the step. */
-  readonly anchor: (() => number | undefined) | undefined
-  /** Connections whose remembered turn this request continues, the best first. Called inside the step. */
-  readonly recall: () => ReadonlyArray<number>
+  /** The chain that holds the client's own anchor; undefined: none does. Called inside the step. */
+  readonly anchor: (() => ChainId | undefined) | undefined
+  /** Chains whose remembered turn this request continues, the best first. Called inside the step. */
+  readonly recall: () => ReadonlyArray<ChainId>
   /** True: no connection that there is will do. */
   readonly fresh?: boolean
 }
@@ -32,7 +33,7 @@ export type Decision =
 
 export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | "upstream_http_only" | "dial_backoff"
 
-/** How many conversations that nobody continued a session keeps before another beginning takes the coldest. */
+/** How many conversations that no turn continued a session keeps before another beginning takes the coldest. */
 const keepUncontinued = 8
 
 /** What the pool hears, synchronously. */
@@ -45,7 +46,9 @@ export interface RosterHooks {
 }
 
 export class Roster {
-  readonly #connections = new Map<number, Connection>()
+  readonly #connections = new Set<Connection>()
+  /** The connection that each chain is on. */
+  readonly #chains = new Map<ChainId, Connection>()
   /** Every connection, of whatever state: what the caps count. */
   readonly #owned = new Groups()
   /** The idle ones, coldest first. */
@@ -54,6 +57,7 @@ export class Roster {
   readonly #scope: Scope.Scope
   readonly #hooks: RosterHooks
   #lastId = 0
+  #lastChain = 0
   #open = true
 
   /** Connections live in scopes below `scope`. */
@@ -64,13 +68,13 @@ export class Roster {
   }
 
   all(): Iterable<Connection> {
-    return this.#connections.values()
+    return this.#connections
   }
 
   /** Evicts every connection; nothing is leased any more. */
   close() {
     this.#open = false
-    for (const connection of this.#connections.values()) connection.evict("shutdown", "respool is shutting down")
+    for (const connection of this.#connections) connection.evict("shutdown", "respool is shutting down")
   }
 
   /** The order is design.md 3.3's. `waited`: the time to wait is over. */
@@ -80,24 +84,24 @@ export class Roster {
     if (request.fresh === true) return this.#newConnection(request, waited)
 
     if (request.anchor !== undefined) {
-      const id = request.anchor()
-      const holder = id === undefined ? undefined : this.#connections.get(id)
-      if (holder !== undefined && this.#ready(holder) && this.#fits(holder, session)) return this.#take(holder, session)
-      if (holder?.state._tag === "Leased" && !waited) return { _tag: "Wait" }
+      const chain = request.anchor()
+      const holder = chain === undefined ? undefined : this.#chains.get(chain)
+      const lease = this.#takeFitting(holder, session)
+      if (lease !== undefined) return lease
+      if (holder?.state._tag === "Open" && holder.idle === undefined && !waited) return { _tag: "Wait" }
     } else {
-      for (const id of request.recall()) {
-        const connection = this.#connections.get(id)
-        if (connection === undefined || !this.#ready(connection)) continue
-        if (this.#fits(connection, session)) return this.#take(connection, session)
+      for (const chain of request.recall()) {
+        const lease = this.#takeFitting(this.#chains.get(chain), session)
+        if (lease !== undefined) return lease
       }
     }
 
-    const blank = this.#coldest(blankGroup(affinity))
-    if (blank !== undefined && this.#fits(blank, session)) return this.#take(blank, session)
+    const blank = this.#takeFitting(this.#coldest(blankGroup(affinity)), session)
+    if (blank !== undefined) return blank
     const uncontinued = uncontinuedGroup(affinity, session)
     if (request.anchor === undefined && this.#idle.size(uncontinued) >= keepUncontinued) {
-      const cold = this.#coldest(uncontinued)
-      if (cold !== undefined) return this.#take(cold, session)
+      const cold = this.#take(this.#coldest(uncontinued), session)
+      if (cold !== undefined) return cold
     }
     return this.#newConnection(request, waited)
   }
@@ -110,25 +114,26 @@ export class Roster {
     const trouble = this.#hooks.trouble(affinity)
     if (trouble !== undefined) return { _tag: "Refuse", reason: trouble }
     const mine = scopeGroup(affinity.scope)
-    const line = sessionGroup(affinity.scope, session)
-    const inLine = () => (line === undefined ? 0 : this.#owned.size(line))
-    const lineFull = () => inLine() >= maxConnectionsPerSession
+    const siblings = sessionGroup(affinity.scope, session)
+    const inSession = () => (siblings === undefined ? 0 : this.#owned.size(siblings))
+    const sessionFull = () => inSession() >= maxConnectionsPerSession
     const full = () => this.#connections.size >= maxConnections || this.#owned.size(mine) >= maxConnectionsPerScope
-    if (line !== undefined && busy === "http" && inLine() > 0) {
-      // An anchor that nobody holds must not end the chain that the session has.
-      const place = anchor === undefined && fresh !== true ? this.#coldest(line) : undefined
-      if (place?.affinity.key === affinity.key) return this.#take(place, session)
-      if (inLine() > 0) return refuse("session_busy")
+    if (siblings !== undefined && busy === "http" && inSession() > 0) {
+      // An anchor that no connection holds must not end the chain that the session has.
+      const cold = anchor === undefined && fresh !== true ? this.#coldest(siblings) : undefined
+      const lease = cold?.affinity.key === affinity.key ? this.#take(cold, session) : undefined
+      if (lease !== undefined) return lease
+      if (inSession() > 0) return refuse("session_busy")
     }
-    if (line !== undefined && !this.#makeRoom(line, lineFull)) return refuse("session_busy")
+    if (siblings !== undefined && !this.#makeRoom(siblings, sessionFull)) return refuse("session_busy")
     if (!this.#makeRoom(mine, full)) return refuse("pool_full")
     return { _tag: "Dial", connection: this.#reserve(affinity, session) }
   }
 
   /** Evicts of a group what is idle, the coldest first, until it is full no more; what is past its time may be enough. */
   #makeRoom(group: string, full: () => boolean): boolean {
-    for (let place = this.#idle.oldest(group); full() && place !== undefined; place = this.#idle.oldest(group)) {
-      if (this.#ready(place)) place.evict("capacity", "")
+    for (let cold = this.#idle.oldest(group); full() && cold !== undefined; cold = this.#idle.oldest(group)) {
+      if (this.#ready(cold)) cold.evict("capacity", "")
     }
     return !full()
   }
@@ -137,48 +142,62 @@ export class Roster {
   #reserve(affinity: Affinity, session: string | undefined): Connection {
     const connection = new Connection(++this.#lastId, affinity, Scope.forkUnsafe(this.#scope), {
       now: this.#hooks.now,
+      onChain: (connection) => {
+        this.#chains.set(++this.#lastChain, connection)
+        return this.#lastChain
+      },
       onIdle: (connection) => {
-        for (const name of idleGroups(connection)) this.#idle.add(name, connection)
+        const { idle } = connection
+        if (idle !== undefined) for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)
         this.#hooks.onIdle()
       },
-      onEvicted: (connection, reason) => {
-        this.#connections.delete(connection.id)
+      onEvicted: (connection, reason, chains) => {
+        this.#connections.delete(connection)
         for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)
-        this.#unshelve(connection)
+        for (const chain of chains) {
+          this.#chains.delete(chain.id)
+          for (const name of idleGroups(connection, chain)) this.#idle.remove(name, connection)
+        }
         this.#hooks.onEvicted(reason)
       },
     })
     connection.session = session
-    this.#connections.set(connection.id, connection)
+    this.#connections.add(connection)
     for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
     return connection
   }
 
-  #take(connection: Connection, session: string | undefined): Decision {
-    this.#unshelve(connection)
+  #take(connection: Connection | undefined, session: string | undefined): Decision | undefined {
+    if (connection === undefined) return undefined
+    const { idle } = connection
+    if (idle === undefined) return undefined
+    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)
     for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)
-    const lease = connection.lease(true, session)
+    const lease = connection.lease(session)
     for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
-    return { _tag: "Lease", lease }
+    return lease === undefined ? undefined : { _tag: "Lease", lease }
+  }
+
+  #takeFitting(connection: Connection | undefined, session: string | undefined): Decision | undefined {
+    if (connection === undefined || !this.#ready(connection) || !this.#fits(connection, session)) return undefined
+    return this.#take(connection, session)
   }
 
   /** A connection that changes its session counts in the new one, which may be full. */
   #fits({ affinity: { scope }, session: held }: Connection, session: string | undefined): boolean {
-    const line = sessionGroup(scope, session)
-    return line === undefined || held === session || this.#owned.size(line) < this.#settings.maxConnectionsPerSession
-  }
-
-  #unshelve(connection: Connection) {
-    for (const name of idleGroups(connection)) this.#idle.remove(name, connection)
+    const siblings = sessionGroup(scope, session)
+    if (siblings === undefined || held === session) return true
+    return this.#owned.size(siblings) < this.#settings.maxConnectionsPerSession
   }
 
   /** Idle and young enough; one past its time is rotated out on the way. */
   #ready(connection: Connection): boolean {
-    if (connection.state._tag !== "Idle") return false
-    const { upstream } = connection.affinity
-    if (this.#hooks.now() - connection.openedAt >= upstream.maxAge) connection.evict("age", "")
-    else if (this.#hooks.now() - connection.state.since >= upstream.idleTtl) connection.evict("idle", "")
-    return connection.state._tag === "Idle"
+    const { affinity, idle, state } = connection
+    if (state._tag !== "Open" || idle === undefined) return false
+    const { idleTtl, maxAge } = affinity.upstream
+    if (this.#hooks.now() - state.openedAt >= maxAge) connection.evict("age", "")
+    else if (this.#hooks.now() - idle.state.since >= idleTtl) connection.evict("idle", "")
+    return connection.idle !== undefined
   }
 
   /** The coldest of an idle group that is still young enough. */
@@ -198,15 +217,15 @@ const uncontinuedGroup = (affinity: Affinity, session: string | undefined) =>
   session === undefined ? `once ${affinity.key}` : `once ${affinity.key}\n${session}`
 
 const ownedGroups = ({ affinity: { scope }, session }: Connection) => {
-  const line = sessionGroup(scope, session)
-  return line === undefined ? [scopeGroup(scope)] : [scopeGroup(scope), line]
+  const siblings = sessionGroup(scope, session)
+  return siblings === undefined ? [scopeGroup(scope)] : [scopeGroup(scope), siblings]
 }
 
-/** Groups of an idle connection; the chain is kept on the connection, since the state may have changed already. */
-const idleGroups = (connection: Connection) => {
-  const { affinity, chain, session } = connection
+/** Groups of a connection whose chain is idle. */
+const idleGroups = (connection: Connection, { worth }: Chain) => {
+  const { affinity, session } = connection
   const groups = ownedGroups(connection)
-  if (chain === "none") groups.push(blankGroup(affinity))
-  else if (chain === "once") groups.push(uncontinuedGroup(affinity, session))
+  if (worth === "none") groups.push(blankGroup(affinity))
+  else if (worth === "once") groups.push(uncontinuedGroup(affinity, session))
   return groups
 }

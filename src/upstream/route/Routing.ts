@@ -5,6 +5,7 @@
  * nor any header that says which account of the client's a request is for.
  */
 import { Context, Effect, Layer } from "effect"
+import type { Caller, Credential } from "../../turn/Caller.ts"
 import type { TurnRequest } from "../../turn/Executor.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import { readMember } from "../../wire/RequestBody.ts"
@@ -16,8 +17,8 @@ import { Upstreams } from "./Upstreams.ts"
 /** An upstream, and what it is shown. */
 export interface Destination {
   readonly upstream: Upstream
-  /** Its own credential; undefined: it is shown the caller's. */
-  readonly own: Resolved | undefined
+  /** The upstream's own credential, else what the caller brings; undefined: neither has one. */
+  readonly shown: Credential | undefined
 }
 
 export interface RoutedTurn extends TurnRequest, Destination {}
@@ -26,19 +27,30 @@ type Headers = Readonly<Record<string, string | undefined>>
 
 const ofTheirAccount = ["openai-organization", "openai-project", "chatgpt-account-id"]
 
-/** The client's headers without those about an account of its own. */
-export const withoutAccount = (headers: Headers): Headers => ({
-  ...headers,
-  ...Object.fromEntries(ofTheirAccount.map((name) => [name, undefined])),
-})
+/** The client's headers, without those about an account of its own where the upstream is shown another one. */
+export const headersFor = ({ shown }: Destination, headers: Headers): Headers =>
+  shown === undefined || shown.owner === "caller"
+    ? headers
+    : { ...headers, ...Object.fromEntries(ofTheirAccount.map((name) => [name, undefined])) }
+
+/** One object for each, so that what is made of it is made once. */
+const shownBefore = new WeakMap<Resolved, Credential>()
+
+const ofUpstream = (resolved: Resolved): Credential => {
+  let credential = shownBefore.get(resolved)
+  if (credential === undefined) shownBefore.set(resolved, (credential = { ...resolved, owner: "upstream" }))
+  return credential
+}
 
 export class Routing extends Context.Service<
   Routing,
   {
     readonly turn: (turn: TurnRequest) => Effect.Effect<RoutedTurn, TurnError>
     /** Of a request that is no turn; undefined: it names no model. */
-    readonly model: (model: string | undefined) => Effect.Effect<Destination, TurnError>
-    readonly to: (upstream: Upstream) => Effect.Effect<Destination, TurnError>
+    readonly model: (model: string | undefined, caller: Caller) => Effect.Effect<Destination, TurnError>
+    readonly to: (upstream: Upstream, caller: Caller) => Effect.Effect<Destination, TurnError>
+    /** The upstream refused the credential that it was shown: its own is looked up anew before the next turn. */
+    readonly refused: (to: Destination) => Effect.Effect<void>
   }
 >()("respool/upstream/Routing") {
   static readonly layerNoDeps = Layer.effect(
@@ -47,21 +59,26 @@ export class Routing extends Context.Service<
       const upstreams = yield* Upstreams
       const credentials = yield* Credentials
 
-      const to = (upstream: Upstream): Effect.Effect<Destination, TurnError> =>
-        Effect.map(credentials.resolve(upstream.name, upstream.credential), (own) => ({ upstream, own }))
+      const to = (upstream: Upstream, caller: Caller): Effect.Effect<Destination, TurnError> =>
+        Effect.map(credentials.resolve(upstream.name, upstream.credential), (own) => ({
+          upstream,
+          shown: own === undefined ? caller.credential : ofUpstream(own),
+        }))
 
       return Routing.of({
         to,
-        model: (model) => to(upstreams.forModel(model)),
+        model: (model, caller) => to(upstreams.forModel(model), caller),
         turn: (turn) => {
           const model = upstreams.all().length === 1 ? undefined : readMember(turn.body, "model")
           const upstream = upstreams.forModel(typeof model === "string" ? model : undefined)
-          return Effect.map(to(upstream), ({ own }) =>
-            own === undefined
-              ? { ...turn, upstream, own }
-              : { ...turn, headers: withoutAccount(turn.headers), upstream, own },
-          )
+          return Effect.map(to(upstream, turn.caller), (destination) => ({
+            ...turn,
+            ...destination,
+            headers: headersFor(destination, turn.headers),
+          }))
         },
+        refused: ({ shown, upstream }) =>
+          shown?.owner === "upstream" ? credentials.refused(upstream.credential, shown) : Effect.void,
       })
     }),
   )

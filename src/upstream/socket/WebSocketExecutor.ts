@@ -11,12 +11,13 @@ import { Settings } from "../../config/Settings.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../../turn/Executor.ts"
 import { checkpointOf } from "../../turn/memory/Checkpoint.ts"
 import { Executor } from "../../turn/Executor.ts"
-import { HeadMemory } from "../../turn/memory/BodyHeads.ts"
+import { BodyHeads } from "../../turn/memory/BodyHeads.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
-import { withHorizon } from "../../turn/attempt/Horizon.ts"
+import { TurnClock } from "../../turn/attempt/TurnClock.ts"
+import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
 import { plan } from "../../turn/memory/Plan.ts"
-import type { Place } from "../../turn/memory/TurnMemory.ts"
+import type { RecallKey } from "../../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { makeDigester } from "../../wire/Digest.ts"
@@ -27,7 +28,6 @@ import { codexSink, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
 import { SocketTurn } from "./SocketTurn.ts"
-import { strikeOwn } from "../route/StrikeOwn.ts"
 
 /** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that everything is sent. */
 export interface Attempt {
@@ -47,7 +47,7 @@ export class WebSocketExecutor extends Context.Service<
   )
 
   /** The socket alone, without a retry or a fallback. */
-  static readonly layerExecutor = Layer.effect(Executor, Effect.map(WebSocketExecutor, withHorizon))
+  static readonly layerExecutor = Layer.effect(Executor, Effect.map(WebSocketExecutor, Sinks.withHorizon))
 }
 
 const make = Effect.gen(function* () {
@@ -55,50 +55,48 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
   const pool = yield* ConnectionPool
   const memory = yield* TurnMemory
-  const heads = yield* HeadMemory
+  const heads = yield* BodyHeads
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
 
-  /** What the turn's items are. A known head will do only if it leads to a connection. */
-  const read = (turn: TurnRequest, place: Place) => {
-    const known = turn.head?.known
-    if (known === undefined) return { body: turn.body, lineage: lineageOf(turn.body, digester) }
-    const lineage = lineageOf(turn.body, digester, known.prefix)
-    if (memory.recall(place, lineage, settings.reasoning).length > 0) return { body: turn.body, lineage }
-    const body = Result.getOrThrow(parseRequestBody(turn.body.bytes))
-    return { body, lineage: lineageOf(body, digester) }
+  /** What the turn's items are. A known head will do only if it leads to a chain. */
+  const read = ({ body }: TurnRequest, key: RecallKey) => {
+    const known = heads.beginningOf(body)?.known
+    if (known === undefined) return { body, lineage: lineageOf(body, digester) }
+    const lineage = lineageOf(body, digester, known.prefix)
+    if (memory.recall(key, lineage, settings.reasoning).length > 0) return { body, lineage }
+    const whole = Result.getOrThrow(parseRequestBody(body.bytes))
+    return { body: whole, lineage: lineageOf(whole, digester) }
   }
 
-  const leased = Effect.fnUntraced(function* (
-    turn: RoutedTurn & { readonly scope: string },
-    sink: TurnSink,
-    { fresh }: Attempt,
-  ) {
+  const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, { fresh }: Attempt) {
     const { maxMessage } = turn.upstream
-    const affinity = affinityOf(turn)
+    const affinity = affinityOf(turn, scope)
     const set = membersOnSocket(turn)
-    const place = { affinity: affinity.key, session: turn.session }
-    const { body, lineage } = read(turn, place)
+    const session = turn.session?.key
+    const key = { affinity: affinity.key, session }
+    const { body, lineage } = read(turn, key)
     const { anchor } = lineage
-    const recall = () => memory.recall(place, lineage, settings.reasoning)
+    const recall = () => memory.recall(key, lineage, settings.reasoning)
     if (body.bytes.length > maxMessage && anchor === undefined && recall().length === 0) {
       const { length } = toFrame(body, { fromItem: 0, set })
       if (length > maxMessage) return yield* tooBig(length, maxMessage)
     }
     const lease = yield* pool.lease({
       affinity,
-      session: turn.session,
-      anchor: anchor === undefined ? undefined : () => memory.ownerOf(affinity.key, anchor),
+      session,
+      anchor: anchor === undefined ? undefined : () => memory.holderOf(affinity.key, anchor),
       recall,
       fresh,
     })
-    const told = codexSink(turn, sink, lease.handshake)
+    const { chain } = lease
+    const told = Sinks.ofAttempt(turn.shown, codexSink(turn, sink, lease.handshake))
     if (!lease.reused) {
-      const attached = Effect.andThen(memory.attach(lease.connectionId), heads.attach(lease.connectionId))
+      const attached = Effect.andThen(memory.attach(chain), heads.attach(chain))
       yield* Scope.provide(attached, lease.connectionScope)
     }
-    const checkpoint = memory.checkpointOf(lease.connectionId)
+    const checkpoint = memory.checkpointOf(chain)
     const decision = plan(lineage, checkpoint, settings.reasoning)
     const frame = toFrame(body, set === undefined ? decision : { ...decision, set })
     if (frame.length > maxMessage) {
@@ -120,23 +118,28 @@ const make = Effect.gen(function* () {
       const { responseId } = end
       if (end.type === "response.completed" && responseId !== undefined) {
         const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
-        memory.record(lease.connectionId, place, checkpoint)
-        if (turn.head !== undefined && checkpoint.input !== undefined) {
-          heads.record(lease.connectionId, turn.head.line, body, checkpoint.input, turn.head.known)
+        memory.record(chain, key, checkpoint)
+        const beginning = heads.beginningOf(turn.body)
+        if (beginning !== undefined && checkpoint.input !== undefined) {
+          heads.record(chain, beginning.group, body, checkpoint.input, beginning.known)
         }
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")
       } else if (end.type === "response.incomplete") {
-        memory.forget(lease.connectionId)
+        memory.forget(chain)
         lease.complete("none")
       } else {
         lease.evict("failed")
       }
     }
-    const { startedAt } = turn
-    const ownSuffix = decision.reason === "continued"
-    const lastResponseId = checkpoint?.responseId
-    const options = { clock, settings, startedAt, lease, sink: told, frame, ownSuffix, lastResponseId, finished }
-    return yield* new SocketTurn(options).run(deadlines)
+    return yield* new SocketTurn({
+      clock: new TurnClock({ clock, times: settings, startedAt: turn.startedAt }),
+      lease,
+      sink: told,
+      frame,
+      ownAnchor: decision.previousResponseId,
+      lastResponseId: checkpoint?.responseId,
+      finished,
+    }).run(deadlines)
   })
 
   const tooBig = (length: number, limit: number) =>
@@ -147,10 +150,10 @@ const make = Effect.gen(function* () {
     })
 
   const attempt = (turn: RoutedTurn, sink: TurnSink, attempt: Attempt): Effect.Effect<TurnEnd, TurnError> => {
-    const { scope } = turn
+    const { scope } = turn.caller
     return scope === undefined
-      ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "nobody to pool for" }))
-      : strikeOwn(turn, sink, (sink) => Effect.scoped(leased({ ...turn, scope }, sink, attempt)))
+      ? Effect.fail(new TurnError({ reason: "no_scope", delivery: "NotSent", message: "the caller is not known" }))
+      : Sinks.failureOfAttempt(turn.shown, Effect.scoped(leased(turn, scope, sink, attempt)))
   }
 
   return WebSocketExecutor.of({

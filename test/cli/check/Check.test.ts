@@ -10,7 +10,7 @@ import type { ExamineOptions, Report, Target } from "../../../src/cli/check/Exam
 import { examine } from "../../../src/cli/check/Examine.ts"
 import { firstModel } from "../../../src/cli/check/Models.ts"
 import { Reach, ReachError } from "../../../src/cli/check/Reach.ts"
-import { strikeOf } from "../../../src/turn/Redaction.ts"
+import { redactorOf } from "../../../src/turn/Redaction.ts"
 import type { SimulatorOptions } from "../../../src/simulator/Simulator.ts"
 import { Simulator } from "../../../src/simulator/Simulator.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
@@ -37,7 +37,7 @@ const look = (url: string, target: Partial<Target> = {}, options: Partial<Examin
       proxy: undefined,
       ...target,
     },
-    { timeout: 15_000, turn: true, model: undefined, strikeOf, ...options },
+    { timeout: 15_000, turn: true, model: undefined, strikeOf: redactorOf, ...options },
   )
 
 const outcomes = ({ steps }: Report) => steps.map(({ name, outcome }) => `${outcome} ${name}`)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { Headers } from "effect/http"
 import { ApiError } from "../../../src/downstream/ApiError.ts"
-import type { Caller } from "../../../src/downstream/auth/AuthScope.ts"
+import type { Caller } from "../../../src/turn/Caller.ts"
 import { AuthScope } from "../../../src/downstream/auth/AuthScope.ts"
 import { Keys, makeKey } from "../../../src/downstream/auth/Keys.ts"
 
@@ -11,9 +11,11 @@ const resolve = (headers: Headers.Input) =>
 
 const withAuthorization = (authorization: string) => resolve({ authorization })
 
-const sent = (caller: Caller) => (caller.credential === undefined ? undefined : Redacted.value(caller.credential))
+const sent = (caller: Caller) =>
+  caller.credential === undefined ? undefined : Redacted.value(caller.credential.headers)["authorization"]
 
-const everythingButTheCredential = ({ scope, label, credentialId }: Caller) => [scope, label, credentialId].join(" ")
+const everythingButTheCredential = ({ scope, label, credential }: Caller) =>
+  [scope, label, credential?.identity].join(" ")
 
 describe("AuthScope.layerPassthrough", () => {
   it.effect("gives a caller without a credential no scope and sends none", () =>
@@ -34,9 +36,9 @@ describe("AuthScope.layerPassthrough", () => {
       const b = yield* withAuthorization("Bearer test-key-b")
       const basic = yield* withAuthorization("Basic test-key-a")
       assert.strictEqual(a.scope, again.scope)
-      assert.strictEqual(a.credentialId, again.credentialId)
+      assert.strictEqual(a.credential?.identity, again.credential?.identity)
       assert.strictEqual(new Set([a.scope, b.scope, basic.scope, undefined]).size, 4)
-      assert.strictEqual(new Set([a.credentialId, b.credentialId, basic.credentialId]).size, 3)
+      assert.strictEqual(new Set([a.credential?.identity, b.credential?.identity, basic.credential?.identity]).size, 3)
       assert.strictEqual(a.tenant, false)
     }).pipe(Effect.provide(AuthScope.layerPassthrough)),
   )
@@ -67,7 +69,9 @@ describe("AuthScope.layerPassthrough", () => {
         assert.strictEqual(caller.scope, undefined, form)
         assert.strictEqual(sent(caller), form)
       }
-      const ids = yield* Effect.forEach(forms, (form) => Effect.map(withAuthorization(form), (c) => c.credentialId))
+      const ids = yield* Effect.forEach(forms, (form) =>
+        Effect.map(withAuthorization(form), (c) => c.credential?.identity),
+      )
       assert.strictEqual(new Set(ids).size, forms.length)
     }).pipe(Effect.provide(AuthScope.layerPassthrough)),
   )
@@ -92,7 +96,7 @@ describe("AuthScope.layerPassthrough", () => {
       const second = yield* once
       assert.notStrictEqual(first.scope, second.scope)
       assert.notStrictEqual(first.label, second.label)
-      assert.notStrictEqual(first.credentialId, second.credentialId)
+      assert.notStrictEqual(first.credential?.identity, second.credential?.identity)
     }),
   )
 })
@@ -129,7 +133,7 @@ describe("AuthScope.layerKeys", () => {
       assert.strictEqual(sent(alice), "Bearer test-upstream-key")
       assert.strictEqual(alice.tenant, true)
       assert.strictEqual((yield* bearer(alice1.secret, " \tBearer  ")).scope, "user:alice")
-      assert.strictEqual(alice.credentialId, (yield* bearer(robot.secret)).credentialId)
+      assert.strictEqual(alice.credential?.identity, (yield* bearer(robot.secret)).credential?.identity)
     }),
   )
 
@@ -189,7 +193,6 @@ describe("AuthScope.layer", () => {
                 scope: `team:${headers["x-team"]}`,
                 label: headers["x-team"],
                 credential: undefined,
-                credentialId: "none",
                 tenant: true,
               }),
         ),

@@ -5,6 +5,7 @@ import { Effect, Exit, Fiber, FileSystem, Layer, Scope } from "effect"
 import { KeyValueStore } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { idsOf, referencedIds } from "../../../src/downstream/tenants/OwnedIds.ts"
+import type { ApiError } from "../../../src/downstream/ApiError.ts"
 import { Ownership } from "../../../src/downstream/tenants/Ownership.ts"
 
 const answer = {
@@ -53,6 +54,10 @@ const idsOfAnswer = [
   "cntr_cited_a",
   "cfile_a",
 ]
+
+/** What a check refuses with; undefined: it lets the request pass. */
+const refusal = (check: Effect.Effect<void, ApiError>) =>
+  Effect.match(check, { onFailure: (error) => error, onSuccess: () => undefined })
 
 describe("idsOf", () => {
   it("finds what an answer made and nothing that it only repeats", () => {
@@ -254,14 +259,14 @@ describe("Ownership", () => {
         ownership.record("key:a", idsOf(answer))
         ownership.record("key:b", ["resp_b"])
         for (const id of idsOfAnswer) {
-          const error = ownership.check("key:b", place.request(id))
+          const error = yield* refusal(ownership.check("key:b", place.request(id)))
           assert.deepStrictEqual(
             [error?.status, error?.message, error?.type, error?.code, error?.param],
             [404, `${place.message} '${id}' not found.`, "invalid_request_error", place.code, place.param],
           )
-          assert.strictEqual(ownership.check("key:a", place.request(id)), undefined)
+          assert.isUndefined(yield* refusal(ownership.check("key:a", place.request(id))))
         }
-        const unknown = ownership.check("key:b", place.request("never_seen"))
+        const unknown = yield* refusal(ownership.check("key:b", place.request("never_seen")))
         assert.strictEqual(unknown?.message, place.reference ? `${place.message} 'never_seen' not found.` : undefined)
       }).pipe(Effect.provide(Ownership.layerMemory())),
     )
@@ -271,9 +276,9 @@ describe("Ownership", () => {
     Effect.gen(function* () {
       const ownership = yield* Ownership
       ownership.record("key:a", ["resp_a"])
-      assert.strictEqual(ownership.checkResponseId("key:a", "resp_a"), undefined)
+      assert.isUndefined(yield* refusal(ownership.checkResponseId("key:a", "resp_a")))
       for (const id of ["resp_a", "resp_x"]) {
-        const error = ownership.checkResponseId("key:b", id)
+        const error = yield* refusal(ownership.checkResponseId("key:b", id))
         assert.deepStrictEqual([error?.status, error?.message], [404, `Response with id '${id}' not found.`])
       }
     }).pipe(Effect.provide(Ownership.layerMemory())),
@@ -288,9 +293,11 @@ describe("Ownership", () => {
         { type: "item_reference", id: "msg_b" },
         { type: "message", id: "msg_a", role: "assistant", content: [] },
       ]
-      const error = ownership.check("key:b", { previous_response_id: "resp_b", input })
+      const error = yield* refusal(ownership.check("key:b", { previous_response_id: "resp_b", input }))
       assert.strictEqual(error?.message, "Item with id 'msg_a' not found.")
-      assert.strictEqual(ownership.check("key:b", { previous_response_id: "resp_b", input: [input[0]] }), undefined)
+      assert.isUndefined(
+        yield* refusal(ownership.check("key:b", { previous_response_id: "resp_b", input: [input[0]] })),
+      )
     }).pipe(Effect.provide(Ownership.layerMemory())),
   )
 
@@ -358,8 +365,8 @@ describe("Ownership", () => {
     Effect.gen(function* () {
       const ownership = yield* Ownership
       ownership.record("key:a", ["resp_a"])
-      assert.strictEqual(ownership.check("key:b", { previous_response_id: "resp_a" }), undefined)
-      assert.strictEqual(ownership.checkResponseId("key:b", "resp_a"), undefined)
+      assert.isUndefined(yield* refusal(ownership.check("key:b", { previous_response_id: "resp_a" })))
+      assert.isUndefined(yield* refusal(ownership.checkResponseId("key:b", "resp_a")))
       assert.isTrue(ownership.owns("key:b", "resp_a"))
       assert.isFalse(ownership.ownedByAnother("key:b", "resp_a"))
     }).pipe(Effect.provide(Ownership.layerOff)),
@@ -409,8 +416,8 @@ describe("Ownership.layer", () => {
       const third = yield* open
       assert.isTrue([...range(0, 600), "resp_later"].every((id) => third.owns("key:a", id)))
       assert.isTrue(third.owns("user:b", "resp_b"))
-      assert.strictEqual(third.check("key:a", { previous_response_id: "resp_b" })?.status, 404)
-      assert.strictEqual(third.check("key:a", { previous_response_id: "resp_later" }), undefined)
+      assert.strictEqual((yield* refusal(third.check("key:a", { previous_response_id: "resp_b" })))?.status, 404)
+      assert.isUndefined(yield* refusal(third.check("key:a", { previous_response_id: "resp_later" })))
       yield* third.stop
     }).pipe(Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer))),
   )

@@ -3,8 +3,8 @@ import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Settings } from "../../../src/config/Settings.ts"
 import * as Deadlines from "../../../src/turn/Deadlines.ts"
-import type { SilenceOptions } from "../../../src/turn/attempt/TurnClock.ts"
-import { Silence } from "../../../src/turn/attempt/TurnClock.ts"
+import type { TurnClockOptions } from "../../../src/turn/attempt/TurnClock.ts"
+import { TurnClock } from "../../../src/turn/attempt/TurnClock.ts"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
 
 const settings = {
@@ -16,11 +16,11 @@ const settings = {
 }
 
 /** A watched request, and how its turn has ended by now: `reason delivery`, or undefined while it goes on. */
-const watched = Effect.fnUntraced(function* (options: Partial<SilenceOptions> = {}) {
+const watched = Effect.fnUntraced(function* (options: Partial<TurnClockOptions> = {}) {
   const clock = yield* Clock.Clock
-  const silence = new Silence({ clock, settings, startedAt: clock.currentTimeMillisUnsafe(), ...options })
+  const turnClock = new TurnClock({ clock, times: settings, startedAt: clock.currentTimeMillisUnsafe(), ...options })
   let error: TurnError | undefined
-  silence.watch(yield* Deadlines.make, (found) => {
+  turnClock.watch(yield* Deadlines.make, (found) => {
     error = found
   })
   const ended = () => (error === undefined ? undefined : `${error.reason} ${error.delivery}`)
@@ -31,7 +31,7 @@ const watched = Effect.fnUntraced(function* (options: Partial<SilenceOptions> = 
     yield* TestClock.adjust(1)
     assert.strictEqual(ended(), end)
   })
-  return { silence, ended, endsAfter }
+  return { turnClock, ended, endsAfter }
 })
 
 describe("A turn whose upstream is silent", () => {
@@ -44,19 +44,19 @@ describe("A turn whose upstream is silent", () => {
 
   it.effect("is known to run once the upstream has accepted it, and still waits for the first event only so long", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched()
+      const { endsAfter, turnClock } = yield* watched()
       yield* TestClock.adjust("3 seconds")
-      silence.accepted()
+      turnClock.accepted()
       yield* endsAfter(7, "first_event_timeout Accepted")
     }),
   )
 
-  it.effect("ends when the silence after any event is too long", () =>
+  it.effect("ends when the turnClock after any event is too long", () =>
     Effect.gen(function* () {
-      const { ended, endsAfter, silence } = yield* watched()
+      const { ended, endsAfter, turnClock } = yield* watched()
       for (const pause of [9, 29, 29]) {
         yield* TestClock.adjust(pause * 1_000)
-        silence.heard()
+        turnClock.heard()
       }
       assert.isUndefined(ended())
       yield* endsAfter(30, "event_timeout Accepted")
@@ -74,9 +74,9 @@ describe("A turn whose upstream is silent", () => {
 describe("A turn that takes too long", () => {
   it.effect("ends although events come all the time", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched()
+      const { endsAfter, turnClock } = yield* watched()
       for (let second = 0; second < 95; second += 5) {
-        silence.heard()
+        turnClock.heard()
         yield* TestClock.adjust("5 seconds")
       }
       yield* endsAfter(5, "turn_timeout Accepted")
@@ -106,22 +106,22 @@ describe("A turn that takes too long", () => {
 describe("A turn whose client is behind", () => {
   it.effect("ends when the client takes nothing in its time, whenever it fell behind", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched()
+      const { endsAfter, turnClock } = yield* watched()
       yield* TestClock.adjust("7 seconds")
-      silence.heard()
-      silence.paused()
+      turnClock.heard()
+      turnClock.paused()
       yield* endsAfter(20, "slow_client Accepted")
     }),
   )
 
   it.effect("goes on as long as the client takes something", () =>
     Effect.gen(function* () {
-      const { ended, endsAfter, silence } = yield* watched()
-      silence.heard()
-      silence.paused()
+      const { ended, endsAfter, turnClock } = yield* watched()
+      turnClock.heard()
+      turnClock.paused()
       for (let count = 0; count < 3; count++) {
         yield* TestClock.adjust("19 seconds")
-        silence.taken()
+        turnClock.taken()
       }
       assert.isUndefined(ended())
       yield* endsAfter(20, "slow_client Accepted")
@@ -130,47 +130,47 @@ describe("A turn whose client is behind", () => {
 
   it.effect("is not saved by events that still come, nor by being told again that it is behind", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched()
-      silence.heard()
-      silence.paused()
+      const { endsAfter, turnClock } = yield* watched()
+      turnClock.heard()
+      turnClock.paused()
       yield* TestClock.adjust("15 seconds")
-      silence.heard()
-      silence.paused()
+      turnClock.heard()
+      turnClock.paused()
       yield* endsAfter(5, "slow_client Accepted")
     }),
   )
 
-  it.effect("does not blame the upstream for a silence of its own", () =>
+  it.effect("does not blame the upstream for a turnClock of its own", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched({ settings: { ...settings, clientTimeout: 50_000 } })
-      silence.heard()
+      const { endsAfter, turnClock } = yield* watched({ times: { ...settings, clientTimeout: 50_000 } })
+      turnClock.heard()
       yield* TestClock.adjust("29 seconds")
-      silence.paused()
+      turnClock.paused()
       yield* TestClock.adjust("40 seconds")
-      silence.resumed()
+      turnClock.resumed()
       yield* endsAfter(30, "event_timeout Accepted")
     }),
   )
 
   it.effect("is watched as before once the client has caught up, and again when it falls behind again", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched()
-      silence.heard()
-      silence.paused()
+      const { endsAfter, turnClock } = yield* watched()
+      turnClock.heard()
+      turnClock.paused()
       yield* TestClock.adjust("19 seconds")
-      silence.resumed()
-      silence.taken()
+      turnClock.resumed()
+      turnClock.taken()
       yield* TestClock.adjust("19 seconds")
-      silence.paused()
+      turnClock.paused()
       yield* endsAfter(20, "slow_client Accepted")
     }),
   )
 
   it.effect("has no more time than any other turn", () =>
     Effect.gen(function* () {
-      const { endsAfter, silence } = yield* watched({ settings: { ...settings, clientTimeout: 1_000_000 } })
-      silence.heard()
-      silence.paused()
+      const { endsAfter, turnClock } = yield* watched({ times: { ...settings, clientTimeout: 1_000_000 } })
+      turnClock.heard()
+      turnClock.paused()
       yield* endsAfter(100, "turn_timeout Accepted")
     }),
   )
@@ -186,8 +186,8 @@ describe("Watching a turn", () => {
         return real.sleep(duration)
       }
       const counting: Clock.Clock = Object.assign(Object.create(real), { sleep })
-      const { endsAfter, silence } = yield* Effect.provideService(watched(), Clock.Clock, counting)
-      for (let count = 0; count < 10_000; count++) silence.heard()
+      const { endsAfter, turnClock } = yield* Effect.provideService(watched(), Clock.Clock, counting)
+      for (let count = 0; count < 10_000; count++) turnClock.heard()
       yield* endsAfter(30, "event_timeout Accepted")
       assert.isAtLeast(sleeps, 30)
       assert.isAtMost(sleeps, 32)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Result, Scope } from "effect"
-import { HeadMemory, make } from "../../../src/turn/memory/BodyHeads.ts"
+import { BodyHeads, make } from "../../../src/turn/memory/BodyHeads.ts"
 import { lineageOf, type Prefix } from "../../../src/turn/memory/Lineage.ts"
 import { parseRequestBody } from "../../../src/wire/RequestBody.ts"
 import { digester } from "../../support/Chain.ts"
@@ -103,7 +103,7 @@ describe("the memory of heads", () => {
 
   it.effect("forgets with the owner's scope", () =>
     Effect.gen(function* () {
-      const heads = yield* HeadMemory
+      const heads = yield* BodyHeads
       const scope = yield* Scope.make()
       yield* heads.attach(7).pipe(Scope.provide(scope))
       const { body, prefix } = read(bytesOf([user(long.repeat(11))]))
@@ -116,6 +116,6 @@ describe("the memory of heads", () => {
       const short = read(bytesOf([user(long)]))
       heads.record(7, "line", short.body, short.prefix)
       assert.strictEqual(heads.size(), 0)
-    }).pipe(Effect.provide(HeadMemory.layer)),
+    }).pipe(Effect.provide(BodyHeads.layer)),
   )
 })

@@ -4,6 +4,7 @@ import { HttpClient, HttpClientError } from "effect/http"
 import { TestClock } from "effect/testing"
 import { Settings } from "../../../src/config/Settings.ts"
 import { Forwarder } from "../../../src/turn/Forwarder.ts"
+import { anonymous } from "../../../src/turn/Caller.ts"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
 import { HttpExecutor } from "../../../src/upstream/http/HttpExecutor.ts"
 import { Credentials } from "../../../src/upstream/credential/Credentials.ts"
@@ -138,7 +139,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
         Deferred.doneUnsafe(asked, Effect.succeed(line))
       })
       const { forward } = yield* Effect.provide(Forwarder, executing(upstream.port))
-      const request = { method: "GET", path: "/models", headers: {}, credential: undefined, body: undefined }
+      const request = { method: "GET", path: "/models", headers: {}, caller: anonymous, body: undefined }
       assert.strictEqual(whole(failureOf(yield* Effect.exit(forward(request)))), "upstream_protocol Accepted")
       yield* Deferred.await((yield* Deferred.await(asked)).closed)
     }),
@@ -185,7 +186,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
     it.effect(`is ${delivery} where the platform says ${code}`, () =>
       Effect.gen(function* () {
         const { forward } = yield* Forwarder
-        const request = { method: "GET", path: "/models", headers: {}, credential: undefined, body: undefined }
+        const request = { method: "GET", path: "/models", headers: {}, caller: anonymous, body: undefined }
         assert.strictEqual(whole(failureOf(yield* Effect.exit(forward(request)))), `upstream_unreachable ${delivery}`)
       }).pipe(
         Effect.provide(
@@ -299,7 +300,7 @@ describe("What is kept of an answer over HTTP", () => {
         method: "DELETE",
         path: "/responses/resp_1",
         headers: {},
-        credential: undefined,
+        caller: anonymous,
         body: undefined,
       }
       const { body, status } = yield* forward(request)

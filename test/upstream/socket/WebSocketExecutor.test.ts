@@ -5,7 +5,7 @@ import type { SettingsValues } from "../../../src/config/Settings.ts"
 import { Settings } from "../../../src/config/Settings.ts"
 import type { TurnRoute, TurnSink } from "../../../src/turn/Executor.ts"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
-import { HeadMemory } from "../../../src/turn/memory/BodyHeads.ts"
+import { BodyHeads } from "../../../src/turn/memory/BodyHeads.ts"
 import { TurnMemory } from "../../../src/turn/memory/TurnMemory.ts"
 import { Availability } from "../../../src/upstream/pool/Availability.ts"
 import { ConnectionPool } from "../../../src/upstream/pool/ConnectionPool.ts"
@@ -20,7 +20,7 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),
     Layer.provideMerge(TurnMemory.layer),
-    Layer.provideMerge([TestDialer.layer, HeadMemory.layer, Availability.layer]),
+    Layer.provideMerge([TestDialer.layer, BodyHeads.layer, Availability.layer]),
     Layer.provide(Routing.layerNoDeps),
     Layer.provide([Upstreams.layerNoDeps, Credentials.layerFixed]),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),

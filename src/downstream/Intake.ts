@@ -1,0 +1,96 @@
+/**
+ * Makes a turn of a request's bytes: what every front does once it knows the caller and has the bytes.
+ *
+ * It knows nothing of how they came. It refuses only what can't be carried, and what the caller may not use; everything
+ * else is the upstream's to judge.
+ */
+import { Context, Effect, Layer, Result } from "effect"
+import { randomUUID } from "node:crypto"
+import type { Caller } from "../turn/Caller.ts"
+import type { Session as TurnSession, TurnRequest } from "../turn/Executor.ts"
+import { BodyHeads } from "../turn/memory/BodyHeads.ts"
+import type { WireError } from "../wire/RequestBody.ts"
+import { readMember } from "../wire/RequestBody.ts"
+import { ApiError } from "./ApiError.ts"
+import { requestId } from "./RequestId.ts"
+import type { RequestHeaders } from "./Session.ts"
+import { Session, sessionKey } from "./Session.ts"
+import { Ownership } from "./tenants/Ownership.ts"
+import { checkTenantBody, recordEvents, tenantHeaders } from "./tenants/Tenant.ts"
+
+export interface Incoming {
+  readonly caller: Caller
+  /** The client's headers, lower case. */
+  readonly headers: RequestHeaders
+  /** The query of the client's URL, with its `?`. Default: none. */
+  readonly query?: string
+  /** The request's JSON, decoded. Not copied: whoever gives them must leave them alone. */
+  readonly bytes: Uint8Array
+  /** Whether the client reads events as they come. Default: what the body's `stream` says. */
+  readonly stream?: boolean
+  /** When the request came in, in milliseconds of the clock. */
+  readonly startedAt: number
+}
+
+export class Intake extends Context.Service<
+  Intake,
+  {
+    /** Fails with the answer for a request that can't be carried, or that uses an id which is not the caller's. */
+    readonly read: (incoming: Incoming) => Effect.Effect<TurnRequest, ApiError>
+  }
+>()("respool/downstream/Intake") {
+  static readonly layerNoDeps = Layer.effect(
+    Intake,
+    Effect.suspend(() => make),
+  )
+}
+
+const make = Effect.gen(function* () {
+  const sessions = yield* Session
+  const ownership = yield* Ownership
+  const heads = yield* BodyHeads
+
+  /** Among which remembered bodies this one's beginning is looked for: by the headers, since nothing is read yet. */
+  const groupOf = ({ caller: { scope, tenant }, headers }: Incoming): string | undefined => {
+    // A tenant's body is looked through whole, for ids that are not its own.
+    if (scope === undefined || tenant) return undefined
+    const name = sessions.name(headers, undefined)
+    return name === undefined ? scope : sessionKey(scope, name)
+  }
+
+  const sessionOf = (
+    scope: string | undefined,
+    headers: RequestHeaders,
+    cacheKey: unknown,
+  ): TurnSession | undefined => {
+    const name = sessions.name(headers, typeof cacheKey === "string" ? cacheKey : undefined)
+    return name === undefined || scope === undefined ? undefined : { key: sessionKey(scope, name), name }
+  }
+
+  const read = Effect.fnUntraced(function* (incoming: Incoming): Effect.fn.Return<TurnRequest, ApiError> {
+    const { bytes, caller, headers, query = "", startedAt } = incoming
+    const parsed = heads.read(groupOf(incoming), bytes)
+    if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
+    const body = parsed.success
+    const tenant = caller.tenant ? caller.scope : undefined
+    if (tenant !== undefined) yield* checkTenantBody(ownership, tenant, body)
+    const turnId = `req_${randomUUID().replaceAll("-", "")}`
+    const turn: TurnRequest = {
+      turnId,
+      id: requestId(headers) ?? turnId,
+      startedAt,
+      body,
+      query,
+      stream: incoming.stream ?? readMember(body, "stream") === true,
+      caller,
+      session: sessionOf(caller.scope, headers, readMember(body, "prompt_cache_key")),
+      headers: caller.tenant ? tenantHeaders(headers) : headers,
+    }
+    return tenant === undefined ? turn : { ...turn, observe: recordEvents(ownership, tenant) }
+  })
+
+  return Intake.of({ read })
+})
+
+const unreadable = ({ member, message, reason }: WireError) =>
+  ApiError.badRequest(reason === "not_json" ? "invalid_json" : reason, message, member ?? null)

@@ -1,0 +1,90 @@
+/**
+ * Answers turns: begins each, and gives its answer as soon as that is certain, as a stream of events or as one object.
+ *
+ * A stream's head leaves with the first event; a quiet one's after a while, and from then on comments show life. A client
+ * that goes away before its answer interrupts `answer`, and with it the turn; afterwards the stream's `cancel` does.
+ */
+import type { Exit } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { Settings } from "../../config/Settings.ts"
+import type { Deadline } from "../../turn/Deadlines.ts"
+import * as Deadlines from "../../turn/Deadlines.ts"
+import type { TurnEnd, TurnRequest } from "../../turn/Executor.ts"
+import type { TurnError } from "../../turn/TurnError.ts"
+import { Turns } from "../../turn/Turns.ts"
+import type { Answer } from "./Answer.ts"
+import { DecisionHeaders } from "./DecisionHeaders.ts"
+import { JsonAnswer } from "./JsonAnswer.ts"
+import { SseAnswer } from "./SseAnswer.ts"
+
+export interface AnswerOptions {
+  /** Called in the step in which a streamed answer ends. */
+  readonly ended: () => void
+  /** Called when the turn is over, and with it the need for the request's body. */
+  readonly released: () => void
+}
+
+/** The head leaves at the latest this long after the request was sent, and so often a quiet stream shows life; in ms. */
+const headWithin = 2_000
+const heartbeatEvery = 15_000
+
+export class Answers extends Context.Service<
+  Answers,
+  {
+    /** Succeeds as soon as the status is certain; interrupting it before that cancels the turn. */
+    readonly answer: (turn: TurnRequest, options: AnswerOptions) => Effect.Effect<Answer>
+  }
+>()("respool/downstream/Answers") {
+  static readonly layerNoDeps = Layer.effect(
+    Answers,
+    Effect.suspend(() => make),
+  )
+}
+
+const make = Effect.gen(function* () {
+  const { decisionHeaders, maxBuffered } = yield* Settings
+  const turns = yield* Turns
+  const clock = yield* Clock.Clock
+  const deadlines = yield* Deadlines.make
+  const heading = { now: () => clock.currentTimeMillisUnsafe(), decisions: decisionHeaders === "on" }
+
+  const stream = Effect.fnUntraced(function* (turn: TurnRequest, { ended, released }: AnswerOptions) {
+    const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError>; pulse?: Deadline } = {}
+    const beat = () => {
+      running.pulse = deadlines.after(heartbeatEvery, () => {
+        sse.heartbeat()
+        beat()
+      })
+    }
+    const sse = new SseAnswer(new DecisionHeaders(turn, heading), maxBuffered, {
+      sent: () => {
+        running.pulse = deadlines.after(headWithin, () => {
+          sse.open()
+          beat()
+        })
+      },
+      cancel: () => running.fiber?.interruptUnsafe(),
+      ended,
+    })
+    const fiber = yield* turns.start(turn, sse, (exit) => {
+      running.pulse?.cancel()
+      released()
+      sse.end(exit)
+    })
+    running.fiber = fiber
+    return yield* Deferred.await(sse.answer).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
+  })
+
+  const json = Effect.fnUntraced(function* (turn: TurnRequest, { released }: AnswerOptions) {
+    const answer = new JsonAnswer(new DecisionHeaders(turn, heading))
+    const fiber = yield* turns.start(turn, answer, released)
+    const exit: Exit.Exit<TurnEnd, TurnError> = yield* Fiber.await(fiber).pipe(
+      Effect.onInterrupt(() => Fiber.interrupt(fiber)),
+    )
+    return answer.answer(exit)
+  })
+
+  return Answers.of({
+    answer: (turn, options) => (turn.stream ? stream(turn, options) : json(turn, options)),
+  })
+})
