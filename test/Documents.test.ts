@@ -1,52 +1,184 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem } from "effect"
-import { fileURLToPath } from "node:url"
+import { existsSync, readdirSync } from "node:fs"
+import { dirname, join } from "node:path"
+import packageJson from "../package.json" with { type: "json" }
 import { environmentName, rows, Settings } from "../src/config/Settings.ts"
+import { TurnErrorReason } from "../src/turn/TurnError.ts"
+import { anchorOf, blocks, codeSpans, headings, links, paths, typed } from "./documents/Markdown.ts"
+import { generated, manual, pages, read, root } from "./documents/Pages.ts"
+import { folder, run } from "./support/Command.ts"
 
-const read = (relative: string) =>
-  Effect.flatMap(FileSystem.FileSystem, (fs) =>
-    fs.readFileString(fileURLToPath(new URL(relative, import.meta.url))),
-  ).pipe(Effect.provide(NodeFileSystem.layer))
+const inSources = (extension: string): ReadonlyArray<string> =>
+  ["src", "test"].flatMap((top) =>
+    readdirSync(`${root}${top}`, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(extension) && !name.includes("node_modules"))
+      .map((name) => `${top}/${name}`),
+  )
+
+describe.each(pages)("%s", (page) => {
+  const text = read(page)
+
+  it("links to pages and headings that are there", () => {
+    for (const link of links(text)) {
+      const [file = "", anchor] = link.split("#")
+      const target = file === "" ? page : join(dirname(page), file)
+      assert.isTrue(existsSync(`${root}${target}`), link)
+      if (anchor !== undefined) assert.include(headings(read(target)).map(anchorOf), anchor, link)
+    }
+  })
+
+  it("names files that are there", () => {
+    for (const path of paths(text)) assert.isTrue(existsSync(`${root}${path}`), path)
+    const names = new Set(inSources(".ts").map((path) => path.split("/").at(-1)))
+    for (const span of codeSpans(text)) {
+      const file = /^[\w./-]*?(\w[\w.]*\.ts)$/.exec(span)?.[1]
+      if (file !== undefined) assert.isTrue(names.has(file), span)
+    }
+  })
+
+  it("names settings that there are", () => {
+    const known = new Set([...Object.keys(rows).map(environmentName), "RESPOOL_CONFIG", "RESPOOL_"])
+    for (const [name] of text.matchAll(/\bRESPOOL_[A-Z_]*/g)) assert.isTrue(known.has(name), name)
+  })
+
+  it("names scripts of package.json, and the versions that it pins", () => {
+    const scripts = Object.keys(packageJson.scripts)
+    for (const command of typed(text)) {
+      for (const [, script = ""] of command.matchAll(/\bbun run ([a-z:]+)/g)) assert.include(scripts, script, command)
+    }
+    const pinned: Readonly<Record<string, string>> = { ...packageJson.dependencies, ...packageJson.devDependencies }
+    for (const [, name = "", version] of text.matchAll(/\b(bun|effect)@([\d.]*\d)/g)) {
+      assert.strictEqual(version, pinned[name], name)
+    }
+  })
+})
+
+describe.each(manual)("%s", (page) => {
+  it("shows what is made of the sources as it would be made now: `bun run docs` writes it", () => {
+    assert.strictEqual(read(page), generated(read(page)))
+  })
+
+  it("shows no code that no test has run", () => {
+    const text = read(page)
+    const snippets = [...text.matchAll(/^<!-- snippet (\S+)(?: \S+)? -->\n```ts$/gm)].map(([, path = ""]) => path)
+    assert.lengthOf(snippets, ["ts", "js", "tsx", "typescript"].flatMap((language) => blocks(text, language)).length)
+    for (const path of snippets) {
+      const name = path.split("/").at(-1) ?? ""
+      const tests = inSources(".test.ts").filter((test) => test === path || read(test).includes(`"./${name}"`))
+      assert.isNotEmpty(tests, path)
+    }
+  })
+})
 
 describe("README.md", () => {
-  it.effect("shows the embedding example as it is", () =>
-    Effect.gen(function* () {
-      assert.include(yield* read("../README.md"), `\`\`\`ts\n${yield* read("./examples/embed.ts")}\`\`\``)
-    }),
-  )
+  it("has at most 8,192 bytes", () => {
+    assert.isAtMost(Buffer.byteLength(read("README.md")), 8192)
+  })
 
-  it.effect("lists every setting with its default, its meaning and what is allowed", () =>
+  it("gives figures of the benchmark's page", () => {
+    const figures = [...read("README.md").matchAll(/\*\*(\d[\d.]*)\*\*/g)].map(([, figure = ""]) => figure)
+    assert.isAtLeast(figures.length, 3)
+    for (const figure of figures) {
+      assert.match(read("test/bench/README.md"), new RegExp(`(^|[^\\d.])${figure.replace(".", "\\.")}([^\\d.]|$)`))
+    }
+  })
+
+  it.effect("shows what its first command prints", () =>
     Effect.gen(function* () {
-      const text = yield* read("../README.md")
-      for (const [name, { about, allowed, shown }] of Object.entries(rows)) {
-        const fallback = shown === "" ? "" : `\`${shown}\``
-        assert.include(
-          text,
-          `| \`${environmentName(name)}\` | ${fallback} | ${about}; ${allowed.replaceAll("|", "\\|")} |`,
-        )
+      const [command = ""] = blocks(read("README.md"), "sh")
+      assert.strictEqual(command, "bun install && bun run demo\n")
+      assert.strictEqual(packageJson.scripts.demo, "bun src/main.ts demo")
+      const { code, stdout } = yield* run(["demo"], { cwd: yield* folder })
+      assert.strictEqual(code, 0)
+      const printed = stdout.split("\n").map((line) => line.replace(/[\d.]+ ms$/, "…"))
+      const [shown = ""] = blocks(read("README.md"), "").filter((block) => block.startsWith("turn "))
+      const lines = shown.split("\n").filter((line) => line.trim() !== "…")
+      assert.isAbove(lines.length, 8)
+      for (const line of lines) assert.include(printed, line)
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+  )
+})
+
+describe("The pages", () => {
+  it.effect("name commands and flags that respool has", () =>
+    Effect.gen(function* () {
+      const flags = new Map<string, Set<string>>()
+      for (const text of pages.flatMap((page) => typed(read(page)))) {
+        for (const [, rest = ""] of text.matchAll(/(?:^|[\w.…] )respool ([a-z][^`#]*)/g)) {
+          const words = /^[a-z]+(?: [a-z]+)*/.exec(rest)?.[0] ?? ""
+          const known = flags.get(words) ?? new Set<string>()
+          for (const [, flag = ""] of rest.matchAll(/--(?:no-)?([a-z]+)/g)) known.add(flag)
+          flags.set(words, known)
+        }
       }
-    }),
+      assert.includeMembers([...flags.keys()], ["serve", "check", "demo", "keys add", "simulator"])
+      const cwd = yield* folder
+      yield* Effect.forEach(
+        flags,
+        Effect.fnUntraced(function* ([words, flags]) {
+          const { code, stdout } = yield* run([...words.split(" "), "--help"], { cwd })
+          assert.strictEqual(code, 0, words)
+          assert.include(stdout, `USAGE\n  respool ${words}`)
+          for (const flag of flags) assert.include(stdout, `--${flag}`, words)
+        }),
+        { concurrency: 2 },
+      )
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+  )
+})
+
+describe("docs/operate.md", () => {
+  const text = read("docs/operate.md")
+
+  it("names every reason that a turn can be given", () => {
+    const retries = /export type RetryReason =([^]*?)\n\n/.exec(read("src/turn/attempt/Recovery.ts"))?.[1] ?? ""
+    const found = [read("src/turn/memory/Plan.ts"), retries, read("src/upstream/FallbackExecutor.ts")].flatMap(
+      (source) =>
+        [...source.matchAll(/(?:\| |const \w+ = |reason: |return |full\()"([a-z_]{6,})"/g)].map(([, reason]) => reason),
+    )
+    assert.isAbove(found.length, 15)
+    for (const reason of found) assert.include(text, `\`${reason}\``)
+  })
+
+  it("names every error that a turn can end with", () => {
+    for (const reason of TurnErrorReason.literals) assert.include(text, `\`${reason}\``)
+  })
+})
+
+/** Settings as a file of that text says them. */
+const settingsOf = Effect.fnUntraced(function* (path: string, json: string) {
+  const fs = yield* FileSystem.FileSystem
+  yield* fs.writeFileString(path, json)
+  const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { RESPOOL_CONFIG: path } }))
+  return yield* Settings.read.pipe(Effect.provide(provider))
+})
+
+describe("respool.json", () => {
+  it.effect("can be used as docs/settings.md shows it", () =>
+    Effect.gen(function* () {
+      const [json = ""] = blocks(read("docs/settings.md"), "json")
+      const settings = yield* settingsOf(`${yield* folder}/respool.json`, json)
+      assert.strictEqual(settings.maxBody, 64 * 1024 * 1024)
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
   )
 
-  it.effect("shows upstreams that can be used as they are written there", () =>
+  it.effect("can be used as docs/upstreams.md shows it", () =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
-      const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-readme-" })
-      const [, json = ""] = /```json\n(\{\n {2}"upstreams"[^`]+)```/.exec(yield* read("../README.md")) ?? []
-      const path = `${folder}/respool.json`
+      const files = yield* folder
+      const [json = ""] = blocks(read("docs/upstreams.md"), "json")
       // Only where its files lie is another: a test can't go to a folder without taking the others along.
       const here = json.replaceAll(
         /"((?:apiKey|token)File|codexAuth|tlsCa)": "(?:\/[^"]*\/)?([^"/]+)"/g,
-        `"$1": "${folder}/$2"`,
+        `"$1": "${files}/$2"`,
       )
-      yield* fs.writeFileString(path, here)
-      for (const name of ["openai.key", "xai.key"]) yield* fs.writeFileString(`${folder}/${name}`, "test-key-a\n")
-      yield* fs.writeFileString(`${folder}/ours.pem`, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
-      yield* fs.writeFileString(`${folder}/auth.json`, '{"tokens":{"access_token":"test-token"}}')
-      yield* fs.writeFileString(`${folder}/ours.token.json`, '{"accessToken":"test-token"}', { mode: 0o600 })
-      const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { RESPOOL_CONFIG: path } }))
-      const { upstreams } = yield* Settings.read.pipe(Effect.provide(provider))
+      for (const name of ["openai.key", "xai.key"]) yield* fs.writeFileString(`${files}/${name}`, "test-key-a\n")
+      yield* fs.writeFileString(`${files}/ours.pem`, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+      yield* fs.writeFileString(`${files}/auth.json`, '{"tokens":{"access_token":"test-token"}}')
+      yield* fs.writeFileString(`${files}/ours.token.json`, '{"accessToken":"test-token"}', { mode: 0o600 })
+      const { upstreams } = yield* settingsOf(`${files}/respool.json`, here)
       assert.deepStrictEqual(
         upstreams.map(({ credential, models, name, profile }) => [name, profile, models, credential._tag]),
         [
@@ -56,18 +188,6 @@ describe("README.md", () => {
           ["ours", "custom", ["ours/*"], "TokenFile"],
         ],
       )
-    }).pipe(Effect.provide(NodeFileSystem.layer)),
-  )
-
-  it.effect("names every reason that a turn can be given", () =>
-    Effect.gen(function* () {
-      const text = yield* read("../README.md")
-      const sources = ["../src/turn/memory/Plan.ts", "../src/upstream/FallbackExecutor.ts"]
-      for (const source of sources) {
-        for (const [, reason] of (yield* read(source)).matchAll(/(?:\| |reason: |return |full\()"([a-z_]{6,})"/g)) {
-          assert.include(text, `\`${reason}\``)
-        }
-      }
-    }),
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
   )
 })
