@@ -17,6 +17,9 @@ const inSources = (extension: string): ReadonlyArray<string> =>
       .map((name) => `${top}/${name}`),
   )
 
+/** The sources, but for those that are about the pages themselves. */
+const sources = inSources(".ts").filter((path) => !/^test\/(Documents\.test\.ts$|documents\/)/.test(path))
+
 describe.each(pages)("%s", (page) => {
   const text = read(page)
 
@@ -69,6 +72,35 @@ describe.each(manual)("%s", (page) => {
       const tests = inSources(".test.ts").filter((test) => test === path || read(test).includes(`"./${name}"`))
       assert.isNotEmpty(tests, path)
     }
+  })
+})
+
+describe("The sources", () => {
+  it("cite pages and sections that are there", () => {
+    let cited = 0
+    for (const path of sources) {
+      // A comment goes on behind the star of its next line.
+      const text = read(path).replaceAll(/\n *(?:\*|\/\/) /g, " ")
+      for (const [name] of text.matchAll(/[\w./-]*\w\.md\b/g)) {
+        assert.match(name, /^docs\/[\w-]+\.md$|(^|\/)README\.md$/, `${path} names ${name}`)
+      }
+      for (const [, page = "", place = ""] of text.matchAll(/\b(docs\/[\w-]+\.md)([^)\n]{0,60})/g)) {
+        const where = `${path} cites ${page}${place}`
+        const numbers = /^ (\d[\d.]*(?:(?:,| and| to) \d[\d.]*)*)/.exec(place)?.[1]?.match(/\d+(?:\.\d+)?/g)
+        const heading = /^, (.+)$/.exec(place)?.[1]
+        assert.isTrue(numbers !== undefined || heading !== undefined, where)
+        const there = headings(read(page))
+        if (heading !== undefined) assert.include(there, heading, where)
+        for (const number of numbers ?? []) {
+          assert.isTrue(
+            there.some((text) => text.startsWith(`${number} `) || text.startsWith(`${number}. `)),
+            where,
+          )
+        }
+        cited++
+      }
+    }
+    assert.isAbove(cited, 40)
   })
 })
 

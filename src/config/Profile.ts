@@ -1,6 +1,6 @@
 /**
  * What is known of the upstreams that people use: where they are, how long a connection lives there, and what they ask
- * for beyond the API (protocol.md 5 and 6).
+ * for beyond the API (docs/protocol.md 5 and 6).
  */
 
 export const profileNames = ["openai", "azure", "xai", "vercel", "codex", "custom"] as const

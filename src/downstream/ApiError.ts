@@ -2,7 +2,7 @@
  * An error in the API's own shape: what a client of the Responses API already knows how to read.
  *
  * It is an `HttpServerRespondable`, so a handler fails with it and the server answers it as
- * `{"error":{"message","type","code","param"}}` with its status and headers (protocol.md 1.7, design.md 6).
+ * `{"error":{"message","type","code","param"}}` with its status and headers (docs/protocol.md 1.7).
  */
 import { Effect, Schema } from "effect"
 import { HttpServerRespondable, HttpServerResponse } from "effect/http"

@@ -9,7 +9,8 @@
  * 4. the body's `prompt_cache_key`.
  *
  * A name is at most 256 characters long; a longer one is replaced by its SHA-256. A name means nothing outside its
- * scope: `sessionKey` joins the two so that nobody can name somebody else's session (design.md 3.2).
+ * scope: `sessionKey` joins the two so that nobody can name somebody else's session
+ * (docs/life-of-a-turn.md, Caller and session).
  */
 import { Context, Layer } from "effect"
 import { createHash } from "node:crypto"

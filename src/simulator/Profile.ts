@@ -2,7 +2,7 @@
  * Says how the upstreams that speak this API differ: one row of rules for each, as data.
  *
  * A row only names what is enforced elsewhere. Where the sources leave room, the row takes the stricter reading.
- * Source: `protocol.md` 5 and 6.
+ * Source: docs/protocol.md 5 and 6.
  */
 export type ProfileName = "openai" | "azure" | "xai" | "vercel" | "codex"
 

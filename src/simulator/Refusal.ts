@@ -1,7 +1,7 @@
 /**
  * Says no in the API's own shapes: as the error envelope of the socket, as an HTTP body, and as the event of a stream.
  *
- * Source: `protocol.md` 1.7.
+ * Source: docs/protocol.md 1.7.
  */
 export interface Refusal {
   readonly _tag: "Refusal"

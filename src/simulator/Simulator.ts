@@ -1,8 +1,9 @@
 /**
  * A strict Responses upstream over HTTP and WebSocket on 127.0.0.1, for tests, demos and benchmarks.
  *
- * It keeps what `protocol.md` 1.2 to 1.7 says, and 5 and 6 for upstreams other than OpenAI, refuses what breaks it, reports
- * every turn with the exact text of the context the model saw, and gives the same answers for the same seed. It shares no code with the proxy it judges.
+ * It keeps what docs/protocol.md 1.2 to 1.7 says, and docs/protocol.md 5 and 6 for upstreams other than OpenAI,
+ * refuses what breaks it, reports every turn with the exact text of the context the model saw, and gives the same answers
+ * for the same seed. It shares no code with the proxy it judges.
  * Closing the layer's scope closes the listener, every socket and every turn.
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"

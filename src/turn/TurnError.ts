@@ -1,7 +1,8 @@
 /**
  * Why a turn got no answer, and how far it had gone: the one error of every executor.
  *
- * `delivery` says what the upstream may have seen, because that decides what may be tried again (design.md 3):
+ * `delivery` says what the upstream may have seen, because that decides what may be tried again
+ * (docs/life-of-a-turn.md, Retries):
  * `NotSent` nothing was written; `Ambiguous` written, and no answer came; `Accepted` the upstream had begun to answer;
  * `Rejected` the upstream refused it. `answer` is the upstream's own refusal, to be shown to the client as it is.
  */

@@ -2,7 +2,7 @@
  * The socket first, then whatever a failure allows: with every WebSocket broken this is still a correct HTTP proxy.
  *
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
- * `recoveryOf`, the one place that decides between a retry, HTTP and the client (design.md 3).
+ * `recoveryOf`, the one place that decides between a retry, HTTP and the client (docs/life-of-a-turn.md, Retries).
  */
 import { Context, Effect, Layer, Metric, Redacted } from "effect"
 import { Settings } from "../config/Settings.ts"

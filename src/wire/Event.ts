@@ -71,7 +71,7 @@ export const eventType = (frame: string): string | undefined => {
   return typeof event.type === "string" ? event.type : undefined
 }
 
-/** Whether an event ends its turn (protocol.md 2.1). */
+/** Whether an event ends its turn (docs/protocol.md 2.1). */
 export const isTerminal = (type: string): boolean => {
   switch (type) {
     case "response.completed":

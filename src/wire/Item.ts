@@ -1,7 +1,7 @@
 /**
  * Reads one input or output item into what it is compared by: digests, no content.
  *
- * Two items with equal `form` say the same, however a client spells them (protocol.md 7.2, 7.3). What never counts: members
+ * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts: members
  * that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of a text; the
  * white space, key order and number spelling inside a call's `arguments`; a missing `type` of a message; one text part in
  * place of a string. Everything else counts, as written. What is too large to look into (arguments over 1 MiB, more parts
@@ -112,7 +112,7 @@ const opaque = (form: string): Item => ({
   reasoning: undefined,
 })
 
-/** Item types that only a model or a hosted tool writes (protocol.md 7.1). */
+/** Item types that only a model or a hosted tool writes (docs/protocol.md 7.1). */
 const isModelType = (type: string) =>
   type.endsWith("_call") || type === "compaction" || type === "mcp_list_tools" || type === "mcp_approval_request"
 

@@ -128,7 +128,7 @@ export const readMember = (body: RequestBody, key: string): unknown => {
   return first === 0x7b ? {} : (JSON.parse(textOf(body.bytes, span)) as unknown)
 }
 
-/** Members of a request that are respool's to set, or have no meaning on a socket (protocol.md 1.2). */
+/** Members of a request that are respool's to set, or have no meaning on a socket (docs/protocol.md 1.2). */
 const reserved: ReadonlySet<string> = new Set(["type", "stream", "background", "stream_id", "generate"])
 
 const encoder = new TextEncoder()

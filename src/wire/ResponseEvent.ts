@@ -58,7 +58,7 @@ export const outputIn = (event: ResponseEvent): ReadonlyArray<string> | undefine
 }
 
 export interface Changes {
-  /** To stand as the response's `output`, if it has none there: absent, null or empty (protocol.md 2.2). */
+  /** To stand as the response's `output`, if it has none there: absent, null or empty (docs/protocol.md 2.2). */
   readonly output: ReadonlyArray<string>
   /** True: the client sent no `previous_response_id`, so it reads null, as its own request would have made it. */
   readonly withoutAnchor: boolean

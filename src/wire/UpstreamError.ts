@@ -1,7 +1,7 @@
 /**
  * Reads what an upstream's `error` event says, in the words of the HTTP answer that it would have been.
  *
- * Two forms are legal: an envelope with a nested `error`, and the flat event of SSE (protocol.md 1.7).
+ * Two forms are legal: an envelope with a nested `error`, and the flat event of SSE (docs/protocol.md 1.7).
  */
 import { eventType, textAt } from "./Event.ts"
 

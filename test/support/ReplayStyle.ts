@@ -1,5 +1,5 @@
 /**
- * How the clients people use write the model's items back into the next request (protocol.md 7.2).
+ * How the clients people use write the model's items back into the next request (docs/protocol.md 7.2).
  *
  * A style sees one item at a time. What it makes of an item depends on nothing that later turns change, except where the
  * real client behaves so.

@@ -1,5 +1,6 @@
 /**
- * Says whether two contexts say the same, by the table of what may differ (protocol.md 7), and by no code of the product.
+ * Says whether two contexts say the same, by the table of what may differ (docs/protocol.md 7), and by no code of the
+ * product.
  *
  * Never counts: members that are null; an item's `id`, `status`, `created_by`, `parsed_arguments`; a part's `annotations`,
  * `logprobs`, `parsed`; the type of a message; whether a text is a string or one part; the spelling of a call's arguments;

@@ -1,7 +1,7 @@
 /**
  * A turn's answer as server-sent events. The head leaves with the first event, or when `open` ends the wait for one.
  *
- * Until then an upstream error is a real HTTP status (design.md 3.6, status horizon); from there on it is an event. Events
+ * Until then an upstream error is a status (docs/life-of-a-turn.md, Horizons); from there on it is an event. Events
  * come from the transport's own callback and go straight to the stream's queue: no fiber, no Effect per event. Those that
  * came in one piece go on in one piece.
  */

@@ -2,7 +2,7 @@
  * Puts a `TurnError` into the words of the API: an answer with its status before the head has left, an in-stream `error` event after.
  *
  * What the upstream itself answered goes to the client as it is. A failure that may have run upstream says
- * `x-should-retry: false`, which the OpenAI SDKs obey, so that no client doubles a turn (design.md 3, lessons).
+ * `x-should-retry: false`, which the OpenAI SDKs obey, so that no client doubles a turn (docs/protocol.md 4).
  */
 import type { TurnError } from "../../turn/TurnError.ts"
 import { eventType, textAt, toSse } from "../../wire/Event.ts"
@@ -71,7 +71,7 @@ export const failureAnswer = (error: TurnError, headers: Readonly<Record<string,
  * The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's.
  *
  * What the upstream answered without an event of its own becomes the envelope of the socket, which says its status and
- * headers as well (protocol.md 1.7).
+ * headers as well (docs/protocol.md 1.7).
  */
 export const failureEvent = ({ answer, event, message, reason }: TurnError, sequence: number): string => {
   // A failed response may have been told as a refusal, and is shown as what it is.

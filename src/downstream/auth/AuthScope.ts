@@ -4,7 +4,7 @@
  * A scope, a label and a credential's identity never contain a secret. Where they come from one, they are an HMAC-SHA-256
  * of it under a key that is drawn when the layer is built and never leaves the process, so they can be neither reversed
  * nor guessed and mean nothing to another process. The `Authorization` scheme's case and blanks around its parts do not
- * change them. Credentials are `Redacted` from the first line (design.md 3.1, 6).
+ * change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and session).
  */
 import type { Headers } from "effect/http"
 import { Context, Effect, Layer, Option, Redacted } from "effect"

@@ -117,7 +117,7 @@ const wrongMethod = (allowed: string) =>
     headers: { allow: allowed },
   })
 
-/** 426 is what makes the clients that try a WebSocket first go on over HTTP at once (protocol.md 3.7). */
+/** 426 is what makes the clients that try a WebSocket first go on over HTTP at once (docs/protocol.md 3.7). */
 const upgradeRequired = new ApiError({
   status: 426,
   message: "respool does not take WebSockets from clients: send the request over HTTP.",

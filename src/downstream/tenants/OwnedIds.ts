@@ -47,7 +47,7 @@ const mentionedIn = (value: unknown): ReadonlySet<string> => {
   return ids
 }
 
-/** An item that is only a pointer: its `type` may be missing or null, and so may a message's members (protocol.md 7.1). */
+/** An item that is only a pointer: its `type` may be missing or null, as may a message's (docs/protocol.md 7.1). */
 const referenceOf = (item: unknown): string | undefined => {
   if (!Predicate.isObject(item) || !isId(item["id"])) return undefined
   const isAbsent = (name: string) => Predicate.isNullish(item[name])
@@ -97,7 +97,7 @@ const idsOfItem = (item: { readonly [name: PropertyKey]: unknown }): ReadonlyArr
   return ids
 }
 
-/** Beside it, a compaction repeats messages of its request, under the ids that the client gave them (protocol.md 1.6). */
+/** Beside it, a compaction repeats messages of its request, under the client's own ids (docs/protocol.md 1.6). */
 const isCompaction = (item: { readonly [name: PropertyKey]: unknown }) =>
   typeof item["type"] === "string" && item["type"].startsWith("compaction")
 

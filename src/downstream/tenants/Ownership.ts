@@ -4,7 +4,8 @@
  * Where many tenants share one upstream account, an id is a way into somebody's conversation. A request may continue and
  * fetch (`previous_response_id`, `conversation`, item references) only what was recorded for its own scope; an id in any
  * other place is refused only when it was recorded for another scope, since a client may replay ids that it made itself
- * or that were forgotten here. A stranger's id and no id get the same answer: the API's 404 (design.md 3.1).
+ * or that were forgotten here. A stranger's id and no id get the same answer: the API's 404
+ * (docs/operate.md, Who is asking).
  *
  * An id belongs to the first scope it was recorded for until it is forgotten, so nothing that an upstream repeats can
  * move it. Rows are forgotten by age and, oldest first, by count. They are kept in a `KeyValueStore` in segments that

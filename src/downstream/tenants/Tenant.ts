@@ -1,6 +1,6 @@
 /**
  * The rules where many tenants share one upstream account: no request may use an id of another, and what an answer makes
- * belongs to who asked for it (design.md 3.1).
+ * belongs to who asked for it (docs/operate.md, Who is asking).
  */
 import { Effect } from "effect"
 import { CanonicalWriter } from "../../wire/Canonical.ts"

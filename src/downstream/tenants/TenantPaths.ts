@@ -1,5 +1,6 @@
 /**
- * The paths that exist where many tenants share one upstream account (design.md 3.1): responses, compact and models.
+ * The paths that exist where many tenants share one upstream account (docs/operate.md, Who is asking): responses,
+ * compact and models.
  *
  * Everything else of the API reaches what the account holds (files, containers, batches of others), so it does not exist.
  */

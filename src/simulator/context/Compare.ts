@@ -1,7 +1,7 @@
 /**
  * Decides when a replayed item says the same as the item it replays.
  *
- * The table of allowed differences is `protocol.md` 7.2: ids, status, annotations, log probabilities, nulls, parsed
+ * The table of allowed differences is docs/protocol.md 7.2: ids, status, annotations, log probabilities, nulls, parsed
  * values, an absent phase, the order of keys, a string in place of one text part, arguments written anew, one message in
  * place of its several text parts. Reasoning may be left out, so it has no part in a prefix.
  */

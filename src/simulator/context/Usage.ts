@@ -2,7 +2,7 @@
  * Counts tokens: four bytes are one.
  *
  * The full logical context is billed whether it was sent or not; what the prompt cache holds depends on the connection
- * (`protocol.md` 1.3): all of the known prefix on the connection that saw it last, 40 % of it elsewhere, nothing where
+ * (docs/protocol.md 1.3): all of the known prefix on the connection that saw it last, 40 % of it elsewhere, none where
  * instructions, tools or reasoning effort changed. Cached tokens come in blocks of 128.
  */
 export interface Usage {

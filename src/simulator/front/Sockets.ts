@@ -2,7 +2,7 @@
  * The socket side: one connection, its lanes, and the order in which their turns run.
  *
  * A lane runs one turn at a time, in the order of arrival; at most 16 turns run on a connection, the others wait
- * (`protocol.md` 1.4). A turn that waits for nothing runs to its end inside the message's own callback. When a
+ * (docs/protocol.md 1.4). A turn that waits for nothing runs to its end inside the message's own callback. When a
  * connection ends, and what a failed turn does to it, is up to the profile.
  */
 import type { ServerWebSocket } from "bun"
@@ -92,7 +92,7 @@ export const makeConnection = (
 export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
   const { profile } = state
 
-  /** What follows the frame that says why; the codes are `protocol.md` 5. */
+  /** What follows the frame that says why; the codes are in docs/protocol.md 5. */
   const failed = (socket: Socket, status: number): void => {
     if (profile.failedTurn !== "its chain") return
     socket.close(status === 402 ? 4402 : status < 500 ? 1008 : 1011, "the turn failed")

@@ -43,7 +43,7 @@ export const readRequest = (state: SimulatorState, text: string, transport: Tran
   return request._tag === "Refusal" ? request : (broken(state, request, transport) ?? request)
 }
 
-/** A developer message at the head of the context instructs as well as `instructions` do (`protocol.md` 3.4). */
+/** A developer message at the head of the context instructs as well as `instructions` do (docs/protocol.md 3.4). */
 export const notInstructed = (
   { codexRequests }: Profile,
   request: CreateRequest,

@@ -2,7 +2,8 @@
  * Puts events that the public API does not know among those of a turn; they have no sequence number and leave the
  * others' alone.
  *
- * Source: `protocol.md` 2.1. Which of them come over HTTP is not documented: here those that say nothing about a socket.
+ * Source: docs/protocol.md 2.1. Which of them come over HTTP is not documented: here those that say nothing about a
+ * socket.
  */
 import type { Transport } from "../request/CreateRequest.ts"
 import type { Step } from "../Faults.ts"

@@ -256,7 +256,7 @@ export const begin = (
   }
 }
 
-/** A compaction window: the user's messages and one opaque item. Source: `protocol.md` 1.6. */
+/** A compaction window: the user's messages and one opaque item. Source: docs/protocol.md 1.6. */
 export const compact = (state: SimulatorState, request: CreateRequest): string | Refusal => {
   const parent = parentOf(state, request, undefined)
   if ("_tag" in parent) return parent

@@ -3,7 +3,7 @@
  *
  * A turn is what follows a user's message: requests of one `prompt_cache_key` whose contexts hold the same messages of
  * the user. An upgrade is answered with a state of its own; it becomes that of the first turn on the connection that
- * has none yet. Source: `protocol.md` 3.3.
+ * has none yet. Source: docs/protocol.md 3.3.
  */
 import type { CreateRequest } from "../request/CreateRequest.ts"
 import { isObject } from "../JsonText.ts"

@@ -2,7 +2,7 @@
  * The retry horizon: holds what a turn's events say before its answer begins, so that a retry stays unseen.
  *
  * Until the first event that is not mere lifecycle nothing of an attempt is shown, and a further attempt takes its place
- * whole. From there on every event passes as it comes. What is held is bounded (design.md 3.6).
+ * whole. From there on every event passes as it comes. What is held is bounded (docs/life-of-a-turn.md, Horizons).
  */
 import { isLifecycle } from "../../wire/Event.ts"
 import type { TurnRoute, TurnSink } from "../Executor.ts"

@@ -1,7 +1,7 @@
 /**
  * Collects what a turn's events say that outlives them: the finished output items and the terminal event's id.
  *
- * The terminal event may leave `output` out; then the finished items stand for it (protocol.md 2.2). They are kept as raw
+ * The terminal event may leave `output` out; then finished items stand for it (docs/protocol.md 2.2). They are kept as raw
  * text, by output index, for the length of the turn only, and at most `maxItems` of them with `maxBytes` in all. A turn
  * that says more streams on, but nothing is collected of it any more: its terminal event stays as the upstream wrote it,
  * and its end has no `responseId` and no `output`, so that nobody takes a part of the turn for the whole of it.

@@ -1,5 +1,5 @@
 /**
- * Decides what becomes of a failed attempt: pure data in, pure data out (design.md 3, "What may be retried").
+ * Decides what becomes of a failed attempt: pure data in, pure data out (docs/life-of-a-turn.md, Retries).
  *
  * It depends on how far the request got, whether the client has been shown anything, who ended it, and the setting. Each
  * kind of retry happens once in a turn. Whatever is not listed here is shown to the client.

@@ -1,8 +1,8 @@
 /**
  * Reads from a request what its continuity is judged by: the items as digests, and the members that decide.
  *
- * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept (design.md 3, "Memory
- * costs digests"). Reasoning rolls apart from the rest, since a client may leave it out later.
+ * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept
+ * (docs/life-of-a-turn.md, Memory). Reasoning rolls apart from the rest, since a client may leave it out later.
  */
 import type { Digester } from "../../wire/Digest.ts"
 import { type Item, readItem } from "../../wire/Item.ts"

@@ -3,7 +3,7 @@
  *
  * It is a relation between two lists, not a property of one item: a client may leave reasoning out, and may write one
  * message for several text parts or several messages for one. Anything else that is missing, changed or in another place
- * is an edit (protocol.md 7.4).
+ * is an edit (docs/protocol.md 7.4).
  */
 import type { Item, MessageParts } from "../../wire/Item.ts"
 

@@ -1,8 +1,8 @@
 /**
  * Which members of a request bind the chain, and why: those must be equal for a suffix.
  *
- * A chained request does not inherit `instructions`, `tools` and the like (protocol.md 1.3), so they are sent with every turn
- * and may change lawfully. What is not listed may change as well: the upstream judges what it is sent.
+ * A chained request does not inherit `instructions`, `tools` and the like (docs/protocol.md 1.3), so they are sent with every
+ * turn and may change lawfully. What is not listed may change as well: the upstream judges what it is sent.
  */
 import type { Digester } from "../../wire/Digest.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"

@@ -2,7 +2,7 @@
  * Decides what of a request must be sent on a connection: pure data in, pure data out.
  *
  * The law: the context the upstream rebuilds from the planned request equals the context of the client's full request
- * (design.md 3.4). Whatever is not certain is `Full`, with a named reason.
+ * (docs/life-of-a-turn.md, Plan). Whatever is not certain is `Full`, with a named reason.
  */
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"

@@ -2,8 +2,8 @@
  * Says which turns may share a physical connection: all that the handshake fixed for its whole life.
  *
  * Two turns with one affinity have the same upstream, scope, credential identity, handshake headers, `user` and
- * `safety_identifier` (design.md 2), and the same model where a connection serves one. Headers come from an allow-list,
- * so that a trace id never splits the pool.
+ * `safety_identifier` (docs/life-of-a-turn.md, Affinity), and the same model where a connection serves one. Headers
+ * come from an allow-list, so that a trace id never splits the pool.
  */
 import { hash } from "node:crypto"
 import { Redacted } from "effect"

@@ -2,8 +2,8 @@
  * Keeps the upstream connections and leases one per turn.
  *
  * Choosing a connection and leasing it is one synchronous step, and so is reserving capacity before a dial, so no two
- * turns get one connection and no cap is passed while sockets open (design.md 3.3). A lease belongs to the caller's
- * scope: what has not ended when that closes is evicted, as `cancelled` when the turn was interrupted. Closing the
+ * turns get one connection and no cap is passed while sockets open (docs/life-of-a-turn.md, Look-up order). A lease is the
+ * caller's scope's: what has not ended when that closes is evicted, as `cancelled` when the turn was interrupted. Closing the
  * pool's own scope evicts every connection once.
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"

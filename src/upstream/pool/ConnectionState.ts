@@ -1,5 +1,5 @@
 /**
- * The states of an upstream connection and the named reasons why one ends (design.md 3, "Connection states").
+ * The states of an upstream connection and the named reasons why one ends (docs/life-of-a-turn.md, Connection states).
  *
  * | from | event | to |
  * |---|---|---|

@@ -77,7 +77,7 @@ export class Roster {
     for (const connection of this.#connections) connection.evict("shutdown", "respool is shutting down")
   }
 
-  /** The order is design.md 3.3's. `waited`: the time to wait is over. */
+  /** In that order (docs/life-of-a-turn.md, Look-up order). `waited`: the time to wait is over. */
   decide(request: LeaseRequest, waited: boolean): Decision {
     const { affinity, session } = request
     if (!this.#open) return { _tag: "Refuse", reason: "shutdown" }

@@ -1,5 +1,6 @@
 /**
- * What the ChatGPT backend of Codex asks for beyond the API (protocol.md 3 and 6), for clients that know nothing of it.
+ * What the ChatGPT backend of Codex asks for beyond the API (docs/protocol.md 3 and 6), for clients that know nothing
+ * of it.
  *
  * - Nothing is stored there, and an answer over HTTP always streams: both are said for every client.
  * - Events of its own are Codex's; nobody else is shown them.
