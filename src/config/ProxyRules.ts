@@ -7,7 +7,7 @@
  */
 import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
-import { parseProxy } from "../upstream/dialer/Tunnel.ts"
+import { parseProxy } from "./ProxyAddress.ts"
 
 /** What the environment says of proxies. */
 export interface EnvironmentProxies {

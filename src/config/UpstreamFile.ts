@@ -14,7 +14,7 @@ import { readTls } from "./PemFiles.ts"
 import { isApiKey } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import type { SettingsError } from "./SettingsError.ts"
-import type { CredentialSettings } from "../upstream/credential/Credential.ts"
+import type { CredentialSettings } from "./CredentialSettings.ts"
 import type { ForAll, Rows, Spell } from "./UpstreamSettings.ts"
 import { filledIn, readField, together, upstreamRows, wrong } from "./UpstreamSettings.ts"
 

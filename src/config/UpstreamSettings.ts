@@ -11,7 +11,7 @@ import type { Row } from "./SettingKinds.ts"
 import { duration, headerNames, modelNames, oneOf, proxyAddress, size, upstreamAddress } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import { SettingsError } from "./SettingsError.ts"
-import type { CredentialSettings } from "../upstream/credential/Credential.ts"
+import type { CredentialSettings } from "./CredentialSettings.ts"
 import type { ProfileName } from "./Profile.ts"
 import { baseOf, profileNames, profileOf, profiles } from "./Profile.ts"
 

@@ -7,7 +7,7 @@
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Option, Redacted, Result } from "effect"
 import type { DialError, DialRequest } from "../../upstream/dialer/Dialer.ts"
-import { parseProxy } from "../../upstream/dialer/Tunnel.ts"
+import { parseProxy } from "../../config/ProxyAddress.ts"
 import type { Exchange } from "./Exchange.ts"
 import { openExchange } from "./Exchange.ts"
 import * as Explain from "./Explain.ts"

@@ -10,7 +10,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { DialError, DialRequest } from "../../upstream/dialer/Dialer.ts"
 import { unreachable } from "../../upstream/dialer/Dialer.ts"
-import { parseProxy } from "../../upstream/dialer/Tunnel.ts"
+import { parseProxy } from "../../config/ProxyAddress.ts"
 import { openTunnel, tlsOptions } from "../../upstream/dialer/TunnelNode.ts"
 
 /** `code` is Node's, such as `ECONNREFUSED`, or empty. */

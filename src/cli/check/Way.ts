@@ -4,7 +4,7 @@
 import { Effect } from "effect"
 import * as Net from "node:net"
 import type { DialRequest } from "../../upstream/dialer/Dialer.ts"
-import { parseProxy } from "../../upstream/dialer/Tunnel.ts"
+import { parseProxy } from "../../config/ProxyAddress.ts"
 import type { End } from "./Explain.ts"
 import * as Explain from "./Explain.ts"
 import type { Address } from "./Reach.ts"

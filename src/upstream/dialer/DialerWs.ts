@@ -12,7 +12,7 @@ import { dirname, join } from "node:path"
 import type { WebSocket as WsWebSocket } from "ws"
 import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dialer.ts"
 import { Dialer, headersFromRaw, isCertificateCode, make, maxAnswerBody, refused, unreachable } from "./Dialer.ts"
-import { parseProxy } from "./Tunnel.ts"
+import { parseProxy } from "../../config/ProxyAddress.ts"
 import { openTunnel, tlsOptions } from "./TunnelNode.ts"
 
 /** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */

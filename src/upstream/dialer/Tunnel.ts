@@ -4,41 +4,10 @@
  * No error here names the proxy's address or its credentials. An answer's head is bounded as an upgrade's is, and the
  * proxy may say nothing after it, since the peer behind it speaks only when asked.
  */
-import { Redacted } from "effect"
+import type { Proxy } from "../../config/ProxyAddress.ts"
 import type { DialError } from "./Dialer.ts"
 import { unreachable } from "./Dialer.ts"
 import { maxHead, parseHead } from "./UpgradeAnswer.ts"
-
-export interface Proxy {
-  readonly hostname: string
-  readonly port: number
-  /** The proxy itself is spoken to over TLS. */
-  readonly secure: boolean
-  readonly authorization: string | undefined
-}
-
-const decoded = (part: string): string => {
-  try {
-    return decodeURIComponent(part)
-  } catch {
-    return part
-  }
-}
-
-/** Undefined: it is no `http:` or `https:` address of a host, or one with a path, a query or a fragment. */
-export const parseProxy = (address: Redacted.Redacted<string>): Proxy | undefined => {
-  const text = Redacted.value(address)
-  if (!/^https?:\/\/[^/?#\s]+\/?$/i.test(text) || !URL.canParse(text)) return undefined
-  const { hostname, password, port, protocol, username } = new URL(text)
-  const secure = protocol === "https:"
-  const user = `${decoded(username)}:${decoded(password)}`
-  return {
-    hostname: hostname.replace(/^\[|\]$/g, ""),
-    port: port === "" ? (secure ? 443 : 80) : Number(port),
-    secure,
-    authorization: user === ":" ? undefined : `Basic ${Buffer.from(user).toString("base64")}`,
-  }
-}
 
 /** The request for a tunnel to an upstream; `hostname` without brackets. */
 export const connectRequest = (proxy: Proxy, hostname: string, port: number): Buffer => {

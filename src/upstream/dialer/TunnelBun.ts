@@ -7,7 +7,7 @@
  */
 import type { DialError } from "./Dialer.ts"
 import { SendQueue } from "./SendQueue.ts"
-import type { Proxy } from "./Tunnel.ts"
+import type { Proxy } from "../../config/ProxyAddress.ts"
 import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
 
 /** Who has the connection behind the proxy. */

@@ -8,7 +8,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { DialError, DialRequest } from "./Dialer.ts"
 import { unreachable } from "./Dialer.ts"
-import type { Proxy } from "./Tunnel.ts"
+import type { Proxy } from "../../config/ProxyAddress.ts"
 import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
 
 export interface TunnelHandlers {

@@ -4,7 +4,7 @@ import { Deferred, Effect, Fiber, FileSystem, Layer, Logger, Redacted } from "ef
 import { TestClock } from "effect/testing"
 import type { Resolved } from "../../../src/upstream/credential/Credential.ts"
 import { Credentials } from "../../../src/upstream/credential/Credentials.ts"
-import type { CredentialSettings } from "../../../src/upstream/credential/Credential.ts"
+import type { CredentialSettings } from "../../../src/config/CredentialSettings.ts"
 import { tokenEndpoint } from "../../support/TokenEndpoint.ts"
 
 /** Lines that were logged by the test that runs. */
