@@ -13,6 +13,7 @@
 import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
 import type { SettingsValues } from "./config/Settings.ts"
 import { rows, Settings, SettingsError } from "./config/Settings.ts"
+import { checkCredentialFiles } from "./upstream/credential/CheckFiles.ts"
 import { Upstreams } from "./upstream/route/Upstreams.ts"
 
 export class Reload extends Context.Service<Reload, { readonly now: Effect.Effect<void> }>()("respool/Reload") {
@@ -72,7 +73,8 @@ const make = Effect.gen(function* () {
     seen = yield* stamp
     // Without it everything would go to the default upstream, with the credentials that callers brought for another.
     if (wasThere && seen === gone) return yield* new SettingsError({ message: `${path} is gone` })
-    const read = yield* Settings.readWhile(started, upstreams.all())
+    const read = yield* Settings.readWhile(started)
+    yield* checkCredentialFiles(read, upstreams.all())
     // Written or taken away under the reading: the next look reads it again.
     if ((yield* stamp) !== seen) return void (seen = "")
     wasThere = seen !== gone

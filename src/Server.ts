@@ -29,6 +29,7 @@ import { layerBun } from "./upstream/dialer/DialerBun.ts"
 import { Evictor } from "./upstream/pool/Evictor.ts"
 import { FallbackExecutor } from "./upstream/FallbackExecutor.ts"
 import { HttpExecutor } from "./upstream/http/HttpExecutor.ts"
+import * as CheckFiles from "./upstream/credential/CheckFiles.ts"
 import { Credentials } from "./upstream/credential/Credentials.ts"
 import * as Forwarding from "./upstream/http/Forwarding.ts"
 import { HttpUpstream } from "./upstream/http/HttpUpstream.ts"
@@ -114,6 +115,7 @@ export const layerNoDialer = Layer.merge(
   Layer.provideMerge(layerExecutorNoCredentials),
   Layer.provide(Credentials.layer),
   Layer.provideMerge(layerListener),
+  Layer.provide(CheckFiles.layer),
 )
 
 /** The whole proxy, with Bun's own sockets upstream. */

@@ -6,7 +6,6 @@
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
 import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
-import { checkCredentialFiles } from "../upstream/credential/CheckFiles.ts"
 import type { Row } from "./SettingKinds.ts"
 import type { Tls } from "./PemFiles.ts"
 import { readPair, readTls } from "./PemFiles.ts"
@@ -15,7 +14,7 @@ import { rows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
 import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
-import type { UpstreamOptions, Upstreams, UpstreamSettings } from "./UpstreamSettings.ts"
+import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven } from "./UpstreamSettings.ts"
 import { profiles } from "./Profile.ts"
 import type { EnvironmentProxies } from "./ProxyRules.ts"
@@ -39,12 +38,14 @@ export interface SettingsValues extends Loaded {
   readonly listenTls: { readonly cert: string; readonly key: string } | undefined
   /** Where requests go, the default upstream first. Only they are used, not the settings above that they are made of. */
   readonly upstreams: Upstreams
+  /** The file that names them; undefined: code does, or none is named and the settings above describe the only one. */
+  readonly upstreamsFile: string | undefined
   /** `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; of settings given in code only what they say. */
   readonly environmentProxies: EnvironmentProxies
 }
 
 /** What code may set: any of them, and several upstreams, the default one first. */
-export type SettingsOptions = Partial<Omit<SettingsValues, "upstreams">> & {
+export type SettingsOptions = Partial<Omit<SettingsValues, "upstreams" | "upstreamsFile">> & {
   readonly upstreams?: ReadonlyArray<UpstreamOptions>
 }
 
@@ -57,8 +58,9 @@ const prefix = "RESPOOL"
 const names = Object.keys(rows) as ReadonlyArray<keyof Rows>
 
 /** With the one upstream that they describe. */
-export const withOnlyUpstream = (settings: Omit<SettingsValues, "upstreams">): SettingsValues => ({
+export const withOnlyUpstream = (settings: Omit<SettingsValues, "upstreams" | "upstreamsFile">): SettingsValues => ({
   ...settings,
+  upstreamsFile: undefined,
   upstreams: onlyUpstream(settings.upstreamUrl, settings.profile, settings),
 })
 
@@ -78,22 +80,13 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     )
 
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
-  static readonly read = Effect.gen(function* () {
-    const loaded = yield* load
-    const settings = yield* checkTogether(loaded)
-    yield* checkCredentialFiles(loaded.path, settings.upstreams)
-    return settings
-  })
+  static readonly read = Effect.suspend(() => Effect.flatMap(load, checkTogether))
 
   /** The same for a proxy that runs: what it started with decides, until the next start, who gets at its upstreams. */
-  static readonly readWhile = (
-    { auth, host, upstreamApiKey }: SettingsValues,
-    running: ReadonlyArray<Pick<UpstreamSettings, "credential">>,
-  ) =>
+  static readonly readWhile = ({ auth, host, upstreamApiKey }: SettingsValues) =>
     Effect.gen(function* () {
       const loaded = yield* load
       const settings = yield* checkTogether(loaded)
-      yield* checkCredentialFiles(loaded.path, settings.upstreams, running)
       yield* Effect.mapError(
         checkTogether({ ...loaded, settings: { ...settings, auth, host, upstreamApiKey } }),
         ({ message }) => new SettingsError({ message: `until the next start, ${message}` }),
@@ -215,23 +208,24 @@ const load = Effect.gen(function* () {
     ...(yield* Effect.mapError(files, ({ message }) => new SettingsError({ message }))),
   })
   const upstreams = yield* upstreamsIn(json, settings, path)
-  if (upstreams === undefined) return { settings, spell, path: undefined }
+  if (upstreams === undefined) return { settings, spell }
   for (const name of ["upstreamUrl", "profile"] as const) {
     if ((yield* text(provider, name)) === undefined) continue
     return yield* new SettingsError({ message: `${spell(name)} and ${path}: upstreams: say one of them` })
   }
-  return { settings: { ...settings, upstreams }, spell, path }
+  return { settings: { ...settings, upstreams, upstreamsFile: path }, spell }
 })
 
 /** Settings that contradict each other. */
-const checkTogether = Effect.fnUntraced(function* ({ path, settings, spell }: Effect.Success<typeof load>) {
-  const { auth, host, transport, upstreamApiKey, upstreamUrl, upstreams } = settings
+const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.Success<typeof load>) {
+  const { auth, host, transport, upstreamApiKey, upstreamUrl, upstreams, upstreamsFile } = settings
   const callers = upstreams.filter(({ credential }) => credential._tag === "Caller")
   if (auth === "keys" && upstreamApiKey === undefined && callers.length > 0) {
     const [{ name }] = callers as unknown as Upstreams
-    const needs = path === undefined ? `${environmentName("upstreamApiKey")}, the upstream's own key` : undefined
+    const needs =
+      upstreamsFile === undefined ? `${environmentName("upstreamApiKey")}, the upstream's own key` : undefined
     return yield* new SettingsError({
-      message: `${spell("auth")}=keys needs ${needs ?? `a credential of its own for ${path}: upstreams.${name}`}`,
+      message: `${spell("auth")}=keys needs ${needs ?? `a credential of its own for ${upstreamsFile}: upstreams.${name}`}`,
     })
   }
   if (
@@ -244,7 +238,7 @@ const checkTogether = Effect.fnUntraced(function* ({ path, settings, spell }: Ef
       message: `${spell("host")}=${JSON.stringify(host)} lets anybody there use the credential of upstreams.${open}: set ${spell("auth")} to keys`,
     })
   }
-  if (path === undefined && transport === "http" && /^ws/i.test(upstreamUrl)) {
+  if (upstreamsFile === undefined && transport === "http" && /^ws/i.test(upstreamUrl)) {
     const url = `${spell("upstreamUrl")}=${JSON.stringify(upstreamUrl)}`
     return yield* new SettingsError({ message: `${url} names a WebSocket, but ${spell("transport")} is http` })
   }

@@ -1,7 +1,10 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, it } from "@effect/vitest"
 import { ConfigProvider, Effect, FileSystem, Layer } from "effect"
 import { Settings } from "../../src/config/Settings.ts"
+import * as Server from "../../src/Server.ts"
+import { Simulator } from "../../src/simulator/Simulator.ts"
 
 interface Mistake {
   /** `respool.json`; a text as it is. `FOLDER` stands for the folder that it lies in. */
@@ -206,7 +209,9 @@ const mistakes: ReadonlyArray<Mistake> = [
   },
 ]
 
-it.layer(NodeFileSystem.layer)("A mistake in the configuration", (it) => {
+const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Simulator.layer())
+
+it.layer(layer)("A mistake in the configuration", (it) => {
   it("has each a line of its own in this table, and there are at least 25", () => {
     // The same contradiction, met in two ways.
     const lines = new Set(mistakes.map(({ says }) => says))
@@ -223,8 +228,12 @@ it.layer(NodeFileSystem.layer)("A mistake in the configuration", (it) => {
         yield* fs.writeFileString(`${folder}/cert.pem`, "-----BEGIN CERTIFICATE-----\n", { mode: 0o644 })
         const text = typeof file === "string" ? file : JSON.stringify(file, undefined, 2)
         yield* fs.writeFileString(path, text.replaceAll("FOLDER", folder))
-        const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env: { ...env, RESPOOL_CONFIG: path } }))
-        const start = Layer.build(Settings.layerConfig.pipe(Layer.provide(provider)))
+        // A start that came as far as to listen would say that the port is in use.
+        const port = String((yield* Simulator).port)
+        const provider = ConfigProvider.fromEnv({ env: { RESPOOL_PORT: port, ...env, RESPOOL_CONFIG: path } })
+        const start = Layer.build(
+          Server.layer.pipe(Layer.provide(Settings.layerConfig), Layer.provide(ConfigProvider.layer(provider))),
+        )
         const { message } = yield* Effect.flip(start)
         assert.strictEqual(message.replaceAll(path, "FILE").replaceAll(folder, "FOLDER"), says)
         assert.notInclude(message, "\n")
@@ -232,4 +241,15 @@ it.layer(NodeFileSystem.layer)("A mistake in the configuration", (it) => {
       }),
     )
   }
+
+  it.effect("is found in a credential's file as well where code names it", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Simulator
+      const credential = { _tag: "TokenFile", path: "/no/where" } as const
+      const upstreams = [{ name: "main", url: "https://host.test/v1", credential }]
+      const start = Layer.build(Server.layer.pipe(Layer.provide(Settings.layer({ port, upstreams }))))
+      const { message } = yield* Effect.flip(start)
+      assert.strictEqual(message, "Settings.layer: upstreams.main.tokenFile: /no/where can't be read")
+    }),
+  )
 })

@@ -1,18 +1,18 @@
 /**
  * Looks once into the files that hold credentials, so that a wrong one is told at the start and not by the first turn.
  */
-import { Effect, FileSystem } from "effect"
+import { Effect, FileSystem, Layer } from "effect"
+import type { SettingsValues } from "../../config/Settings.ts"
+import { Settings, SettingsError } from "../../config/Settings.ts"
+import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
 import { followLogin } from "./CodexAuth.ts"
 import { followToken } from "./TokenFile.ts"
-import { SettingsError } from "../../config/SettingsError.ts"
-import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
 
 const fields = { CodexAuth: "codexAuth", TokenFile: "tokenFile" } as const
 
-/** `file` is where the upstreams stand, for errors; credentials of `running` upstreams were looked at before. */
+/** The credentials of `running` upstreams were looked at before. */
 export const checkCredentialFiles = Effect.fnUntraced(function* (
-  file: string | undefined,
-  upstreams: ReadonlyArray<UpstreamSettings>,
+  { upstreams, upstreamsFile }: Pick<SettingsValues, "upstreams" | "upstreamsFile">,
   running: ReadonlyArray<Pick<UpstreamSettings, "credential">> = [],
 ) {
   const fs = yield* FileSystem.FileSystem
@@ -26,7 +26,12 @@ export const checkCredentialFiles = Effect.fnUntraced(function* (
         : Effect.asVoid(followToken(fs, path).current)
     yield* Effect.mapError(look, ({ message }) => {
       const hint = path.startsWith("~") ? ": `~` does not stand for the home folder here" : ""
-      return new SettingsError({ message: `${file ?? ""}: upstreams.${name}.${fields[_tag]}: ${message}${hint}` })
+      return new SettingsError({
+        message: `${upstreamsFile ?? "Settings.layer"}: upstreams.${name}.${fields[_tag]}: ${message}${hint}`,
+      })
     })
   }
 })
+
+/** Stops the start where one can't be used. Needs `Settings` and a `FileSystem`. */
+export const layer = Layer.effectDiscard(Effect.flatMap(Settings, (settings) => checkCredentialFiles(settings)))
