@@ -72,7 +72,7 @@ export const layerAuth = Layer.unwrap(
   Effect.gen(function* () {
     const { auth, keysFile, upstreamApiKey, upstreams } = yield* Settings
     if (auth === "passthrough") return Layer.merge(AuthScope.layerPassthrough, Ownership.layerOff)
-    if (upstreamApiKey === undefined && upstreams.some(({ credential }) => credential._tag === "Caller")) {
+    if (upstreams.some(({ credential }) => credential._tag === "Caller")) {
       return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
     }
     const path = yield* Path.Path

@@ -198,6 +198,25 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
     }).pipe(Effect.scoped),
   )
 
+  it.effect("shows no upstream another credential because the way to ask for it changes at the next start", () =>
+    Effect.gen(function* () {
+      const account = { upstreamApiKey: "test-key-account" }
+      const withAccount = { auth: "keys", ...account }
+      for (const [before, after, later] of [
+        [{}, withAccount, '"auth upstreamApiKey"'],
+        [account, withAccount, "auth"],
+        [withAccount, account, "auth"],
+        [withAccount, { auth: "keys", upstreamApiKey: "test-key-another" }, "upstreamApiKey"],
+      ] as const) {
+        const simulator = yield* simulatorOf({ script })
+        const proxy = yield* configured({ ...named([simulator]), ...before })
+        yield* proxy.write({ ...named([simulator]), ...after })
+        yield* proxy.now
+        assert.include(proxy.logged.at(-1), `unchanged=u0 fromTheNextStart=${later}`)
+      }
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("looks into the credential of an upstream that is new, and not into one that was in force before", () =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem

@@ -15,7 +15,7 @@ import { SettingsError } from "./SettingsError.ts"
 import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
 import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
-import { onlyUpstream, upstreamsGiven } from "./UpstreamSettings.ts"
+import { onlyUpstream, upstreamsGiven, withAccountKey } from "./UpstreamSettings.ts"
 import { profiles } from "./Profile.ts"
 import type { EnvironmentProxies } from "./ProxyRules.ts"
 import { environmentProxies, noProxies } from "./ProxyRules.ts"
@@ -80,18 +80,23 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     )
 
   /** From the environment, and below it from `respool.json`, or the file that `RESPOOL_CONFIG` names. */
-  static readonly read = Effect.suspend(() => Effect.flatMap(load, checkTogether))
+  static readonly read = Effect.gen(function* () {
+    const loaded = yield* load
+    yield* checkTogether(loaded)
+    return keyed(loaded.settings)
+  })
 
   /** The same for a proxy that runs: what it started with decides, until the next start, who gets at its upstreams. */
   static readonly readWhile = ({ auth, host, upstreamApiKey }: SettingsValues) =>
     Effect.gen(function* () {
       const loaded = yield* load
-      const settings = yield* checkTogether(loaded)
+      yield* checkTogether(loaded)
+      const { settings } = loaded
       yield* Effect.mapError(
         checkTogether({ ...loaded, settings: { ...settings, auth, host, upstreamApiKey } }),
         ({ message }) => new SettingsError({ message: `until the next start, ${message}` }),
       )
-      return settings
+      return keyed(settings, { auth, upstreamApiKey })
     })
 
   /** Where that file is, or would be. */
@@ -102,7 +107,7 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
   /** The same for commands that serve nothing, so that settings which only fit together when serving don't matter. */
   static readonly layerConfigUnchecked = Layer.effect(
     Settings,
-    Effect.suspend(() => Effect.map(load, ({ settings }) => settings)),
+    Effect.suspend(() => Effect.map(load, ({ settings }) => keyed(settings))),
   )
 }
 
@@ -142,8 +147,18 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
   const isSaid = options.upstreamUrl !== undefined || upstreams !== undefined
   const placed = yield* inItsPlace(values as unknown as Loaded, isSaid, spell)
   const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies })
-  return upstreams === undefined ? settings : { ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) }
+  if (upstreams === undefined) return keyed(settings)
+  return keyed({ ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) })
 })
+
+/** In `keys` mode no upstream is shown what a caller brings. */
+const keyed = (
+  settings: SettingsValues,
+  { auth, upstreamApiKey }: Pick<SettingsValues, "auth" | "upstreamApiKey"> = settings,
+): SettingsValues =>
+  auth === "keys" && upstreamApiKey !== undefined
+    ? { ...settings, upstreams: withAccountKey(settings.upstreams, upstreamApiKey) }
+    : settings
 
 /** What only the file can say. */
 const ofUpstreams: ReadonlySet<string> = new Set(["upstreams", "defaultUpstream"])
@@ -242,5 +257,4 @@ const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.S
     const url = `${spell("upstreamUrl")}=${JSON.stringify(upstreamUrl)}`
     return yield* new SettingsError({ message: `${url} names a WebSocket, but ${spell("transport")} is http` })
   }
-  return settings
 })

@@ -163,6 +163,13 @@ export const onlyUpstream = (
 
 export type Upstreams = readonly [UpstreamSettings, ...ReadonlyArray<UpstreamSettings>]
 
+/** A caller with a key of this proxy brings no credential of an upstream's: the account's key stands for it. */
+export const withAccountKey = ([first, ...others]: Upstreams, apiKey: Redacted.Redacted<string>): Upstreams => {
+  const keyed = (upstream: UpstreamSettings): UpstreamSettings =>
+    upstream.credential._tag === "Caller" ? { ...upstream, credential: { _tag: "Fixed", apiKey } } : upstream
+  return [keyed(first), ...others.map(keyed)]
+}
+
 export const together = Effect.fnUntraced(function* (
   upstreams: ReadonlyArray<UpstreamSettings>,
   defaultUpstream: string | undefined,

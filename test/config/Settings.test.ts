@@ -180,6 +180,58 @@ it.layer(NodeFileSystem.layer)("Settings", (it) => {
   )
 })
 
+/** Each upstream by its name, with the credential that it is shown. */
+const shownBy = ({ upstreams }: Settings["Service"]) =>
+  Object.fromEntries(
+    upstreams.map(({ credential, name }) => [
+      name,
+      credential._tag === "Fixed" ? Redacted.value(credential.apiKey) : credential._tag,
+    ]),
+  )
+
+it.layer(NodeFileSystem.layer)("The account's key", (it) => {
+  const account = "test-key-account"
+  const upstreams = {
+    theirs: { url: "https://host.test/v1", credential: "caller" },
+    own: { profile: "xai", models: ["grok-*"], apiKey: "test-key-own" },
+  }
+
+  it.effect("is what upstreams are shown in keys mode, but for those with a credential of their own", () =>
+    Effect.gen(function* () {
+      const env = { RESPOOL_AUTH: "keys", RESPOOL_UPSTREAM_API_KEY: account }
+      assert.deepStrictEqual(shownBy(yield* read(env)), { default: account })
+      const path = yield* file(JSON.stringify({ upstreams }))
+      const values = yield* read({ ...env, RESPOOL_CONFIG: path })
+      assert.deepStrictEqual(shownBy(values), { theirs: account, own: "test-key-own" })
+      assert.notInclude(`${JSON.stringify(values)}${Bun.inspect(values)}`, "test-key")
+      const upstreamApiKey = Redacted.make(account)
+      const code = yield* given({
+        auth: "keys",
+        upstreamApiKey,
+        upstreams: [
+          { name: "theirs", url: "https://host.test/v1" },
+          { name: "token", profile: "xai", credential: { _tag: "TokenFile", path: "ours.token.json" } },
+        ],
+      })
+      assert.deepStrictEqual(shownBy(code), { theirs: account, token: "TokenFile" })
+      assert.deepStrictEqual(shownBy(yield* given({ auth: "keys", upstreamApiKey })), { default: account })
+    }),
+  )
+
+  it.effect("is shown to no upstream where callers bring credentials of their own", () =>
+    Effect.gen(function* () {
+      const env = { RESPOOL_UPSTREAM_API_KEY: account }
+      assert.deepStrictEqual(shownBy(yield* read(env)), { default: "Caller" })
+      const path = yield* file(JSON.stringify({ upstreams }))
+      assert.deepStrictEqual(shownBy(yield* read({ ...env, RESPOOL_CONFIG: path })), {
+        theirs: "Caller",
+        own: "test-key-own",
+      })
+      assert.deepStrictEqual(shownBy(yield* given({ upstreamApiKey: Redacted.make(account) })), { default: "Caller" })
+    }),
+  )
+})
+
 const duration = "expected a duration such as `3 seconds` or `50 minutes`"
 const size = "expected a size such as `64 MiB`, at most 4 GiB"
 const count = "expected a whole number from 1"
