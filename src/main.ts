@@ -21,7 +21,7 @@ import { Reload } from "./Reload.ts"
 import * as Server from "./Server.ts"
 import { environmentName, rows, Settings } from "./config/Settings.ts"
 import { profileNames } from "./simulator/Profile.ts"
-import { runSimulator } from "./simulator/SimulatorProcess.ts"
+import { runSimulator } from "./cli/SimulatorProcess.ts"
 
 const settingsHelp = Object.entries(rows)
   .map(([name, { about, allowed, shown }]) => {

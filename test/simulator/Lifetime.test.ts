@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Console, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator, tokenLabel } from "../../src/simulator/Simulator.ts"
-import { runSimulator } from "../../src/simulator/SimulatorProcess.ts"
+import { runSimulator } from "../../src/cli/SimulatorProcess.ts"
 import { connect, get, post } from "../support/TestClient.ts"
 
 describe("Lifetime", () => {

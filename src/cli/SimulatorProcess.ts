@@ -2,8 +2,8 @@
  * The simulator as a process of its own: prints one line with its address and runs until it is interrupted.
  */
 import { Console, Effect, Predicate, Schema } from "effect"
-import type { SimulatorOptions } from "./Simulator.ts"
-import { Simulator } from "./Simulator.ts"
+import type { SimulatorOptions } from "../simulator/Simulator.ts"
+import { Simulator } from "../simulator/Simulator.ts"
 
 /** Why the simulator could not start. `message` is the one line to show. */
 export class SimulatorError extends Schema.TaggedError<SimulatorError>()("SimulatorError", {
