@@ -1,0 +1,86 @@
+/**
+ * The commands, with their arguments and what their help says.
+ */
+import { Console, Effect, Option, Redacted } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import packageJson from "../../package.json" with { type: "json" }
+import { Settings } from "../config/Settings.ts"
+import { addKey } from "../downstream/auth/Keys.ts"
+import { profileNames } from "../simulator/Profile.ts"
+import { redactorOf } from "../turn/Redaction.ts"
+import { check, checkHelp } from "./check/Check.ts"
+import { demo } from "./Demo.ts"
+import { serve } from "./Serve.ts"
+import { runSimulator } from "./SimulatorProcess.ts"
+
+const addCommand = Command.make(
+  "add",
+  {
+    name: Argument.String("name").pipe(Argument.withDescription("for people and logs")),
+    user: Flag.String("user").pipe(
+      Flag.withDescription("whose key it is; a user's keys share sessions"),
+      Flag.optional,
+    ),
+  },
+  Effect.fnUntraced(function* ({ name, user }) {
+    const { keysFile } = yield* Settings
+    const { record, secret } = yield* addKey({ path: keysFile, name, user: Option.getOrUndefined(user) })
+    yield* Console.error(`Key ${record.id} is in ${keysFile}. It is shown this once:`)
+    yield* Console.log(Redacted.value(secret))
+  }, Effect.provide(Settings.layerConfigUnchecked)),
+).pipe(Command.withDescription("Make a key for RESPOOL_AUTH=keys, print it once and store its hash."))
+
+const keys = Command.make("keys").pipe(
+  Command.withDescription("The keys that the proxy gives out."),
+  Command.withSubcommands([addCommand]),
+)
+
+const demoCommand = Command.make(
+  "demo",
+  {
+    json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false)),
+    keep: Flag.Boolean("keep").pipe(Flag.withDescription("leave the server up at the end"), Flag.withDefault(false)),
+  },
+  demo,
+).pipe(
+  Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."),
+)
+
+const checkCommand = Command.make(
+  "check",
+  {
+    json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false)),
+    model: Flag.String("model").pipe(
+      Flag.withDescription("for the turn; else the first that the upstream lists"),
+      Flag.optional,
+    ),
+    turn: Flag.Boolean("turn").pipe(
+      Flag.withDescription("try a turn, which is paid; the default, --no-turn leaves it out"),
+      Flag.withDefault(true),
+    ),
+  },
+  (options) => check({ ...options, strikeOf: redactorOf }),
+).pipe(
+  Command.withDescription(checkHelp),
+  Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),
+)
+
+const simulator = Command.make(
+  "simulator",
+  {
+    port: Flag.Int("port").pipe(Flag.withDescription("0 takes any free port"), Flag.withDefault(0)),
+    profile: Flag.Literals("profile", profileNames).pipe(
+      Flag.withDescription("whose rules it keeps"),
+      Flag.withDefault("openai"),
+    ),
+  },
+  ({ port, profile }) => runSimulator({ port, profile }),
+).pipe(Command.withDescription("Run a strict Responses upstream on loopback, for trying things out."))
+
+const respool = Command.make("respool").pipe(
+  Command.withDescription("A WebSocket connection pool in front of the OpenAI Responses API."),
+  Command.withSubcommands([serve, checkCommand, demoCommand, keys, simulator]),
+)
+
+/** The command that the process was started with. */
+export const commandLine = Command.run(respool, { version: packageJson.version })
