@@ -7,7 +7,6 @@ import packageJson from "../../package.json" with { type: "json" }
 import { Settings } from "../config/Settings.ts"
 import { addKey } from "../downstream/auth/Keys.ts"
 import { profileNames } from "../simulator/Profile.ts"
-import { redactorOf } from "../turn/Redaction.ts"
 import { check, checkHelp } from "./check/Check.ts"
 import { demo } from "./Demo.ts"
 import { serve } from "./Serve.ts"
@@ -59,7 +58,7 @@ const checkCommand = Command.make(
       Flag.withDefault(true),
     ),
   },
-  (options) => check({ ...options, strikeOf: redactorOf }),
+  check,
 ).pipe(
   Command.withDescription(checkHelp),
   Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),

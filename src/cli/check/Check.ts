@@ -1,5 +1,5 @@
 /**
- * The doctor behind `respool check`: examines each configured upstream and says in plain lines what works and what to change.
+ * The command `check`: examines each configured upstream and says in plain lines what works and what to change.
  *
  * It exits with 0 where turns go over WebSocket, with 1 where they do not work or could not be tried, and with 2 where
  * only HTTP works. No secret is ever printed.
@@ -82,16 +82,16 @@ export const printed = ({ name, steps, url, verdict }: Report): string =>
 /** The worst of all: what does not work at all comes before what works over HTTP. */
 export const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
 
-export interface CheckOptions extends Pick<ExamineOptions, "turn" | "strikeOf"> {
+export interface CheckOptions extends Pick<ExamineOptions, "turn"> {
   readonly json: boolean
   readonly model: Option.Option<string>
 }
 
 /** The command. */
 export const check = Effect.fnUntraced(
-  function* ({ json, model, strikeOf, turn }: CheckOptions) {
+  function* ({ json, model, turn }: CheckOptions) {
     const settings = yield* Settings
-    const options = { timeout: settings.handshakeTimeout, turn, model: Option.getOrUndefined(model), strikeOf }
+    const options = { timeout: settings.handshakeTimeout, turn, model: Option.getOrUndefined(model) }
     const upstreams: Array<Report> = []
     for (const upstream of settings.upstreams) {
       const report = yield* targetOf(upstream).pipe(

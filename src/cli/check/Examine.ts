@@ -6,6 +6,7 @@
  */
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, Option, Redacted, Result } from "effect"
+import { redactorOf } from "../../turn/Redaction.ts"
 import type { DialError, DialRequest } from "../../upstream/dialer/Dialer.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
 import type { Exchange } from "./Exchange.ts"
@@ -28,8 +29,6 @@ export interface ExamineOptions {
   readonly turn: boolean
   /** Undefined: the first that the upstream lists. */
   readonly model: string | undefined
-  /** Makes what strikes a secret out of a text. */
-  readonly strikeOf: (secret: Redacted.Redacted<string>) => (text: string) => string
 }
 
 /** All that must not be shown. */
@@ -51,44 +50,42 @@ const tidy = (text: string) => {
 export const examine: (
   target: Target,
   options: ExamineOptions,
-) => Effect.Effect<Report, never, Exclude<Exam, Scope.Scope>> = Effect.fn("Doctor.examine")(
-  function* (target, options) {
-    const steps: Array<Step> = []
-    const strikes = secretsOf(target).map(options.strikeOf)
-    const strike = (text: string) => strikes.reduce((struck, each) => each(struck), text)
-    const note = (name: Step["name"], ms: number, [outcome, message]: Said) => {
-      steps.push({ name, outcome, ms, message: tidy(strike(message)) })
+) => Effect.Effect<Report, never, Exclude<Exam, Scope.Scope>> = Effect.fn("Check.examine")(function* (target, options) {
+  const steps: Array<Step> = []
+  const strikes = secretsOf(target).map(redactorOf)
+  const strike = (text: string) => strikes.reduce((struck, each) => each(struck), text)
+  const note = (name: Step["name"], ms: number, [outcome, message]: Said) => {
+    steps.push({ name, outcome, ms, message: tidy(strike(message)) })
+  }
+  const within = Duration.millis(options.timeout)
+  const late: Said = [
+    "FAIL",
+    `no answer within ${Duration.format(within)} (RESPOOL_HANDSHAKE_TIMEOUT): what is there keeps silent, or something on the way drops what is sent`,
+  ]
+
+  /** Runs a step and notes it; undefined where it failed. */
+  const step = Effect.fnUntraced(function* <A, E>(
+    name: Step["name"],
+    run: Effect.Effect<A, E, Exam>,
+    say: { readonly ok: (value: A) => Said; readonly wrong: (error: E) => Said },
+  ) {
+    const startedAt = yield* Clock.currentTimeMillis
+    const result = yield* Effect.timeoutOption(Effect.result(run), within)
+    const ms = (yield* Clock.currentTimeMillis) - startedAt
+    if (Option.isNone(result)) {
+      note(name, ms, late)
+      return undefined
     }
-    const within = Duration.millis(options.timeout)
-    const late: Said = [
-      "FAIL",
-      `no answer within ${Duration.format(within)} (RESPOOL_HANDSHAKE_TIMEOUT): what is there keeps silent, or something on the way drops what is sent`,
-    ]
+    note(name, ms, Result.match(result.value, { onFailure: say.wrong, onSuccess: say.ok }))
+    return Result.getOrUndefined(result.value)
+  })
 
-    /** Runs a step and notes it; undefined where it failed. */
-    const step = Effect.fnUntraced(function* <A, E>(
-      name: Step["name"],
-      run: Effect.Effect<A, E, Exam>,
-      say: { readonly ok: (value: A) => Said; readonly wrong: (error: E) => Said },
-    ) {
-      const startedAt = yield* Clock.currentTimeMillis
-      const result = yield* Effect.timeoutOption(Effect.result(run), within)
-      const ms = (yield* Clock.currentTimeMillis) - startedAt
-      if (Option.isNone(result)) {
-        note(name, ms, late)
-        return undefined
-      }
-      note(name, ms, Result.match(result.value, { onFailure: say.wrong, onSuccess: say.ok }))
-      return Result.getOrUndefined(result.value)
-    })
-
-    const found = yield* Effect.scoped(lookAt(target, options, step, note))
-    const why = steps.find(({ outcome }) => outcome === "FAIL")?.message ?? "it could not be reached"
-    const { turn } = options
-    const { exitCode, verdict } = conclude({ ...found, turn, transport: target.transport, why })
-    return { name: target.name, url: target.url, steps, verdict, exitCode }
-  },
-)
+  const found = yield* Effect.scoped(lookAt(target, options, step, note))
+  const why = steps.find(({ outcome }) => outcome === "FAIL")?.message ?? "it could not be reached"
+  const { turn } = options
+  const { exitCode, verdict } = conclude({ ...found, turn, transport: target.transport, why })
+  return { name: target.name, url: target.url, steps, verdict, exitCode }
+})
 
 const lookAt = Effect.fnUntraced(function* (target: Target, options: ExamineOptions, step: RunStep, note: Note) {
   const headers = target.headers === undefined ? {} : Redacted.value(target.headers)

@@ -44,7 +44,7 @@ export class Reach extends Context.Service<
       tls: DialRequest["tls"],
     ) => Effect.Effect<string, ReachError, Scope.Scope>
   }
->()("respool/doctor/Reach") {
+>()("respool/cli/Reach") {
   static readonly layer = Layer.sync(Reach, () => Reach.of({ resolve, connect, tunnel, secure }))
 }
 

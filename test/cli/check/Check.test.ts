@@ -10,7 +10,6 @@ import type { ExamineOptions, Report, Target } from "../../../src/cli/check/Exam
 import { examine } from "../../../src/cli/check/Examine.ts"
 import { firstModel } from "../../../src/cli/check/Models.ts"
 import { Reach, ReachError } from "../../../src/cli/check/Reach.ts"
-import { redactorOf } from "../../../src/turn/Redaction.ts"
 import type { SimulatorOptions } from "../../../src/simulator/Simulator.ts"
 import { Simulator } from "../../../src/simulator/Simulator.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
@@ -37,7 +36,7 @@ const look = (url: string, target: Partial<Target> = {}, options: Partial<Examin
       proxy: undefined,
       ...target,
     },
-    { timeout: 15_000, turn: true, model: undefined, strikeOf: redactorOf, ...options },
+    { timeout: 15_000, turn: true, model: undefined, ...options },
   )
 
 const outcomes = ({ steps }: Report) => steps.map(({ name, outcome }) => `${outcome} ${name}`)
@@ -55,7 +54,7 @@ const simulated = <E>(
   body: Effect.Effect<void, E, Simulator | Layer.Success<typeof layer> | Scope.Scope>,
 ) => it.effect(name, () => body.pipe(Effect.provide(Layer.merge(Simulator.layer(options), layer))))
 
-describe("The doctor", () => {
+describe("An examination", () => {
   simulated(
     "finds that turns go over WebSocket and continue, for one answer, and leaves no socket open",
     { apiKeys: [secret] },
