@@ -2,12 +2,11 @@
  * Reads the address of an HTTP proxy: where it is, and what it is shown.
  */
 import { Redacted } from "effect"
+import type { Address } from "./Address.ts"
+import { addressOf } from "./Address.ts"
 
-export interface Proxy {
-  readonly hostname: string
-  readonly port: number
-  /** The proxy itself is spoken to over TLS. */
-  readonly secure: boolean
+/** Where it is; `secure` says that the proxy itself is spoken to over TLS. */
+export interface Proxy extends Address {
   readonly authorization: string | undefined
 }
 
@@ -23,13 +22,10 @@ const decoded = (part: string): string => {
 export const parseProxy = (address: Redacted.Redacted<string>): Proxy | undefined => {
   const text = Redacted.value(address)
   if (!/^https?:\/\/[^/?#\s]+\/?$/i.test(text) || !URL.canParse(text)) return undefined
-  const { hostname, password, port, protocol, username } = new URL(text)
-  const secure = protocol === "https:"
-  const user = `${decoded(username)}:${decoded(password)}`
+  const url = new URL(text)
+  const user = `${decoded(url.username)}:${decoded(url.password)}`
   return {
-    hostname: hostname.replace(/^\[|\]$/g, ""),
-    port: port === "" ? (secure ? 443 : 80) : Number(port),
-    secure,
+    ...addressOf(url),
     authorization: user === ":" ? undefined : `Basic ${Buffer.from(user).toString("base64")}`,
   }
 }

@@ -7,6 +7,7 @@
  */
 import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
+import { addressOf } from "./Address.ts"
 import { parseProxy } from "./ProxyAddress.ts"
 
 /** What the environment says of proxies. */
@@ -57,8 +58,6 @@ export const environmentProxies: Effect.Effect<EnvironmentProxies, ProxyError> =
   return { http, https, no: no.split(/[\s,]+/).filter((entry) => entry !== "") }
 })
 
-const ports: Readonly<Record<string, string>> = { "http:": "80", "ws:": "80", "https:": "443", "wss:": "443" }
-
 const family = (address: string) => (isIP(address) === 6 ? "ipv6" : "ipv4")
 
 /** An address, or a network such as `10.0.0.0/8`; what is neither holds nothing. */
@@ -94,9 +93,9 @@ export const proxyFor = (
   url: string,
   own: Redacted.Redacted<string> | undefined,
 ): Redacted.Redacted<string> | undefined => {
-  const { hostname, port, protocol } = new URL(url)
-  const proxy = own ?? (protocol === "https:" || protocol === "wss:" ? environment.https : environment.http)
-  const host = hostname.toLowerCase().replace(/^\[|\]$|\.$/g, "")
-  const at = port === "" ? (ports[protocol] ?? "") : port
-  return proxy === undefined || environment.no.some((entry) => names(entry, host, at)) ? undefined : proxy
+  const { hostname, port, secure } = addressOf(new URL(url))
+  const proxy = own ?? (secure ? environment.https : environment.http)
+  const host = hostname.replace(/\.$/, "")
+  const isDirect = environment.no.some((entry) => names(entry, host, String(port)))
+  return isDirect ? undefined : proxy
 }

@@ -6,6 +6,7 @@
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
 import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
+import { isLoopback } from "./Address.ts"
 import type { Row } from "./SettingKinds.ts"
 import type { Tls } from "./PemFiles.ts"
 import { readPair, readTls } from "./PemFiles.ts"
@@ -243,11 +244,7 @@ const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.S
       message: `${spell("auth")}=keys needs ${needs ?? `a credential of its own for ${upstreamsFile}: upstreams.${name}`}`,
     })
   }
-  if (
-    auth === "passthrough" &&
-    callers.length < upstreams.length &&
-    !/^(127\.[\d.]+|::1|\[::1\]|localhost)$/i.test(host)
-  ) {
+  if (auth === "passthrough" && callers.length < upstreams.length && !isLoopback(host)) {
     const open = upstreams.find(({ credential }) => credential._tag !== "Caller")?.name
     return yield* new SettingsError({
       message: `${spell("host")}=${JSON.stringify(host)} lets anybody there use the credential of upstreams.${open}: set ${spell("auth")} to keys`,

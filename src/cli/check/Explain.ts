@@ -3,10 +3,11 @@
  *
  * The texts are for people. Only what is marked so repeats the upstream's own words, and whoever shows it strikes secrets.
  */
+import type { Address } from "../../config/Address.ts"
 import type { DialError } from "../../upstream/dialer/Dialer.ts"
 import { isCertificateCode } from "../../upstream/dialer/Dialer.ts"
 import type { Ended } from "./Exchange.ts"
-import type { Address, ReachError } from "./Reach.ts"
+import type { ReachError } from "./Reach.ts"
 
 /** Which end of the way is meant, and where its address is set. */
 export type End = "upstream" | "proxy"

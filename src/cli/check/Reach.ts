@@ -10,6 +10,8 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { DialError, DialRequest } from "../../upstream/dialer/Dialer.ts"
 import { unreachable } from "../../upstream/dialer/Dialer.ts"
+import type { Address } from "../../config/Address.ts"
+import { hostAndPort } from "../../config/Address.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
 import { openTunnel, tlsOptions } from "../../upstream/dialer/TunnelNode.ts"
 
@@ -18,12 +20,6 @@ export class ReachError extends Schema.TaggedError<ReachError>()("ReachError", {
   code: Schema.String,
   message: Schema.String,
 }) {}
-
-/** A host without brackets, and its port. */
-export interface Address {
-  readonly hostname: string
-  readonly port: number
-}
 
 export class Reach extends Context.Service<
   Reach,
@@ -88,9 +84,8 @@ const connect = ({ hostname, port }: Address) =>
 const tunnel = Effect.fnUntraced(function* (address: Redacted.Redacted<string>, to: Address, tls: DialRequest["tls"]) {
   const proxy = parseProxy(address)
   if (proxy === undefined) return yield* unreachable("the proxy's address is not one of http: or https:")
-  const hostname = Net.isIP(to.hostname) === 6 ? `[${to.hostname}]` : to.hostname
   // With `ws:` the tunnel is all there is; TLS inside of it is a step of its own.
-  const request = { url: `ws://${hostname}:${to.port}/`, headers: {}, maxMessage: 0, ...(tls && { tls }) }
+  const request = { url: `ws://${hostAndPort(to)}/`, headers: {}, maxMessage: 0, ...(tls && { tls }) }
   let terminate = () => {}
   yield* Scope.addFinalizer(
     yield* Effect.scope,

@@ -4,10 +4,11 @@
 import { Effect } from "effect"
 import * as Net from "node:net"
 import type { DialRequest } from "../../upstream/dialer/Dialer.ts"
+import type { Address } from "../../config/Address.ts"
+import { addressOf } from "../../config/Address.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
 import type { End } from "./Explain.ts"
 import * as Explain from "./Explain.ts"
-import type { Address } from "./Reach.ts"
 import { Reach } from "./Reach.ts"
 import type { Target } from "./Report.ts"
 import type { RunStep } from "./Steps.ts"
@@ -16,10 +17,8 @@ import { fail } from "./Steps.ts"
 /** From the name to TLS; and how far it can be gone: not at all, over HTTP only, or whole. */
 export const way = Effect.fnUntraced(function* (target: Target, tls: NonNullable<DialRequest["tls"]>, step: RunStep) {
   const reach = yield* Reach
-  const { hostname: host, port, protocol } = new URL(target.url)
-  const secure = protocol === "https:"
-  const hostname = host.replace(/^\[|\]$/g, "")
-  const upstream: Address = { hostname, port: port === "" ? (secure ? 443 : 80) : Number(port) }
+  const upstream = addressOf(new URL(target.url))
+  const { hostname, secure } = upstream
   const proxy = target.proxy === undefined ? undefined : parseProxy(target.proxy)
   const next: Address = proxy ?? upstream
   const end: End = proxy === undefined ? "upstream" : "proxy"

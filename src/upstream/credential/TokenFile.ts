@@ -23,6 +23,7 @@ import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Result, Sche
 import type { HttpClient } from "effect/http"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { randomBytes } from "node:crypto"
+import { isLoopback } from "../../config/Address.ts"
 import type { Resolved, Source } from "./Credential.ts"
 import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
 
@@ -65,7 +66,7 @@ const expiryOf = ({ expiresAt }: Held): number => {
 const isSafe = (tokenUrl: string): boolean => {
   if (!URL.canParse(tokenUrl)) return false
   const { hostname, protocol } = new URL(tokenUrl)
-  return protocol === "https:" || (protocol === "http:" && /^(127\.[\d.]+|\[::1\]|localhost)$/.test(hostname))
+  return protocol === "https:" || (protocol === "http:" && isLoopback(hostname))
 }
 
 const heldIn = (text: string): Held | undefined => {

@@ -4,6 +4,7 @@
  * No error here names the proxy's address or its credentials. An answer's head is bounded as an upgrade's is, and the
  * proxy may say nothing after it, since the peer behind it speaks only when asked.
  */
+import { hostAndPort } from "../../config/Address.ts"
 import type { Proxy } from "../../config/ProxyAddress.ts"
 import type { DialError } from "./Dialer.ts"
 import { unreachable } from "./Dialer.ts"
@@ -11,7 +12,7 @@ import { maxHead, parseHead } from "./UpgradeAnswer.ts"
 
 /** The request for a tunnel to an upstream; `hostname` without brackets. */
 export const connectRequest = (proxy: Proxy, hostname: string, port: number): Buffer => {
-  const target = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`
+  const target = hostAndPort({ hostname, port })
   const credential = proxy.authorization === undefined ? "" : `proxy-authorization: ${proxy.authorization}\r\n`
   return Buffer.from(`CONNECT ${target} HTTP/1.1\r\nhost: ${target}\r\n${credential}\r\n`, "latin1")
 }

@@ -8,6 +8,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import type { DialError, DialRequest } from "./Dialer.ts"
 import { unreachable } from "./Dialer.ts"
+import { addressOf } from "../../config/Address.ts"
 import type { Proxy } from "../../config/ProxyAddress.ts"
 import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
 
@@ -32,10 +33,7 @@ export const openTunnel = (
   proxy: Proxy,
   { failed: tellFailed, opened: tellOpened }: TunnelHandlers,
 ): (() => void) => {
-  const url = new URL(request.url)
-  const secure = url.protocol === "wss:"
-  const hostname = url.hostname.replace(/^\[|\]$/g, "")
-  const port = url.port === "" ? (secure ? 443 : 80) : Number(url.port)
+  const { hostname, port, secure } = addressOf(new URL(request.url))
   const answer = new TunnelAnswer()
   const { cert: _, key: __, ...trust } = tlsOptions(request.tls)
   const outer = proxy.secure

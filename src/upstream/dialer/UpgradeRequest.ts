@@ -4,12 +4,11 @@
  * No header can end its line early or take the place of one of the handshake's own.
  */
 import { createHash } from "node:crypto"
+import type { Address } from "../../config/Address.ts"
+import { addressOf } from "../../config/Address.ts"
 
 /** Where the peer listens, and what is written to it. */
-export interface UpgradeRequest {
-  readonly hostname: string
-  readonly port: number
-  readonly secure: boolean
+export interface UpgradeRequest extends Address {
   readonly head: string
 }
 
@@ -24,7 +23,6 @@ export const upgradeRequest = (
   key: string,
 ): UpgradeRequest => {
   const url = new URL(address)
-  const secure = url.protocol === "wss:"
   const own = [
     ["connection", "Upgrade"],
     ["upgrade", "websocket"],
@@ -40,9 +38,7 @@ export const upgradeRequest = (
     return `${name}: ${value}\r\n`
   })
   return {
-    hostname: url.hostname.replace(/^\[|\]$/g, ""),
-    port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
-    secure,
+    ...addressOf(url),
     head: `GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join("")}\r\n`,
   }
 }
