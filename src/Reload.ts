@@ -10,7 +10,8 @@
  * The file is looked at every second. `now` reads it whatever its date, and with it the key and certificate files that it
  * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
  */
-import { Context, Effect, FileSystem, Layer, Option, Redacted, Schedule, Semaphore } from "effect"
+import { Context, Effect, FileSystem, Layer, Redacted, Schedule, Semaphore } from "effect"
+import { gone, lookAt, lookEvery } from "./config/Files.ts"
 import type { SettingsValues } from "./config/Settings.ts"
 import { rows, Settings, SettingsError } from "./config/Settings.ts"
 import { checkCredentialFiles } from "./upstream/credential/CheckFiles.ts"
@@ -40,9 +41,6 @@ const ofUpstreams: ReadonlySet<string> = new Set([
   "maxMessage",
 ])
 
-/** Stands for the stamp of a file that isn't there. */
-const gone = "gone"
-
 const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
 /** Settings that hold from the next start on and are not what the proxy was started with. */
@@ -60,24 +58,19 @@ const make = Effect.gen(function* () {
   const path = yield* Settings.path
   const oneAtATime = Semaphore.makeUnsafe(1)
 
-  const stamp = fs.stat(path).pipe(
-    Effect.map(({ ino, mtime, size }) =>
-      [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), size].join(" "),
-    ),
-    Effect.orElseSucceed(() => gone),
-  )
+  const stamp = Effect.map(lookAt(fs, path), (look) => look.stamp)
   let seen = yield* stamp
-  let wasThere = seen !== gone
+  let wasThere = seen !== gone.stamp
 
   const reload = Effect.gen(function* () {
     seen = yield* stamp
     // Without it everything would go to the default upstream, with the credentials that callers brought for another.
-    if (wasThere && seen === gone) return yield* new SettingsError({ message: `${path} is gone` })
+    if (wasThere && seen === gone.stamp) return yield* new SettingsError({ message: `${path} is gone` })
     const read = yield* Settings.readWhile(started)
     yield* checkCredentialFiles(read, upstreams.all())
     // Written or taken away under the reading: the next look reads it again.
     if ((yield* stamp) !== seen) return void (seen = "")
-    wasThere = seen !== gone
+    wasThere = seen !== gone.stamp
     const { gone: left, kept, made } = upstreams.replace(read.upstreams)
     const later = waiting(started, read)
     yield* Effect.logInfo("settings were read again").pipe(
@@ -99,7 +92,7 @@ const make = Effect.gen(function* () {
   )
 
   yield* Effect.flatMap(stamp, (current) => (current === seen ? Effect.void : reload)).pipe(
-    Effect.schedule(Schedule.spaced("1 second")),
+    Effect.schedule(Schedule.spaced(lookEvery)),
     Effect.forkScoped,
   )
   return Reload.of({ now: reload })

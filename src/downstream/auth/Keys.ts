@@ -12,6 +12,7 @@
  */
 import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
+import { isOpenToOthers, LastLook, lookAt, lookEvery, replaceFile } from "../../config/Files.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 
 const namePattern = /^[\p{L}\p{N}][\p{L}\p{N} ._@+'-]{0,63}$/u
@@ -83,7 +84,7 @@ export const privateFolder = Effect.fnUntraced(function* (
   // Given its mode here, since whoever writes into it would leave it open to whom the process's mask lets in.
   yield* fs.makeDirectory(path, { recursive: true, mode: 0o700 }).pipe(Effect.mapError(unusable))
   const { mode } = yield* Effect.mapError(fs.stat(path), unusable)
-  if ((mode & 0o077) !== 0) return yield* openToOthers(path, "folder", 0o700)
+  if (isOpenToOthers(mode)) return yield* openToOthers(path, "folder", 0o700)
 })
 
 /** Reads and checks the file; does not wait for a writer, since files are only ever replaced. */
@@ -102,7 +103,7 @@ const readKeys = Effect.fnUntraced(function* (
         : unavailable(path)(cause),
     ),
   )
-  if ((info.mode & 0o077) !== 0) return yield* openToOthers(path, "keys file", 0o600)
+  if (isOpenToOthers(info.mode)) return yield* openToOthers(path, "keys file", 0o600)
   // The decoder's own words quote what they found, which may be a secret that was pasted into the file.
   const malformed = (what: string) =>
     new KeysFileError({ reason: "Malformed", path, message: `keys file ${path} ${what}` })
@@ -143,22 +144,6 @@ const withLock = <A, R>(path: string, effect: Effect.Effect<A, KeysFileError, R>
     )
   })
 
-const replaceFile = Effect.fnUntraced(function* (path: string, text: string) {
-  const fs = yield* FileSystem.FileSystem
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
-  yield* Effect.scoped(
-    Effect.gen(function* () {
-      const file = yield* fs.open(temporary, { flag: "wx", mode: 0o600 })
-      yield* file.writeAll(new TextEncoder().encode(text))
-      yield* file.sync
-    }),
-  ).pipe(
-    Effect.andThen(fs.rename(temporary, path)),
-    Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
-    Effect.mapError(unavailable(path)),
-  )
-})
-
 /**
  * Makes a key and adds it to the file, which is made (mode 0600) if there is none. Several may run at once.
  *
@@ -193,7 +178,7 @@ export const addKey = Effect.fn("Keys.addKey")(function* (options: {
     )
     const made = yield* makeKey({ name, user })
     const text = yield* Schema.encodeEffect(KeysFile)({ keys: [...existing, made.record] }).pipe(Effect.orDie)
-    yield* replaceFile(path, `${text}\n`)
+    yield* Effect.mapError(replaceFile(fs, path, `${text}\n`), unavailable(path))
     return made
   })
   return yield* withLock(path, add)
@@ -216,9 +201,6 @@ export const scopeOf = ({ id, user }: KeyRecord): string => (user === undefined 
 const byId = (records: ReadonlyArray<KeyRecord>): ReadonlyMap<string, KeyRecord> =>
   new Map(records.map((record) => [record.id, record]))
 
-/** In milliseconds. */
-const lookEvery = 1_000
-
 export class Keys extends Context.Service<
   Keys,
   {
@@ -240,15 +222,10 @@ export class Keys extends Context.Service<
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
         const revocation = yield* Revocation
-        const stamp = fs.stat(path).pipe(
-          Effect.map(({ ino, mtime, mode, size }) =>
-            [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), mode, size].join(" "),
-          ),
-          Effect.catch(() => Effect.succeed("gone")),
-        )
-        let seen = yield* stamp
+        let { stamp: seen } = yield* lookAt(fs, path)
         let keys = byId(yield* readKeys(path))
-        let lookedAt = yield* Clock.currentTimeMillis
+        const lastLook = new LastLook()
+        lastLook.was(yield* Clock.currentTimeMillis)
         const everServed = new Set<string>()
         const revokeOthers = () => {
           const served = new Set([...keys.values()].map(scopeOf))
@@ -260,12 +237,12 @@ export class Keys extends Context.Service<
         const follow = Effect.fnUntraced(
           function* (unlessWithin: number) {
             const now = yield* Clock.currentTimeMillis
-            if (Math.abs(now - lookedAt) < unlessWithin) return
+            if (!lastLook.isDue(now, unlessWithin)) return
             // Set before the first wait: of many requests at once only one looks at the file.
-            lookedAt = now
-            const current = yield* stamp
-            if (current === seen) return
-            seen = current
+            lastLook.was(now)
+            const { stamp } = yield* lookAt(fs, path)
+            if (stamp === seen) return
+            seen = stamp
             keys = byId(yield* readKeys(path).pipe(Effect.provideService(FileSystem.FileSystem, fs)))
             revokeOthers()
           },

@@ -5,7 +5,8 @@
  * refused, unless somebody else owns how it is kept.
  */
 import type { FileSystem } from "effect"
-import { Clock, Effect, Option, Schema, Semaphore } from "effect"
+import { Clock, Effect, Schema, Semaphore } from "effect"
+import { gone, isOpenToOthers, LastLook, lookAt } from "../../config/Files.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 
 /** Why a file is no use. `message` names the path and never what is in it. */
@@ -16,9 +17,6 @@ export class SecretFileError extends Schema.TaggedError<SecretFileError>()("Secr
 /** As a turn's failure: nothing was sent, and nobody's credential is in it. */
 export const unavailable = (message: string) =>
   new TurnError({ reason: "credential_unavailable", delivery: "NotSent", message })
-
-/** In milliseconds. */
-const lookEvery = 1_000
 
 export interface SecretFile<A> {
   /** What the file holds. */
@@ -46,22 +44,15 @@ export const followFile = <A>(
   const one = Semaphore.makeUnsafe(1)
   let held: { readonly value: A } | undefined
   let seen = ""
-  let lookedAt = Number.NEGATIVE_INFINITY
+  const lastLook = new LastLook()
 
   const fail = (what: string) => new SecretFileError({ message: `${path} ${what}` })
 
-  const stat = fs.stat(path).pipe(
-    Effect.map(({ ino, mode, mtime, size }) => ({
-      mode,
-      stamp: [Option.getOrUndefined(ino), Option.getOrUndefined(mtime)?.getTime(), mode, size].join(" "),
-    })),
-    Effect.mapError(() => fail("can't be read")),
-  )
-
   const read = Effect.gen(function* () {
-    const { mode, stamp } = yield* stat
+    const { mode, stamp } = yield* lookAt(fs, path)
+    if (stamp === gone.stamp) return yield* fail("can't be read")
     if (stamp === seen && held !== undefined) return held.value
-    if (!mayBeOpen && (mode & 0o077) !== 0) {
+    if (!mayBeOpen && isOpenToOthers(mode)) {
       return yield* fail("is open to other users of this machine: run `chmod 600` on it")
     }
     const value = parse(yield* Effect.mapError(fs.readFileString(path), () => fail("can't be read")))
@@ -74,8 +65,8 @@ export const followFile = <A>(
   const look = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     // Another may have looked while this one waited.
-    if (held !== undefined && Math.abs(now - lookedAt) < lookEvery) return held.value
-    lookedAt = now
+    if (held !== undefined && !lastLook.isDue(now)) return held.value
+    lastLook.was(now)
     const before = held
     if (before === undefined) return yield* read
     return yield* read.pipe(
@@ -86,20 +77,17 @@ export const followFile = <A>(
   }).pipe(Semaphore.withPermit(one))
 
   const current = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    held !== undefined && Math.abs(now - lookedAt) < lookEvery ? Effect.succeed(held.value) : look,
+    held !== undefined && !lastLook.isDue(now) ? Effect.succeed(held.value) : look,
   )
 
   return {
     current,
-    lookAgain: () => {
-      lookedAt = Number.NEGATIVE_INFINITY
-    },
+    lookAgain: () => lastLook.forget(),
     wrote: (value) =>
       Effect.gen(function* () {
         held = { value }
-        const { stamp } = yield* stat
-        seen = stamp
+        seen = (yield* lookAt(fs, path)).stamp
         // After a look that is under way, which may have read what was there before.
-      }).pipe(Effect.ignore, Semaphore.withPermit(one)),
+      }).pipe(Semaphore.withPermit(one)),
   }
 }

@@ -22,8 +22,8 @@ import type { FileSystem, Scope } from "effect"
 import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Result, Schema } from "effect"
 import type { HttpClient } from "effect/http"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
-import { randomBytes } from "node:crypto"
 import { isLoopback } from "../../config/Address.ts"
+import { replaceFile } from "../../config/Files.ts"
 import type { Resolved, Source } from "./Credential.ts"
 import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
 
@@ -146,12 +146,8 @@ export const tokenFile = (
     return got
   })
 
-  /** Whole or not at all: a reader finds the one token or the other. */
   const write = Effect.fnUntraced(function* (held: Held) {
-    const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
-    yield* fs.writeFileString(temporary, `${JSON.stringify(held, undefined, 2)}\n`, { flag: "wx", mode: 0o600 }).pipe(
-      Effect.andThen(fs.rename(temporary, path)),
-      Effect.onError(() => Effect.ignore(fs.remove(temporary, { force: true }))),
+    yield* replaceFile(fs, path, `${JSON.stringify(held, undefined, 2)}\n`).pipe(
       Effect.catch(() =>
         Effect.logWarning(`${path} can't be written: the token that was got is lost with this process`),
       ),
