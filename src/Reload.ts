@@ -13,6 +13,7 @@
 import { Context, Effect, FileSystem, Layer, Redacted, Schedule, Semaphore } from "effect"
 import { gone, lookAt, lookEvery } from "./config/Files.ts"
 import type { SettingsValues } from "./config/Settings.ts"
+import { areOfUpstreams } from "./config/SettingRows.ts"
 import { rows, Settings, SettingsError } from "./config/Settings.ts"
 import { checkCredentialFiles } from "./upstream/credential/CheckFiles.ts"
 import { Upstreams } from "./upstream/route/Upstreams.ts"
@@ -25,28 +26,12 @@ export class Reload extends Context.Service<Reload, { readonly now: Effect.Effec
   )
 }
 
-/** What each upstream is made of; it is compared there. */
-const ofUpstreams: ReadonlySet<string> = new Set([
-  "upstreamUrl",
-  "profile",
-  "transport",
-  "forwardHeaders",
-  "tlsCa",
-  "tlsCert",
-  "tlsKey",
-  "tlsVerify",
-  "proxy",
-  "idleTtl",
-  "maxAge",
-  "maxMessage",
-])
-
 const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
-/** Settings that hold from the next start on and are not what the proxy was started with. */
+/** Settings that hold from the next start on and are not what the proxy was started with; upstreams are compared whole. */
 const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<string> =>
   (Object.keys(rows) as ReadonlyArray<keyof typeof rows>).filter(
-    (name) => !ofUpstreams.has(name) && shown(started[name]) !== shown(read[name]),
+    (name) => !areOfUpstreams.has(name) && shown(started[name]) !== shown(read[name]),
   )
 
 const make = Effect.gen(function* () {

@@ -265,6 +265,10 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
       yield* proxy.write({ ...named([simulator]), maxConnections: 7, logFormat: "json" })
       yield* proxy.now
       assert.include(proxy.logged.at(-1), 'unchanged=u0 fromTheNextStart="maxConnections logFormat"')
+      // What holds for all upstreams holds for the next turn, as if each of them said it.
+      yield* proxy.write({ ...named([simulator]), maxConnections: 7, idleTtl: "5 minutes", tlsVerify: "off" })
+      yield* proxy.now
+      assert.include(proxy.logged.at(-1), "unchanged= changed=u0 fromTheNextStart=maxConnections")
     }).pipe(Effect.scoped),
   )
 })

@@ -8,6 +8,7 @@ import {
   duration,
   headerName,
   headerNames,
+  modelNames,
   oneOf,
   optional,
   path,
@@ -100,3 +101,26 @@ export const rows = {
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),
   logFormat: oneOf(["text", "json"], "text", "how a log line is written"),
 } as const
+
+/**
+ * What an upstream says of itself in `respool.json`, beside its credential and certificates. A row of both tables holds
+ * for all upstreams, or for the one that says it.
+ */
+export const upstreamRows = {
+  profile: rows.profile,
+  url: upstreamAddress("", "base URL of its Responses API; else the profile's"),
+  transport: rows.transport,
+  models: modelNames("models that it serves"),
+  maxAge: rows.maxAge,
+  idleTtl: rows.idleTtl,
+  maxMessage: rows.maxMessage,
+  forwardHeaders: rows.forwardHeaders,
+  tlsVerify: rows.tlsVerify,
+  proxy: rows.proxy,
+} as const
+
+/** Files with an upstream's certificates, named for all upstreams or for one. */
+export const tlsFiles = ["tlsCa", "tlsCert", "tlsKey"] as const
+
+/** Settings that upstreams are made of, and nothing else. */
+export const areOfUpstreams: ReadonlySet<string> = new Set(["upstreamUrl", ...Object.keys(upstreamRows), ...tlsFiles])

@@ -13,15 +13,15 @@ import { Effect, FileSystem, Redacted } from "effect"
 import { readTls } from "./PemFiles.ts"
 import { isApiKey } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
+import { tlsFiles, upstreamRows } from "./SettingRows.ts"
 import type { SettingsError } from "./SettingsError.ts"
 import type { CredentialSettings } from "./CredentialSettings.ts"
 import type { ForAll, Rows, Spell } from "./UpstreamSettings.ts"
-import { filledIn, readField, together, upstreamRows, wrong } from "./UpstreamSettings.ts"
+import { filledIn, readField, together, wrong } from "./UpstreamSettings.ts"
 
-/** What is not read by a row. */
-const files = ["apiKey", "apiKeyFile", "codexAuth", "tokenFile", "tlsCa", "tlsCert", "tlsKey", "credential"] as const
+const ofCredential = ["apiKey", "apiKeyFile", "codexAuth", "tokenFile", "credential"] as const
 
-const fields = [...Object.keys(upstreamRows), ...files]
+const fields = [...Object.keys(upstreamRows), ...ofCredential, ...tlsFiles]
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

@@ -8,12 +8,12 @@ import type { Redacted } from "effect"
 import { ConfigProvider, Effect } from "effect"
 import type { Tls } from "./PemFiles.ts"
 import type { Row } from "./SettingKinds.ts"
-import { duration, headerNames, modelNames, oneOf, proxyAddress, size, upstreamAddress } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
+import { upstreamRows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
 import type { CredentialSettings } from "./CredentialSettings.ts"
 import type { ProfileName } from "./Profile.ts"
-import { baseOf, profileNames, profileOf, profiles } from "./Profile.ts"
+import { baseOf, profileOf, profiles } from "./Profile.ts"
 
 /** One upstream, with all that it did not say filled in. Times in ms, sizes in bytes. */
 export interface UpstreamSettings {
@@ -37,35 +37,12 @@ export interface UpstreamSettings {
   readonly proxy: Redacted.Redacted<string> | undefined
 }
 
-/** What an upstream says of itself in `respool.json`, beside its credential and certificates. */
-export const upstreamRows = {
-  profile: oneOf(profileNames, "custom", "what is known of it; else its host tells"),
-  url: upstreamAddress("", "base URL of its Responses API; else the profile's"),
-  transport: oneOf(["auto", "websocket", "http"], "auto", "auto falls back to HTTP when no socket can be had"),
-  models: modelNames("models that it serves"),
-  maxAge: duration("50 minutes", "no turn starts on a connection older than this"),
-  idleTtl: duration("50 minutes", "an unused connection is closed after this"),
-  maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
-  forwardHeaders: headerNames("client headers to send on the upgrade as well"),
-  tlsVerify: oneOf(["on", "off"], "on", "`off` believes it whatever its certificate"),
-  proxy: proxyAddress("on the way to it"),
-} as const
-
 export type Rows = typeof upstreamRows
 type Value<R> = R extends Row<infer A> ? A : never
 export type Said = { -readonly [K in keyof Rows]?: Value<Rows[K]> }
 
 /** What holds for every upstream that says nothing else. */
-export interface ForAll {
-  readonly transport: UpstreamSettings["transport"]
-  readonly maxAge: number
-  readonly idleTtl: number
-  readonly maxMessage: number
-  readonly forwardHeaders: ReadonlyArray<string>
-  readonly tls: Tls | undefined
-  readonly tlsVerify: "on" | "off"
-  readonly proxy: Redacted.Redacted<string> | undefined
-}
+export type ForAll = Omit<UpstreamSettings, "name" | "profile" | "url" | "credential" | "models">
 
 /** An upstream as code gives it: what is left out is filled in. */
 export type UpstreamOptions = Partial<UpstreamSettings> & { readonly name: string }
