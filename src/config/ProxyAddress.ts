@@ -29,3 +29,11 @@ export const parseProxy = (address: Redacted.Redacted<string>): Proxy | undefine
     authorization: user === ":" ? undefined : `Basic ${Buffer.from(user).toString("base64")}`,
   }
 }
+
+export const allowedProxy = "an http or https address of a proxy, such as `http://user:password@proxy:3128`"
+
+/** The address with a scheme, which people leave out; undefined: it can't be a proxy's. */
+export const normalProxy = (text: string): Redacted.Redacted<string> | undefined => {
+  const address = Redacted.make(text.includes("://") ? text : `http://${text}`)
+  return parseProxy(address) === undefined ? undefined : address
+}

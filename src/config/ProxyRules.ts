@@ -8,7 +8,7 @@
 import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
 import { addressOf } from "./Address.ts"
-import { parseProxy } from "./ProxyAddress.ts"
+import { allowedProxy, normalProxy } from "./ProxyAddress.ts"
 
 /** What the environment says of proxies. */
 export interface EnvironmentProxies {
@@ -22,14 +22,6 @@ export const noProxies: EnvironmentProxies = { http: undefined, https: undefined
 
 /** A proxy's address that can't be used. `message` is one line without the address, which may hold a password. */
 export class ProxyError extends Schema.TaggedError<ProxyError>()("ProxyError", { message: Schema.String }) {}
-
-export const allowedProxy = "an http or https address of a proxy, such as `http://user:password@proxy:3128`"
-
-/** The address with a scheme, which people leave out; undefined: it can't be a proxy's. */
-export const normalProxy = (text: string): Redacted.Redacted<string> | undefined => {
-  const address = Redacted.make(text.includes("://") ? text : `http://${text}`)
-  return parseProxy(address) === undefined ? undefined : address
-}
 
 const variable = Effect.fnUntraced(function* (name: string) {
   for (const spelled of [name, name.toUpperCase()]) {

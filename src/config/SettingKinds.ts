@@ -4,7 +4,7 @@
  * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
  */
 import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
-import { allowedProxy, normalProxy } from "./ProxyRules.ts"
+import { allowedProxy, normalProxy } from "./ProxyAddress.ts"
 
 /** One setting: how it is read, and what its help says. */
 export interface Row<A> {
@@ -17,6 +17,8 @@ export interface Row<A> {
   /** A value as it would be written where settings are read from, so that one from code is held to the same rule. */
   readonly written: (value: A) => string
 }
+
+export type ValueOf<R> = R extends Row<infer A> ? A : never
 
 export const row = <A>(
   read: (name: string) => Config.Config<A>,

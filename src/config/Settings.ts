@@ -7,7 +7,7 @@
  */
 import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
 import { isLoopback } from "./Address.ts"
-import type { Row } from "./SettingKinds.ts"
+import type { Row, ValueOf } from "./SettingKinds.ts"
 import type { Tls } from "./PemFiles.ts"
 import { readPair, readTls } from "./PemFiles.ts"
 import { nearest, strayName } from "./SettingNames.ts"
@@ -25,8 +25,7 @@ import { environmentProxies, noProxies } from "./ProxyRules.ts"
 const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")
 
 type Rows = typeof rows
-type Value<R> = R extends Row<infer A> ? A : never
-type Loaded = { readonly [K in keyof Rows]: Value<Rows[K]> }
+type Loaded = { readonly [K in keyof Rows]: ValueOf<Rows[K]> }
 
 export type { Tls } from "./PemFiles.ts"
 export { rows } from "./SettingRows.ts"

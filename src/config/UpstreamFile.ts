@@ -114,7 +114,7 @@ export const upstreamsIn = Effect.fnUntraced(function* (
     }),
   )
   const settings = each.map((upstream) => upstream.settings)
-  const { result } = yield* together(settings, defaultUpstream, {
+  const result = yield* together(settings, defaultUpstream, {
     upstream: spell,
     all: `${path}: upstreams`,
     chosen: `${path}: defaultUpstream`,

@@ -7,7 +7,7 @@
 import type { Redacted } from "effect"
 import { ConfigProvider, Effect } from "effect"
 import type { Tls } from "./PemFiles.ts"
-import type { Row } from "./SettingKinds.ts"
+import type { Row, ValueOf } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
 import { upstreamRows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
@@ -38,8 +38,7 @@ export interface UpstreamSettings {
 }
 
 export type Rows = typeof upstreamRows
-type Value<R> = R extends Row<infer A> ? A : never
-export type Said = { -readonly [K in keyof Rows]?: Value<Rows[K]> }
+export type Said = { -readonly [K in keyof Rows]?: ValueOf<Rows[K]> }
 
 /** What holds for every upstream that says nothing else. */
 export type ForAll = Omit<UpstreamSettings, "name" | "profile" | "url" | "credential" | "models">
@@ -171,9 +170,8 @@ export const together = Effect.fnUntraced(function* (
   }
   const first = upstreams.find(({ name }) => name === defaultUpstream) ?? upstreams[0]
   if (first === undefined) return yield* wrong(`${spell.all} names no upstream`)
-  const passed = upstreams.find(({ credential }, at) => at > 0 && credential._tag === "Caller")
   const result: Upstreams = [first, ...upstreams.filter((upstream) => upstream !== first)]
-  return { result, passed }
+  return result
 })
 
 /** Upstreams that code gives; the same rules hold. */
@@ -191,10 +189,5 @@ export const upstreamsGiven = Effect.fnUntraced(function* (given: ReadonlyArray<
       return yield* filledIn({ name: options.name, said, credential: options.credential, tls: options.tls }, all, spell)
     }),
   )
-  const { result } = yield* together(upstreams, undefined, {
-    upstream: spell,
-    all: "Settings.layer: upstreams",
-    chosen: "",
-  })
-  return result
+  return yield* together(upstreams, undefined, { upstream: spell, all: "Settings.layer: upstreams", chosen: "" })
 })

@@ -9,6 +9,7 @@ import { FetchHttpClient } from "effect/http"
 import type { ExamineOptions, ExitCode, Report, Step, Target } from "./Examine.ts"
 import { examine } from "./Examine.ts"
 import { Reach } from "./Reach.ts"
+import { isApiKey } from "../../config/SettingKinds.ts"
 import { Settings, SettingsError } from "../../config/Settings.ts"
 import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
 import { Credentials } from "../../upstream/credential/Credentials.ts"
@@ -33,7 +34,7 @@ const ofCaller = Effect.gen(function* () {
   const found = yield* Effect.orElseSucceed(Config.option(Config.Redacted("OPENAI_API_KEY")), Option.none)
   const key = Option.match(found, { onNone: () => "", onSome: Redacted.value }).trim()
   if (key === "") return undefined
-  if (/^[!-~]+$/.test(key)) return Redacted.make(key)
+  if (isApiKey(key)) return Redacted.make(key)
   return yield* new SettingsError({ message: "OPENAI_API_KEY: expected a text of visible ASCII characters" })
 })
 
