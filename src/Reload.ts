@@ -3,11 +3,11 @@
  *
  * - An upstream that did not change keeps its connections. Of a changed one the idle connections go at once, and those in
  *   use when their turn is over.
- * - A file that can't be used, or is gone, changes nothing; one line in the log says why. Nor can one be used that would
- *   be safe only together with the other settings that it changes.
+ * - A file that can't be used, or is gone, changes nothing; one line in the log says why. Nor can a file be used that
+ *   would be safe only together with the other settings that it changes.
  * - Other settings, and what the environment says, hold from the next start on; a line names those that changed.
  *
- * The file is looked at every second. `now` reads it whatever its date, and with it the key and certificate files that it
+ * The file is looked at every second. `now` reads it though it did not change, with the key and certificate files that it
  * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
  */
 import { Context, Effect, FileSystem, Layer, Redacted, Schedule, Semaphore } from "effect"
@@ -36,7 +36,7 @@ const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<s
 
 const make = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
-  // Whoever asks for it, it reads what the proxy was started with, and tells where that logs.
+  // A reload reads the files, and logs, as the proxy does, in whichever fiber it is asked for.
   const context = yield* Effect.context<FileSystem.FileSystem>()
   const started = yield* Settings
   const upstreams = yield* Upstreams
@@ -49,7 +49,7 @@ const make = Effect.gen(function* () {
 
   const reload = Effect.gen(function* () {
     seen = yield* stamp
-    // Without it everything would go to the default upstream, with the credentials that callers brought for another.
+    // Without the file every turn would go to the default upstream, with the credentials that callers brought for another.
     if (wasThere && seen === gone.stamp) return yield* new SettingsError({ message: `${path} is gone` })
     const read = yield* Settings.readWhile(started)
     yield* checkCredentialFiles(read, upstreams.all())

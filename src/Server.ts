@@ -52,7 +52,7 @@ export const layerExecutorNoCredentials = Layer.merge(
   Forwarding.layerNoDeps,
 ).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps]), Layer.provideMerge(layerPool))
 
-/** The same, with the callers' own credentials or fixed ones. Needs `Settings` and a `Dialer`. */
+/** The same, with the credentials that callers bring, or fixed ones. Needs `Settings` and a `Dialer`. */
 export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Credentials.layerFixed))
 
 const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
@@ -100,9 +100,9 @@ const layerWarnings = Layer.effectDiscard(
     const { upstreams } = yield* Settings
     const unverified = upstreams.filter(({ tlsVerify }) => tlsVerify === "off").map(({ url }) => url)
     if (unverified.length === 0) return
-    const line =
+    const warning =
       "CERTIFICATES ARE NOT VERIFIED (tlsVerify is off): anyone on the way can read and change what goes there"
-    yield* Effect.annotateLogs(Effect.logWarning(line), { upstreams: unverified.join(" ") })
+    yield* Effect.annotateLogs(Effect.logWarning(warning), { upstreams: unverified.join(" ") })
   }),
 )
 

@@ -17,7 +17,7 @@ const addCommand = Command.make(
   {
     name: Argument.String("name").pipe(Argument.withDescription("for people and logs")),
     user: Flag.String("user").pipe(
-      Flag.withDescription("whose key it is; a user's keys share sessions"),
+      Flag.withDescription("the user that the key is for; a user's keys share sessions"),
       Flag.optional,
     ),
   },
@@ -69,7 +69,7 @@ const simulator = Command.make(
   {
     port: Flag.Int("port").pipe(Flag.withDescription("0 takes any free port"), Flag.withDefault(0)),
     profile: Flag.Literals("profile", profileNames).pipe(
-      Flag.withDescription("whose rules it keeps"),
+      Flag.withDescription("the upstream that it behaves as"),
       Flag.withDefault("openai"),
     ),
   },

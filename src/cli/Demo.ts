@@ -1,7 +1,7 @@
 /**
  * The demo: one agent of 20 turns with the `openai` SDK, straight to the simulator and then through the proxy.
  *
- * The simulator is a process of its own, and every figure that is compared is its own count. `neededBytes` is taken from
+ * The simulator is another process, and every figure that is compared was counted there. `neededBytes` is taken from
  * the straight run, where it sees the whole history each time and knows what of it was new.
  */
 import { Console, Effect, Layer, Schema, Stream } from "effect"
@@ -65,7 +65,8 @@ const Turns = Schema.Array(
   }),
 )
 
-interface TurnLine {
+/** What the client saw of a turn. */
+interface Seen {
   readonly transport: string
   readonly connection: string
   readonly input: string
@@ -78,7 +79,7 @@ const loadSdk = Effect.tryPromise({
 })
 
 /** Runs the agent; `onTurn` sees each turn when its stream has ended. */
-const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
+const runAgent = (client: Client, onTurn: (seen: Seen) => void) =>
   Effect.tryPromise({
     try: async () => {
       const input: Array<Client.Responses.ResponseInputItem> = [
@@ -112,7 +113,7 @@ const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
           input: header("input"),
           firstEventMs,
         })
-        // The SDK types what comes out and what goes in apart; the API takes its own items back as they are.
+        // The SDK types what comes out and what goes in apart; the API takes the items that it gave back as they are.
         input.push(...(completed.output as Array<Client.Responses.ResponseInputItem>))
         for (const item of completed.output) {
           if (item.type !== "function_call") continue
@@ -125,7 +126,7 @@ const runAgent = (client: Client, onTurn: (line: TurnLine) => void) =>
       new DemoError({ message: `the agent stopped: ${cause instanceof Error ? cause.message : String(cause)}`, cause }),
   })
 
-/** Starts the simulator in its own process and gives its base URL; it ends with the scope. */
+/** Starts the simulator as another process, which ends with the scope, and gives its base URL. */
 const startSimulator = Effect.gen(function* () {
   const main = fileURLToPath(new URL("../main.ts", import.meta.url))
   const child = yield* ChildProcess.make(process.execPath, [main, "simulator"], { stderr: "inherit" })
@@ -152,13 +153,13 @@ const run = Effect.fnUntraced(function* (
   yield* http.post(`${control}/reset`)
 
   const address = yield* HttpServer.addressFormattedWith(Effect.succeed)
-  const lines: Array<TurnLine> = []
-  yield* runAgent(clientAt(`${address}/v1`), (line) => lines.push(line))
+  const seen: Array<Seen> = []
+  yield* runAgent(clientAt(`${address}/v1`), (turn) => seen.push(turn))
   const pooled = yield* counters
   const records = yield* http.get(`${control}/turns`).pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(Turns)))
 
   const result = {
-    ok: pooled.upgrades === 1 && pooled.continuations === turns - 1 && lines.length === turns,
+    ok: pooled.upgrades === 1 && pooled.continuations === turns - 1 && seen.length === turns,
     turns: pooled.httpTurns + pooled.websocketTurns,
     suffixTurns: pooled.continuations,
     dials: pooled.upgrades,
@@ -175,7 +176,7 @@ const run = Effect.fnUntraced(function* (
     yield* Console.log(JSON.stringify(result))
   } else {
     yield* say("turn  transport  connection  input   items sent of all  bytes up  first event")
-    for (const [index, { connection, firstEventMs, input, transport }] of lines.entries()) {
+    for (const [index, { connection, firstEventMs, input, transport }] of seen.entries()) {
       const { contextItems = 0, newItems = 0, uplinkBytes = 0 } = records[index] ?? {}
       yield* say(
         [

@@ -12,7 +12,7 @@ const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildPr
   Layer.provideMerge(Layer.merge(NodeFileSystem.layer, NodePath.layer)),
 )
 
-/** What the user can mend is one line; only the unexpected shows its trace. */
+/** Errors that the user can mend: each is shown as one line. Only an unexpected one shows its trace. */
 const userErrors = new Set(["SettingsError", "ServeError", "KeysFileError", "DemoError", "SimulatorError"])
 
 const report = (cause: Cause.Cause<unknown>) => {

@@ -1,11 +1,11 @@
 /**
- * The simulator as a process of its own: prints one line with its address and runs until it is interrupted.
+ * The command `simulator`: prints one line with its address and runs until it is interrupted.
  */
 import { Console, Effect, Predicate, Schema } from "effect"
 import type { SimulatorOptions } from "../simulator/Simulator.ts"
 import { Simulator } from "../simulator/Simulator.ts"
 
-/** Why the simulator could not start. `message` is the one line to show. */
+/** Why the simulator could not start. `message` is the line to show. */
 export class SimulatorError extends Schema.TaggedError<SimulatorError>()("SimulatorError", {
   message: Schema.String,
   cause: Schema.Defect(),
@@ -17,7 +17,7 @@ const reasons: Readonly<Record<string, string>> = {
   ERR_OUT_OF_RANGE: "a port is a whole number from 0 to 65535",
 }
 
-/** To whom this is a layer, a port that can't be had is a defect; to whom types the port, it is theirs to mend. */
+/** For an app, a port that can't be had is a defect of its test; the user who typed the port can mend it. */
 const explained = (port: number) => (defect: unknown) => {
   const code = Predicate.hasProperty(defect, "code") ? String(defect.code) : ""
   const reason = reasons[code]

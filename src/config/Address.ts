@@ -10,7 +10,7 @@ export interface Address {
   readonly secure: boolean
 }
 
-/** Of an `http:`, `https:`, `ws:` or `wss:` URL; each has a port of its own where none is written. */
+/** Of an `http:`, `https:`, `ws:` or `wss:` URL. Where it names no port, that is 80, or 443 over TLS. */
 export const addressOf = ({ hostname, port, protocol }: URL): Address => {
   const secure = protocol === "https:" || protocol === "wss:"
   return {

@@ -1,14 +1,14 @@
 /**
- * Says whose credential an upstream is shown, and where that comes from.
+ * The kinds of credentials that an upstream can be shown, and where each comes from.
  */
 import type { Redacted } from "effect"
 
 export type CredentialSettings =
   /** The caller's own, passed through. */
   | { readonly _tag: "Caller" }
-  /** One key for all callers; where they bring keys of this proxy, `upstreamApiKey` for each upstream that has no other. */
+  /** One key for all callers. Where they bring keys of this proxy, `upstreamApiKey` is that of each upstream without another. */
   | { readonly _tag: "Fixed"; readonly apiKey: Redacted.Redacted<string> }
   /** The Codex CLI's `auth.json`, which is read and never written: Codex owns it. */
   | { readonly _tag: "CodexAuth"; readonly path: string }
-  /** A token of our own, which is refreshed here. */
+  /** A token that this proxy keeps, and refreshes. */
   | { readonly _tag: "TokenFile"; readonly path: string }

@@ -1,8 +1,8 @@
 /**
  * Looks at the files that settings name and replaces them: `respool.json`, the keys, the credentials.
  *
- * A file is followed by its stamp, at most once a second. Nothing is asked of the system's own watching, which tells
- * nothing of a file on many mounts and loses one that is replaced.
+ * A file is followed by its stamp, at most once a second. The system's own watching is not used, since it reports nothing
+ * on many mounts and loses a file that is replaced.
  */
 import { Effect, Option } from "effect"
 import type { FileSystem } from "effect"
@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto"
 
 /** How a file looks from outside. */
 export interface Look {
-  /** Another one after each change of the file or of who may open it, and when another takes its place. */
+  /** Differs after each change of the file or of its mode, and when another file is put there. */
   readonly stamp: string
   readonly mode: number
 }
@@ -30,11 +30,11 @@ export const lookAt = (fs: FileSystem.FileSystem, path: string): Effect.Effect<L
 /** Between two looks at a file, in milliseconds. */
 export const lookEvery = 1_000
 
-/** When a file was looked at last. Times are in milliseconds. */
+/** When a file was looked at last, in milliseconds. */
 export class LastLook {
   #at = Number.NEGATIVE_INFINITY
 
-  /** Whether `pause` has gone by. A clock that was set back by more has gone far enough, too. */
+  /** Whether `pause` has gone by, or the clock was set back by as much. */
   isDue(now: number, pause = lookEvery): boolean {
     return Math.abs(now - this.#at) >= pause
   }
@@ -52,7 +52,10 @@ export class LastLook {
 /** Whether other users of the machine may read or write it. */
 export const isOpenToOthers = (mode: number): boolean => (mode & 0o077) !== 0
 
-/** Whole or not at all: a reader finds the text before or the new one, also after the machine went down. For its owner alone. */
+/**
+ * Replaces a file whole or not at all: a reader finds the old text or the new one, also after the machine went down. Only
+ * the user who runs the proxy may open it.
+ */
 export const replaceFile = Effect.fnUntraced(function* (fs: FileSystem.FileSystem, path: string, text: string) {
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
   yield* Effect.scoped(

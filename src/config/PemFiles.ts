@@ -10,7 +10,7 @@ export interface Tls {
   readonly key?: string
 }
 
-/** A file that can't be used. `message` is the one line to show. */
+/** A file that can't be used. `message` is the line to show. */
 export class PemError extends Schema.TaggedError<PemError>()("PemError", { message: Schema.String }) {}
 
 /** A name in the settings and the path that it has there. */
@@ -37,15 +37,15 @@ export const readPair = Effect.fnUntraced(function* (certFile: NamedPath, keyFil
   return yield* new PemError({ message: `${certFile.spelled} and ${keyFile.spelled} must be set together` })
 })
 
-/** What an upstream is to be believed by, and shown; undefined: nothing was named. */
+/** The CA that an upstream's certificate is verified by, and the certificate that it is shown; undefined: no file is named. */
 export const readTls = Effect.fnUntraced(function* (files: {
   readonly ca: NamedPath
   readonly cert: NamedPath
   readonly key: NamedPath
 }) {
   const ca = yield* pemIn(files.ca)
-  const own = yield* readPair(files.cert, files.key)
+  const pair = yield* readPair(files.cert, files.key)
   const tls: Tls | undefined =
-    ca === undefined && own === undefined ? undefined : { ...(ca === undefined ? {} : { ca }), ...own }
+    ca === undefined && pair === undefined ? undefined : { ...(ca === undefined ? {} : { ca }), ...pair }
   return tls
 })

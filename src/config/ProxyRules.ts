@@ -1,7 +1,7 @@
 /**
  * Says which proxy, if any, the way to a URL goes through; the same for sockets and for HTTP.
  *
- * An upstream's own proxy comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy` (for `http:` and
+ * The proxy that an upstream's settings name comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy` (for `http:` and
  * `ws:`), each in small letters before capitals. What `no_proxy` names is reached directly, whichever proxy that would
  * have been, as with curl. Loopback is no exception unless it says so.
  */
@@ -20,7 +20,7 @@ export interface EnvironmentProxies {
 
 export const noProxies: EnvironmentProxies = { http: undefined, https: undefined, no: [] }
 
-/** A proxy's address that can't be used. `message` is one line without the address, which may hold a password. */
+/** A proxy's address that can't be used. `message` is the line to show, without the address, which may hold a password. */
 export class ProxyError extends Schema.TaggedError<ProxyError>()("ProxyError", { message: Schema.String }) {}
 
 const variable = Effect.fnUntraced(function* (name: string) {
@@ -42,7 +42,7 @@ const proxyIn = Effect.fnUntraced(function* (name: string) {
   return proxy
 })
 
-/** From `Config`, which is the environment where nobody says otherwise. */
+/** From `Config`, which is the environment unless an app provides another. */
 export const environmentProxies: Effect.Effect<EnvironmentProxies, ProxyError> = Effect.gen(function* () {
   const http = yield* proxyIn("http_proxy")
   const https = yield* proxyIn("https_proxy")
@@ -83,10 +83,10 @@ const names = (entry: string, host: string, port: string): boolean => {
 export const proxyFor = (
   environment: EnvironmentProxies,
   url: string,
-  own: Redacted.Redacted<string> | undefined,
+  ofUpstream: Redacted.Redacted<string> | undefined,
 ): Redacted.Redacted<string> | undefined => {
   const { hostname, port, secure } = addressOf(new URL(url))
-  const proxy = own ?? (secure ? environment.https : environment.http)
+  const proxy = ofUpstream ?? (secure ? environment.https : environment.http)
   const host = hostname.replace(/\.$/, "")
   const isDirect = environment.no.some((entry) => names(entry, host, String(port)))
   return isDirect ? undefined : proxy

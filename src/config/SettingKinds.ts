@@ -88,7 +88,7 @@ export const count = (fallback: number, about: string) =>
 
 export const headerName = /^[\w!#$%&'*+.^`|~-]+$/
 
-/** These belong to the upgrade itself, so a client's own would break it, or send a credential that is not the upstream's. */
+/** Headers of the upgrade itself: a client's would break it, or send a credential that is not meant for the upstream. */
 const ofUpgrade = /^(authorization|cookie|host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
 
 const namesIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())

@@ -17,11 +17,11 @@ const valuesBelow = (
   Effect.gen(function* () {
     const node = yield* Effect.orElseSucceed(provider.load([...path]), () => undefined)
     if (node === undefined) return []
-    const own = node.value === undefined ? [] : [{ name: path.join("_"), value: node.value }]
+    const here = node.value === undefined ? [] : [{ name: path.join("_"), value: node.value }]
     // Parts that are all numbers are told as a list's length, of which at least the end is there.
     const parts = node._tag === "Record" ? [...node.keys] : node._tag === "Array" ? [String(node.length - 1)] : []
     const below = yield* Effect.forEach(parts, (part) => valuesBelow(provider, [...path, part]))
-    return [...own, ...below.flat()]
+    return [...here, ...below.flat()]
   })
 
 /** What Kubernetes sets in a container that runs beside a Service whose name begins with the prefix. */
@@ -29,7 +29,7 @@ const ofKubernetes = ({ name, value }: Named) =>
   /_SERVICE_(HOST|PORT(_.+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(name) ||
   (name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value))
 
-/** The first name below the prefix that has a value, is not known, and is not somebody else's. */
+/** The first name below the prefix that has a value, is no setting's, and is not set by Kubernetes. */
 export const strayName = (
   provider: ConfigProvider.ConfigProvider,
   prefix: string,
@@ -40,7 +40,7 @@ export const strayName = (
     (values) => values.find((value) => !known.includes(value.name) && !ofKubernetes(value))?.name,
   )
 
-/** The word that takes the fewest letters put in and left out, whatever their case. */
+/** The word that takes the fewest letters put in and left out; small letters and capitals are the same. */
 export const nearest = (word: string, words: ReadonlyArray<string>): string => {
   const distances = words.map((other) => distance(word.toLowerCase(), other.toLowerCase()))
   return words[distances.indexOf(Math.min(...distances))] ?? ""
@@ -49,12 +49,12 @@ export const nearest = (word: string, words: ReadonlyArray<string>): string => {
 const distance = (from: string, to: string): number => {
   let above = Array.from({ length: to.length + 1 }, (_, column) => column)
   for (const [row, letter] of [...from].entries()) {
-    const line = [row + 1]
+    const next = [row + 1]
     for (let column = 0; column < to.length; column++) {
-      const shorter = Math.min(line[column] ?? 0, above[column + 1] ?? 0) + 1
-      line.push(to[column] === letter ? (above[column] ?? 0) : shorter)
+      const shorter = Math.min(next[column] ?? 0, above[column + 1] ?? 0) + 1
+      next.push(to[column] === letter ? (above[column] ?? 0) : shorter)
     }
-    above = line
+    above = next
   }
   return above[to.length] ?? 0
 }

@@ -72,7 +72,7 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     environmentProxies: noProxies,
   })
 
-  /** The defaults with some settings of your own, which are held to the same rules. */
+  /** The defaults, but for the settings that an app gives; those are held to the same rules. */
   static readonly layer = (options: SettingsOptions = {}): Layer.Layer<Settings, SettingsError> =>
     Layer.effect(
       Settings,
@@ -111,7 +111,7 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
   )
 }
 
-/** Says how whoever set a setting spelled its name, and where. */
+/** How a setting is called in an error: its name as it is spelled where it is set, and which file that is. */
 type Spell = (name: keyof Rows) => string
 
 const refused = (name: keyof Rows, spell: Spell, value: string | undefined) => {
@@ -119,13 +119,13 @@ const refused = (name: keyof Rows, spell: Spell, value: string | undefined) => {
   return new SettingsError({ message: `${spell(name)}${shown}: expected ${rows[name].allowed}` })
 }
 
-/** A profile is a place, too: a key for it must not go to another one because nobody said where it is. */
-const inItsPlace = (values: Loaded, isSaid: boolean, spell: Spell): Effect.Effect<Loaded, SettingsError> => {
+/** A profile stands for its URL, too: a key for that upstream must not go to the default one where no URL is set. */
+const atItsUrl = (values: Loaded, isSaid: boolean, spell: Spell): Effect.Effect<Loaded, SettingsError> => {
   const { profile } = values
   if (profile === undefined || isSaid) return Effect.succeed(values)
   const { url } = profiles[profile]
   if (url !== undefined) return Effect.succeed({ ...values, upstreamUrl: url })
-  const message = `${spell("profile")}=${profile} needs ${spell("upstreamUrl")}: everybody's is another one`
+  const message = `${spell("profile")}=${profile} needs ${spell("upstreamUrl")}: that profile knows no URL`
   return Effect.fail(new SettingsError({ message }))
 }
 
@@ -145,7 +145,7 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
       .pipe(Effect.mapError(() => refused(name, spell, text)))
   }
   const isSaid = options.upstreamUrl !== undefined || upstreams !== undefined
-  const placed = yield* inItsPlace(values as unknown as Loaded, isSaid, spell)
+  const placed = yield* atItsUrl(values as unknown as Loaded, isSaid, spell)
   const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies })
   if (upstreams === undefined) return keyed(settings)
   return keyed({ ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) })
@@ -211,7 +211,7 @@ const load = Effect.gen(function* () {
       )
   }
   const isSaid = ((yield* text(provider, "upstreamUrl")) ?? "") !== ""
-  const loaded = yield* inItsPlace(values as unknown as Loaded, isSaid, spell)
+  const loaded = yield* atItsUrl(values as unknown as Loaded, isSaid, spell)
   const file = (name: keyof Rows) => ({ spelled: spell(name), path: loaded[name] as string | undefined })
   const files = Effect.all({
     tls: readTls({ ca: file("tlsCa"), cert: file("tlsCert"), key: file("tlsKey") }),

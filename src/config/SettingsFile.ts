@@ -10,19 +10,19 @@ const named = "RESPOOL_CONFIG"
 
 /** Where the file is, or would be. */
 export const settingsPath = Effect.gen(function* () {
-  const place = Option.getOrUndefined(yield* Config.option(Config.NonEmptyString(named)))
-  return { path: place ?? "respool.json", isNamed: place !== undefined }
+  const set = Option.getOrUndefined(yield* Config.option(Config.NonEmptyString(named)))
+  return { path: set ?? "respool.json", isNamed: set !== undefined }
 }).pipe(Effect.mapError((error) => new SettingsError({ message: `${named}: ${error.message}` })))
 
-/** Counted from 1, the column in characters. */
-const placeOf = (bytes: Uint8Array, position: number): string => {
+/** Where a byte stands, counted from 1, the column in characters. */
+const lineAndColumn = (bytes: Uint8Array, position: number): string => {
   const before = new TextDecoder().decode(bytes.subarray(0, position)).split("\n")
   return `line ${before.length}, column ${(before.at(-1) ?? "").length + 1}`
 }
 
 /**
  * Names and values; none where no file was named and there is none. A name that appears twice anywhere is refused, since
- * nobody can say which of the two was meant.
+ * it can't be known which of the two was meant.
  */
 export const readSettingsFile = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
@@ -37,7 +37,7 @@ export const readSettingsFile = Effect.gen(function* () {
   const bytes = new TextEncoder().encode(text)
   const scanned = scanObject(bytes)
   if (Result.isFailure(scanned)) {
-    const message = `${path} is not a JSON object: see ${placeOf(bytes, scanned.failure.position)}`
+    const message = `${path} is not a JSON object: see ${lineAndColumn(bytes, scanned.failure.position)}`
     return yield* new SettingsError({ message })
   }
   const names = new Set<string>()

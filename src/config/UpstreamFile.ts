@@ -64,7 +64,8 @@ const credentialIn = Effect.fnUntraced(function* (
   return yield* wrong(`${spell(name, "credential")}: expected caller`)
 })
 
-const ownOf = Effect.fnUntraced(function* (name: string, value: unknown, spell: Spell) {
+/** What one upstream says of itself. */
+const writtenIn = Effect.fnUntraced(function* (name: string, value: unknown, spell: Spell) {
   if (!/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
     return yield* wrong(`${spell(name)}: a name is 1 to 64 letters, digits and ._- and begins with none of these signs`)
   }
@@ -109,8 +110,8 @@ export const upstreamsIn = Effect.fnUntraced(function* (
   const each = yield* Effect.forEach(
     Object.entries(upstreams),
     Effect.fnUntraced(function* ([name, value]) {
-      const own = yield* ownOf(name, value, spell)
-      return { settings: yield* filledIn(own, all, spell), saidWhose: own.credential !== undefined }
+      const written = yield* writtenIn(name, value, spell)
+      return { settings: yield* filledIn(written, all, spell), saysCredential: written.credential !== undefined }
     }),
   )
   const settings = each.map((upstream) => upstream.settings)
@@ -119,8 +120,8 @@ export const upstreamsIn = Effect.fnUntraced(function* (
     all: `${path}: upstreams`,
     chosen: `${path}: defaultUpstream`,
   })
-  // A caller's key is for one of them: that the others get it as well must be said.
-  const silent = each.find(({ saidWhose, settings }) => settings !== result[0] && !saidWhose)
+  // A caller's key is for one upstream: that another gets it as well must be said.
+  const silent = each.find(({ saysCredential, settings }) => settings !== result[0] && !saysCredential)
   if (silent !== undefined) {
     const { name } = silent.settings
     const ways = `apiKeyFile, apiKey, tokenFile or codexAuth, or "credential": "caller" to pass the caller's on`

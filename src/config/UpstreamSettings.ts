@@ -24,7 +24,7 @@ export interface UpstreamSettings {
   readonly url: string
   readonly transport: "auto" | "websocket" | "http"
   readonly credential: CredentialSettings
-  /** Models that it serves, in which `*` stands for anything. The default upstream serves what nobody else does. */
+  /** Models that it serves, in which `*` stands for anything. The default upstream serves what no other does. */
   readonly models: ReadonlyArray<string>
   readonly maxAge: number
   readonly idleTtl: number
@@ -40,7 +40,7 @@ export interface UpstreamSettings {
 export type Rows = typeof upstreamRows
 export type Said = { -readonly [K in keyof Rows]?: ValueOf<Rows[K]> }
 
-/** What holds for every upstream that says nothing else. */
+/** What holds for every upstream that says nothing else of itself. */
 export type ForAll = Omit<UpstreamSettings, "name" | "profile" | "url" | "credential" | "models">
 
 /** An upstream as code gives it: what is left out is filled in. */
@@ -62,7 +62,8 @@ export const readField = (field: keyof Rows, text: string, spelled: string) => {
     )
 }
 
-export interface Own {
+/** What one upstream says of itself, in the file or in code. */
+export interface Written {
   readonly name: string
   readonly said: Said
   readonly credential: CredentialSettings | undefined
@@ -97,13 +98,17 @@ const settingsOf = (
   }
 }
 
-export const filledIn = Effect.fnUntraced(function* ({ credential, name, said, tls }: Own, all: ForAll, spell: Spell) {
+export const filledIn = Effect.fnUntraced(function* (
+  { credential, name, said, tls }: Written,
+  all: ForAll,
+  spell: Spell,
+) {
   const written = said.url ?? (said.profile === undefined ? undefined : profiles[said.profile].url)
   if (written === undefined) {
     return yield* wrong(
       said.profile === undefined
         ? `${spell(name)} needs a "url" or a "profile"`
-        : `${spell(name)} needs a "url": everybody's is another one with the profile ${said.profile}`,
+        : `${spell(name)} needs a "url": the profile ${said.profile} knows none`,
     )
   }
   const profile = said.profile ?? profileOf(written)
@@ -139,7 +144,7 @@ export const onlyUpstream = (
 
 export type Upstreams = readonly [UpstreamSettings, ...ReadonlyArray<UpstreamSettings>]
 
-/** A caller with a key of this proxy brings no credential of an upstream's: the account's key stands for it. */
+/** For callers with keys of this proxy, who bring no credential of an upstream's: it is shown the account's key instead. */
 export const withAccountKey = ([first, ...others]: Upstreams, apiKey: Redacted.Redacted<string>): Upstreams => {
   const keyed = (upstream: UpstreamSettings): UpstreamSettings =>
     upstream.credential._tag === "Caller" ? { ...upstream, credential: { _tag: "Fixed", apiKey } } : upstream
@@ -155,8 +160,8 @@ export const together = Effect.fnUntraced(function* (
   const stands = upstreams.find(({ name }, at) => names.indexOf(name) !== at)
   if (stands !== undefined) return yield* wrong(`${spell.all}: two are named "${stands.name}"`)
   if (defaultUpstream !== undefined && !names.includes(defaultUpstream)) {
-    const line = `there is no upstream "${defaultUpstream}"; the nearest is "${nearest(defaultUpstream, names)}"`
-    return yield* wrong(`${spell.chosen}: ${line}`)
+    const none = `there is no upstream "${defaultUpstream}"; the nearest is "${nearest(defaultUpstream, names)}"`
+    return yield* wrong(`${spell.chosen}: ${none}`)
   }
   const served = new Map<string, string>()
   for (const { models, name } of upstreams) {

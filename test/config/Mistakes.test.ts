@@ -73,7 +73,7 @@ const mistakes: ReadonlyArray<Mistake> = [
   { file: upstream({}), says: 'FILE: upstreams.main needs a "url" or a "profile"' },
   {
     file: upstream({ profile: "azure" }),
-    says: 'FILE: upstreams.main needs a "url": everybody\'s is another one with the profile azure',
+    says: 'FILE: upstreams.main needs a "url": the profile azure knows none',
   },
   {
     file: upstream({ profile: "opanai" }),
@@ -183,7 +183,7 @@ const mistakes: ReadonlyArray<Mistake> = [
   },
   {
     env: { RESPOOL_PROFILE: "azure" },
-    says: "RESPOOL_PROFILE=azure needs RESPOOL_UPSTREAM_URL: everybody's is another one",
+    says: "RESPOOL_PROFILE=azure needs RESPOOL_UPSTREAM_URL: that profile knows no URL",
   },
   {
     file: upstream({ profile: "openai", apiKey: secret }),

@@ -426,7 +426,7 @@ it.layer(NodeFileSystem.layer)("A wrong setting", (it) => {
       assert.strictEqual((yield* read({})).upstreamUrl, "https://api.openai.com/v1")
       assert.strictEqual(
         (yield* Effect.flip(Settings.pipe(Effect.provide(Settings.layer({ profile: "custom" }))))).message,
-        "Settings.layer: profile=custom needs Settings.layer: upstreamUrl: everybody's is another one",
+        "Settings.layer: profile=custom needs Settings.layer: upstreamUrl: that profile knows no URL",
       )
     }),
   )

@@ -17,7 +17,7 @@ import { layerBun } from "../../upstream/dialer/DialerBun.ts"
 import { profiles } from "../../config/Profile.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 
-/** Not all is well. It has been said already, so only the exit code is left. */
+/** An upstream does not work as it should. The report has said so already, so only the exit code is left. */
 export class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", {
   exitCode: Schema.Literals([1, 2]),
 }) {
@@ -27,8 +27,8 @@ export class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed"
   override readonly [Runtime.errorReported] = false
 }
 
-/** What the callers bring is not known here: the settings' own key, else the one that the `openai` SDK would take. */
-const ofCaller = Effect.gen(function* () {
+/** Stands for the callers' keys, which are not known here: the key in the settings, else the one that the `openai` SDK takes. */
+const keyOfCallers = Effect.gen(function* () {
   const { upstreamApiKey } = yield* Settings
   if (upstreamApiKey !== undefined) return upstreamApiKey
   const found = yield* Effect.orElseSucceed(Config.option(Config.Redacted("OPENAI_API_KEY")), Option.none)
@@ -41,13 +41,13 @@ const ofCaller = Effect.gen(function* () {
 const headersFor = Effect.fnUntraced(function* ({ credential, name, profile }: UpstreamSettings) {
   const { beta } = profiles[profile]
   const betas = beta === undefined ? {} : { "openai-beta": beta }
-  const own = yield* Effect.flatMap(Credentials, ({ resolve }) => resolve(name, credential))
-  if (own !== undefined) return Redacted.make({ ...Redacted.value(own.headers), ...betas })
-  const key = yield* ofCaller
+  const resolved = yield* Effect.flatMap(Credentials, ({ resolve }) => resolve(name, credential))
+  if (resolved !== undefined) return Redacted.make({ ...Redacted.value(resolved.headers), ...betas })
+  const key = yield* keyOfCallers
   return key === undefined ? undefined : Redacted.make({ authorization: `Bearer ${Redacted.value(key)}`, ...betas })
 })
 
-/** As it is configured. */
+/** An upstream as it is configured, with what it is shown. */
 const targetOf = Effect.fnUntraced(function* (upstream: UpstreamSettings) {
   const { environmentProxies } = yield* Settings
   const { name, profile, proxy, tls, tlsVerify, transport, url } = upstream
@@ -73,14 +73,14 @@ const withoutCredential = ({ name, url }: UpstreamSettings, message: string): Re
   exitCode: 1,
 })
 
-const line = ({ message, ms, name, outcome }: Step) =>
+const printedStep = ({ message, ms, name, outcome }: Step) =>
   `${outcome.padEnd(4)}  ${name.padEnd(12)}  ${`${Math.round(ms)} ms`.padStart(9)}  ${message}`
 
 /** The report in lines for people. */
 export const printed = ({ name, steps, url, verdict }: Report): string =>
-  [`${name}: ${url}`, ...steps.map(line), verdict].join("\n")
+  [`${name}: ${url}`, ...steps.map(printedStep), verdict].join("\n")
 
-/** The worst of all: what does not work at all comes before what works over HTTP. */
+/** The worst of several exit codes: that of an upstream which does not work comes before that of one which works over HTTP. */
 export const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
 
 export interface CheckOptions extends Pick<ExamineOptions, "turn"> {

@@ -31,7 +31,7 @@ export interface ExamineOptions {
   readonly model: string | undefined
 }
 
-/** All that must not be shown. */
+/** The credential and the proxy's password, which no report may show. */
 const secretsOf = ({ headers, proxy }: Target): ReadonlyArray<Redacted.Redacted<string>> => {
   const sent = headers === undefined ? [] : Object.values(Redacted.value(headers)).map((value) => Redacted.make(value))
   const authorization = proxy === undefined ? undefined : parseProxy(proxy)?.authorization
@@ -41,10 +41,10 @@ const secretsOf = ({ headers, proxy }: Target): ReadonlyArray<Redacted.Redacted<
   return [...sent, Redacted.make(authorization), ...(password === "" ? [] : [Redacted.make(`Basic ${password}`)])]
 }
 
-/** One line, without what a terminal would obey, and not for ever. */
+/** A text as one line of at most 400 characters, without control characters, which a terminal would obey. */
 const tidy = (text: string) => {
-  const line = text.replace(/[\p{Cc}\p{Cf}\s]+/gu, " ").trim()
-  return line.length > 400 ? `${line.slice(0, 400)}…` : line
+  const tidied = text.replace(/[\p{Cc}\p{Cf}\s]+/gu, " ").trim()
+  return tidied.length > 400 ? `${tidied.slice(0, 400)}…` : tidied
 }
 
 export const examine: (

@@ -1,5 +1,5 @@
 /**
- * Speaks with an upstream over one socket of its own: one request at a time, and how each ended.
+ * Speaks with an upstream over a socket: one request at a time, and how each ended.
  *
  * The socket belongs to the `Scope` in which it was opened. Events before a turn's end are read over.
  */
@@ -9,7 +9,7 @@ import { eventType, isTerminal } from "../../wire/Event.ts"
 import type { DialRequest } from "../../upstream/dialer/Dialer.ts"
 import { Dialer } from "../../upstream/dialer/Dialer.ts"
 
-/** How a request ended. What is said in `message` may be the upstream's own words. */
+/** How a request ended. `message` may repeat what the upstream said. */
 export type Ended =
   | { readonly _tag: "Answered"; readonly id: string }
   | {
@@ -52,7 +52,7 @@ const endedBy = (text: string): Ended | undefined => {
   const end = decodeTerminal(text)
   if (Option.isNone(end)) return { _tag: "Lost", message: `the event ${type} carries no response with an id` }
   const { error: failure, id } = end.value.response
-  // Cut at the few tokens it was given is as good as done.
+  // An answer that was cut at the few tokens asked for is as good as a whole one.
   if (type === "response.completed" || type === "response.incomplete") return { _tag: "Answered", id }
   return { _tag: "Refused", status: 500, code: failure?.code ?? "", param: "", message: failure?.message ?? type }
 }

@@ -1,7 +1,7 @@
 /**
  * Says what a failure on the way to an upstream means, and what to change.
  *
- * The texts are for people. Only what is marked so repeats the upstream's own words, and whoever shows it strikes secrets.
+ * The texts are for people. Only those marked so repeat what the upstream said; `Examine` strikes secrets out of them.
  */
 import type { Address } from "../../config/Address.ts"
 import type { DialError } from "../../upstream/dialer/Dialer.ts"
@@ -9,7 +9,7 @@ import { isCertificateCode } from "../../upstream/dialer/Dialer.ts"
 import type { Ended } from "./Exchange.ts"
 import type { ReachError } from "./Reach.ts"
 
-/** Which end of the way is meant, and where its address is set. */
+/** Which end of the way is meant; each has a setting for its address. */
 export type End = "upstream" | "proxy"
 
 const setting = (end: End) => (end === "proxy" ? "RESPOOL_PROXY (or HTTPS_PROXY, HTTP_PROXY)" : "RESPOOL_UPSTREAM_URL")
@@ -23,7 +23,7 @@ export const unresolved = ({ code }: ReachError, hostname: string, end: End): st
 
 const connectHints: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
-  ETIMEDOUT: "nobody answers there; a firewall may drop what is sent",
+  ETIMEDOUT: "no answer comes; a firewall may drop what is sent",
   EHOSTUNREACH: "there is no way to that host; check the network",
   ENETUNREACH: "there is no way to that network; check the network",
 }
@@ -38,8 +38,7 @@ const proxyWants =
 
 export const notTunnelled = ({ message }: DialError): string => {
   if (/status 407/.test(message)) return proxyWants
-  if (/status 403/.test(message))
-    return "the proxy does not let anybody through to this host (403): have it allowed there"
+  if (/status 403/.test(message)) return "the proxy lets nothing through to this host (403): have it allowed there"
   return `${message}: check ${setting("proxy")}`
 }
 
@@ -97,7 +96,7 @@ export const notUpgraded = ({ answer, message }: DialError): string => {
     : `${message}; then everything goes over HTTP`
 }
 
-/** Repeats the upstream's own words. */
+/** Repeats what the upstream said. */
 export const notAnswered = (ended: Exclude<Ended, { readonly _tag: "Answered" }>): string => {
   if (ended._tag === "Lost") return `${ended.message} before the answer had ended`
   const { code, message, status } = ended

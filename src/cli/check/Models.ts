@@ -64,7 +64,7 @@ export const askModels = Effect.fnUntraced(
       redirect: "manual",
       timeout: false,
       tls: { ...certificates, rejectUnauthorized: verify !== false },
-      // Left to itself `fetch` would read the environment by rules of its own.
+      // Without this, `fetch` would read proxies from the environment, by other rules than ours.
       proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
     } as const
     return effect.pipe(

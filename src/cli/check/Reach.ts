@@ -1,7 +1,7 @@
 /**
  * Takes the way to an upstream one piece at a time, so that each can be told to work or not: name, TCP, tunnel, TLS.
  *
- * What it opens is for looking only and belongs to the `Scope` it was opened in. The names of errors are Node's codes.
+ * A socket that is opened here is for looking only and belongs to the `Scope` it was opened in. Errors carry Node's codes.
  */
 import { Context, Effect, Layer, Schema, Scope } from "effect"
 import type { Redacted } from "effect"
@@ -55,7 +55,7 @@ const resolve = (hostname: string) =>
     (found): ReadonlyArray<string> => found.map(({ address }) => address),
   )
 
-/** Starts at once; the socket ends with the scope, whether it came to anything or not. */
+/** Starts at once; the socket ends with the scope, whether it was opened or not. */
 const opening = Effect.fnUntraced(function* <A>(
   start: () => Net.Socket,
   done: "connect" | "secureConnect",
@@ -84,7 +84,7 @@ const connect = ({ hostname, port }: Address) =>
 const tunnel = Effect.fnUntraced(function* (address: Redacted.Redacted<string>, to: Address, tls: DialRequest["tls"]) {
   const proxy = parseProxy(address)
   if (proxy === undefined) return yield* unreachable("the proxy's address is not one of http: or https:")
-  // With `ws:` the tunnel is all there is; TLS inside of it is a step of its own.
+  // With `ws:` the tunnel is all there is; TLS inside of it is another step.
   const request = { url: `ws://${hostAndPort(to)}/`, headers: {}, maxMessage: 0, ...(tls && { tls }) }
   let terminate = () => {}
   yield* Scope.addFinalizer(

@@ -15,7 +15,7 @@ export interface Target {
   readonly codex?: boolean
   readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined
   readonly tlsVerify: "on" | "off"
-  /** The proxy on the way to `url`, whoever said so. */
+  /** The proxy on the way to `url`, from the settings or the environment. */
   readonly proxy: Redacted.Redacted<string> | undefined
 }
 
@@ -73,7 +73,7 @@ export interface Findings {
   /** What kept a turn from being tried. */
   readonly missing: string | undefined
   readonly transport: "auto" | "websocket" | "http"
-  /** The first failure, in its own words. */
+  /** What the first step that failed said. */
   readonly why: string
 }
 

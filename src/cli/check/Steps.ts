@@ -1,5 +1,5 @@
 /**
- * What a step of an examination is to those who take it: it runs, ends in time, and is said.
+ * The steps of an examination: each runs, ends in time, and is noted with what is said of it.
  */
 import type { Effect, Scope } from "effect"
 import type { HttpClient } from "effect/http"
@@ -19,7 +19,7 @@ export type RunStep = <A, E>(
   say: { readonly ok: (value: A) => Said; readonly wrong: (error: E) => Said },
 ) => Effect.Effect<A | undefined, never, Exam>
 
-/** Says what took no time. */
+/** Notes a step that was not run here, or took no time. */
 export type Note = (name: Step["name"], ms: number, said: Said) => void
 
 export const fail = (message: string): Said => ["FAIL", message]

@@ -14,7 +14,7 @@ import type { Target } from "./Report.ts"
 import type { RunStep } from "./Steps.ts"
 import { fail } from "./Steps.ts"
 
-/** From the name to TLS; and how far it can be gone: not at all, over HTTP only, or whole. */
+/** Takes the steps from the name to TLS. Gives how far the way can be used: not at all, over HTTP only, or whole. */
 export const way = Effect.fnUntraced(function* (target: Target, tls: NonNullable<DialRequest["tls"]>, step: RunStep) {
   const reach = yield* Reach
   const upstream = addressOf(new URL(target.url))
@@ -49,7 +49,7 @@ export const way = Effect.fnUntraced(function* (target: Target, tls: NonNullable
   const version = yield* step("tls", reach.secure(tunnel ?? direct, hostname, tls), {
     ok: (version) =>
       tls.verify === false
-        ? ["warn", `${version}, with a certificate that nobody looked at (RESPOOL_TLS_VERIFY=off)`]
+        ? ["warn", `${version}, with a certificate that was not verified (RESPOOL_TLS_VERIFY=off)`]
         : ["ok", `${version}, with a certificate that is trusted`],
     wrong: (error) => fail(Explain.notSecured(error, hostname)),
   })

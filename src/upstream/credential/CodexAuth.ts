@@ -1,9 +1,9 @@
 /**
  * The credential of the Codex CLI's `auth.json`: read while it changes, and never written or refreshed, since Codex owns
- * it and a refresh by anybody else would log it out.
+ * it and a refresh by another program would log it out.
  *
- * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. Whom it is of
- * is the account, so that a refresh by Codex costs no session.
+ * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. Its
+ * identity is the account's, so that a refresh by Codex costs no session.
  */
 import type { FileSystem } from "effect"
 import { Clock, Effect, Option, Redacted, Schema } from "effect"
@@ -23,7 +23,7 @@ const AuthFile = Schema.fromJsonString(
 
 const decode = Schema.decodeUnknownOption(AuthFile)
 
-/** What a token says of itself; it is read, not verified: the upstream does that. */
+/** What a token says of itself. It is only read here; the upstream verifies it. */
 const Claims = Schema.fromJsonString(
   Schema.Struct({
     /** In seconds since 1970. */
@@ -41,7 +41,7 @@ const claimsOf = (token: string | null | undefined) =>
 
 interface Login {
   readonly resolved: Resolved
-  /** In milliseconds since 1970; undefined: it does not say. */
+  /** In milliseconds since 1970; undefined: the token does not say. */
   readonly expiresAt: number | undefined
 }
 

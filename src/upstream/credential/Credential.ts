@@ -1,5 +1,5 @@
 /**
- * What a turn gets of the credential that its upstream is shown, and who gives it.
+ * What a turn gets of the credential that its upstream is shown, and the source that gives it.
  */
 import type { Effect, Redacted } from "effect"
 import type { TurnError } from "../../turn/TurnError.ts"
@@ -7,7 +7,7 @@ import type { TurnError } from "../../turn/TurnError.ts"
 export interface Resolved {
   /** Lower case, `authorization` among them. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
-  /** Stands for whom the credential is of, in this process; a refresh does not change it, and it tells nothing. */
+  /** Stands for the account that the credential is of, in this process only. A refresh does not change it; no secret is in it. */
   readonly identity: string
 }
 

@@ -2,7 +2,7 @@
  * Resolves the credential that an upstream is shown, once for each turn: passed through, fixed, or from a file.
  *
  * The identity, and never the token, is what connections are compared by, so a refresh costs no session. An app may give
- * a layer of its own, for a vault or a cloud's own tokens.
+ * another layer, for a vault or for the tokens of a cloud.
  */
 import { createHmac, randomBytes } from "node:crypto"
 import { Context, Effect, FileSystem, Layer, Redacted } from "effect"
@@ -17,13 +17,13 @@ import { tokenFile } from "./TokenFile.ts"
 export class Credentials extends Context.Service<
   Credentials,
   {
-    /** Undefined: the upstream is shown the caller's own. Fails with `credential_unavailable`, and no secret in it. */
+    /** Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, and no secret in it. */
     readonly resolve: (name: string, settings: CredentialSettings) => Effect.Effect<Resolved | undefined, TurnError>
     /** The upstream answered 401 to what was resolved: another is looked for before the next turn. */
     readonly refused: (settings: CredentialSettings, shown: Resolved) => Effect.Effect<void>
   }
 >()("respool/upstream/Credentials") {
-  /** The callers' own, and fixed ones. Needs nothing. */
+  /** What callers bring, and fixed keys. Needs nothing. */
   static readonly layerFixed = Layer.sync(Credentials, () => {
     const sourceOf = fixed(makeIdentity())
     return Credentials.of({
@@ -35,7 +35,7 @@ export class Credentials extends Context.Service<
     })
   })
 
-  /** All of them. Takes any `HttpClient` for refreshes. */
+  /** Every kind. Takes any `HttpClient` for refreshes. */
   static readonly layerNoDeps = Layer.effect(
     Credentials,
     Effect.suspend(() => make),
@@ -52,7 +52,7 @@ const makeIdentity = (): IdentityOf => {
   return (secret) => createHmac("sha256", key).update(secret).digest("base64url")
 }
 
-/** Resolved once, since a turn asks. */
+/** Each key is resolved once, since every turn asks. */
 const fixed = (identityOf: IdentityOf) => {
   const known = new Map<string, Effect.Effect<Resolved>>()
   return (settings: CredentialSettings): Effect.Effect<Resolved | undefined> => {
@@ -75,7 +75,7 @@ const make = Effect.gen(function* () {
   const fixedOf = fixed(identityOf)
   const sources = new Map<string, Source>()
 
-  /** One for each file, whoever uses it, so that one refresher serves all. */
+  /** One for each file, however many upstreams name it, so that one refresher serves all. */
   const sourceOf = ({ _tag, path }: CredentialSettings & { readonly path: string }): Source => {
     const key = `${_tag} ${path}`
     const before = sources.get(key)

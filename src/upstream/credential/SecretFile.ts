@@ -2,7 +2,7 @@
  * Follows a file with a credential in it: read when it changed, looked at once a second while it is asked for.
  *
  * What it held before stays in force while it can't be read. A file that is open to other users of the machine is
- * refused, unless somebody else owns how it is kept.
+ * refused, unless another program keeps it and decides who may read it.
  */
 import type { FileSystem } from "effect"
 import { Clock, Effect, Schema, Semaphore } from "effect"
@@ -14,7 +14,7 @@ export class SecretFileError extends Schema.TaggedError<SecretFileError>()("Secr
   message: Schema.String,
 }) {}
 
-/** As a turn's failure: nothing was sent, and nobody's credential is in it. */
+/** As a turn's failure: nothing was sent, and no credential is in it. */
 export const unavailable = (message: string) =>
   new TurnError({ reason: "credential_unavailable", delivery: "NotSent", message })
 
@@ -23,7 +23,7 @@ export interface SecretFile<A> {
   readonly current: Effect.Effect<A, SecretFileError>
   /** Looks at the file before the next use, however short ago it was. */
   readonly lookAgain: () => void
-  /** It was written by us, and holds `value` now. */
+  /** This process wrote the file, which holds `value` now. */
   readonly wrote: (value: A) => Effect.Effect<void>
 }
 
@@ -32,7 +32,7 @@ export interface FollowOptions<A> {
   readonly parse: (text: string) => A | undefined
   /** What the file should be, for the error. */
   readonly expected: string
-  /** True: somebody else decides who may read it. */
+  /** True: another program keeps it and decides who may read it. */
   readonly mayBeOpen: boolean
 }
 

@@ -1,5 +1,5 @@
 /**
- * A token of our own, in a file, which is refreshed here: by one refresher for all who use it.
+ * A token in a file that this proxy keeps, and refreshes: once for all upstreams that name the file.
  *
  *     {
  *       "accessToken": "…",           what upstreams are shown
@@ -13,10 +13,10 @@
  *     }
  *
  * - A token is refreshed five minutes before it expires, while turns go on with it. Only an expired one makes them wait.
- * - What was got is written back at once, whole or not at all, so that a restart finds it.
- * - A file that somebody writes while it is refreshed is not overwritten, and counts.
+ * - A new token is written back at once, whole or not at all, so that a restart finds it.
+ * - What another program writes into the file during a refresh is not overwritten, and counts.
  * - A refresh that fails is tried again after a second, then twice as long each time, at most a minute.
- * - Whom it is of does not change by a refresh, so it costs no connection.
+ * - The identity stays the same, so a refresh costs no connection.
  */
 import type { FileSystem, Scope } from "effect"
 import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Result, Schema } from "effect"
@@ -124,7 +124,7 @@ export const tokenFile = (
       // A refresh token goes to where its file says, and nowhere that an answer says.
       Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
-      // The endpoint's own words may repeat what it was sent.
+      // What the endpoint says may repeat what it was sent.
       Effect.mapError(() => failed("its endpoint could not be reached")),
       Effect.timeoutOrElse({
         duration: refreshWithin,
@@ -158,7 +158,7 @@ export const tokenFile = (
   const refresh = (held: Held) =>
     Effect.gen(function* () {
       const answer = yield* Effect.result(ask(held))
-      // Who put another one there meanwhile, a person or a process that refreshes it too, knows better.
+      // A token that was put there meanwhile, by a person or by another process that refreshes it, counts instead.
       file.lookAgain()
       const now = yield* file.current
       if (now.refreshToken !== held.refreshToken) return now
@@ -176,7 +176,7 @@ export const tokenFile = (
       ),
     )
 
-  /** The refresh that is under way, or a new one, which nobody's interruption ends. */
+  /** The refresh that is under way, or a new one. It goes on when the turn that waits for it is interrupted. */
   const refreshed = (held: Held, now: number) => {
     if (refreshing !== undefined) return Deferred.await(refreshing)
     if (now < notBefore) return Effect.fail(failed("the last try failed just now"))
@@ -223,8 +223,8 @@ export const tokenFile = (
         file.lookAgain()
         const { accessToken, refreshToken } = yield* file.current
         const now = yield* Clock.currentTimeMillis
-        // Another token may be in force by now; one that can't be refreshed is better shown than none; and an upstream
-        // that takes not even a new one must not have a refresh with every turn.
+        // Another token may be in force by now. One that can't be refreshed is better shown than none. And an upstream that
+        // refuses even a new one must not cause a refresh with every turn.
         if (shown !== `Bearer ${accessToken}` || refreshToken === undefined || now - refusedAt < longestPause) return
         refusedAt = now
         refused = accessToken
