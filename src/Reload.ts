@@ -7,8 +7,8 @@
  *   would be safe only together with the other settings that it changes.
  * - Other settings, and what the environment says, hold from the next start on; a line names those that changed.
  *
- * The file is looked at every second. `now` reads it though it did not change, with the key and certificate files that it
- * names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
+ * The file is looked at every second. `now` reads it though it did not change, with the key and certificate files that
+ * it names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
  */
 import { Context, Effect, FileSystem, Layer, Redacted, Schedule, Semaphore } from "effect"
 import { gone, lookAt, lookEvery } from "./config/Files.ts"
@@ -28,7 +28,7 @@ export class Reload extends Context.Service<Reload, { readonly now: Effect.Effec
 
 const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
-/** Settings that hold from the next start on and are not what the proxy was started with; upstreams are compared whole. */
+/** Settings that changed and hold from the next start on. What upstreams are made of is not among them. */
 const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<string> =>
   (Object.keys(rows) as ReadonlyArray<keyof typeof rows>).filter(
     (name) => !areOfUpstreams.has(name) && shown(started[name]) !== shown(read[name]),
@@ -49,7 +49,7 @@ const make = Effect.gen(function* () {
 
   const reload = Effect.gen(function* () {
     seen = yield* stamp
-    // Without the file every turn would go to the default upstream, with the credentials that callers brought for another.
+    // Without the file all turns would go to the default upstream, with credentials that callers brought for another.
     if (wasThere && seen === gone.stamp) return yield* new SettingsError({ message: `${path} is gone` })
     const read = yield* Settings.readWhile(started)
     yield* checkCredentialFiles(read, upstreams.all())

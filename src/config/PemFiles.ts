@@ -37,7 +37,7 @@ export const readPair = Effect.fnUntraced(function* (certFile: NamedPath, keyFil
   return yield* new PemError({ message: `${certFile.spelled} and ${keyFile.spelled} must be set together` })
 })
 
-/** The CA that an upstream's certificate is verified by, and the certificate that it is shown; undefined: no file is named. */
+/** What an upstream's certificate is verified by, and the certificate that it is shown; undefined: no file is named. */
 export const readTls = Effect.fnUntraced(function* (files: {
   readonly ca: NamedPath
   readonly cert: NamedPath

@@ -1,11 +1,12 @@
 /**
  * Says which proxy, if any, the way to a URL goes through; the same for sockets and for HTTP.
  *
- * The proxy that an upstream's settings name comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy` (for `http:` and
- * `ws:`), each in small letters before capitals. What `no_proxy` names is reached directly, whichever proxy that would
- * have been, as with curl. Loopback is no exception unless it says so.
+ * The proxy that an upstream's settings name comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy`
+ * (for `http:` and `ws:`), each in small letters before capitals. What `no_proxy` names is reached directly, whichever
+ * proxy that would have been, as with curl. Loopback is no exception unless it says so.
  */
-import { Config, Effect, Option, Redacted, Schema } from "effect"
+import type { Redacted } from "effect"
+import { Config, Effect, Option, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
 import { addressOf } from "./Address.ts"
 import { allowedProxy, normalProxy } from "./ProxyAddress.ts"

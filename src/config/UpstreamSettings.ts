@@ -144,7 +144,7 @@ export const onlyUpstream = (
 
 export type Upstreams = readonly [UpstreamSettings, ...ReadonlyArray<UpstreamSettings>]
 
-/** For callers with keys of this proxy, who bring no credential of an upstream's: it is shown the account's key instead. */
+/** For callers with keys of this proxy: in place of a credential of theirs, upstreams are shown the account's key. */
 export const withAccountKey = ([first, ...others]: Upstreams, apiKey: Redacted.Redacted<string>): Upstreams => {
   const keyed = (upstream: UpstreamSettings): UpstreamSettings =>
     upstream.credential._tag === "Caller" ? { ...upstream, credential: { _tag: "Fixed", apiKey } } : upstream

@@ -27,7 +27,7 @@ export class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed"
   override readonly [Runtime.errorReported] = false
 }
 
-/** Stands for the callers' keys, which are not known here: the key in the settings, else the one that the `openai` SDK takes. */
+/** In place of the callers' keys, which are not known here: the settings' key, else the one that the `openai` SDK takes. */
 const keyOfCallers = Effect.gen(function* () {
   const { upstreamApiKey } = yield* Settings
   if (upstreamApiKey !== undefined) return upstreamApiKey
@@ -80,7 +80,7 @@ const printedStep = ({ message, ms, name, outcome }: Step) =>
 export const printed = ({ name, steps, url, verdict }: Report): string =>
   [`${name}: ${url}`, ...steps.map(printedStep), verdict].join("\n")
 
-/** The worst of several exit codes: that of an upstream which does not work comes before that of one which works over HTTP. */
+/** The worst of several: that an upstream does not work counts more than that another works over HTTP only. */
 export const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
 
 export interface CheckOptions extends Pick<ExamineOptions, "turn"> {

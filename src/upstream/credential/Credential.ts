@@ -7,7 +7,7 @@ import type { TurnError } from "../../turn/TurnError.ts"
 export interface Resolved {
   /** Lower case, `authorization` among them. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
-  /** Stands for the account that the credential is of, in this process only. A refresh does not change it; no secret is in it. */
+  /** Stands for the account, in this process only. A refresh does not change it, and no secret is in it. */
   readonly identity: string
 }
 

@@ -17,7 +17,7 @@ import { tokenFile } from "./TokenFile.ts"
 export class Credentials extends Context.Service<
   Credentials,
   {
-    /** Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, and no secret in it. */
+    /** Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, without a secret. */
     readonly resolve: (name: string, settings: CredentialSettings) => Effect.Effect<Resolved | undefined, TurnError>
     /** The upstream answered 401 to what was resolved: another is looked for before the next turn. */
     readonly refused: (settings: CredentialSettings, shown: Resolved) => Effect.Effect<void>

@@ -223,8 +223,8 @@ export const tokenFile = (
         file.lookAgain()
         const { accessToken, refreshToken } = yield* file.current
         const now = yield* Clock.currentTimeMillis
-        // Another token may be in force by now. One that can't be refreshed is better shown than none. And an upstream that
-        // refuses even a new one must not cause a refresh with every turn.
+        // Another token may be in force by now. One that can't be refreshed is better shown than none. And an upstream
+        // that refuses even a new one must not cause a refresh with every turn.
         if (shown !== `Bearer ${accessToken}` || refreshToken === undefined || now - refusedAt < longestPause) return
         refusedAt = now
         refused = accessToken
