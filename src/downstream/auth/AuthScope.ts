@@ -7,10 +7,10 @@
  * change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and session).
  */
 import type { Headers } from "effect/http"
-import { Context, Effect, Layer, Option, Redacted } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
 import { createHmac, randomBytes } from "node:crypto"
 import type { Caller } from "../../turn/Caller.ts"
-import { anonymous, appCredential, callerCredential } from "../../turn/Caller.ts"
+import { anonymous, callerCredential } from "../../turn/Caller.ts"
 import { ApiError } from "../ApiError.ts"
 import { Keys, scopeOf } from "./Keys.ts"
 
@@ -89,42 +89,31 @@ export class AuthScope extends Context.Service<
   )
 
   /**
-   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`), and all of them share one upstream account.
-   * A key that was made for a user stands for the user, so that the user's keys share sessions. A missing and a wrong
-   * key fail with 401 `invalid_api_key`.
-   *
-   * @param upstreamApiKey the account's key, sent as a Bearer token to each upstream that has no credential of its own
+   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`), and all of them share one upstream account,
+   * whose credential is the upstream's own in the settings: they bring none. A key that was made for a user stands for the
+   * user, so that the user's keys share sessions. A missing and a wrong key fail with 401 `invalid_api_key`.
    */
-  static readonly layerKeys = (options: {
-    readonly upstreamApiKey?: Redacted.Redacted<string> | undefined
-  }): Layer.Layer<AuthScope, never, Keys> =>
-    Layer.effect(
-      AuthScope,
-      Effect.gen(function* () {
-        const keys = yield* Keys
-        const digest = yield* makeDigest
-        const { upstreamApiKey } = options
-        const key = upstreamApiKey === undefined ? undefined : Redacted.value(upstreamApiKey).trim()
-        const credential =
-          key === undefined ? undefined : appCredential(Redacted.make(`Bearer ${key}`), digest("bearer", key))
-        const resolve = Effect.fn("AuthScope.resolve")(function* (
-          headers: Headers.Headers,
-        ): Effect.fn.Return<Caller, ApiError> {
-          const authorization = parseAuthorization(headers["authorization"])
-          if (authorization?.scheme !== "bearer") {
-            return yield* invalidKey("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`.")
-          }
-          const record = yield* keys.verify(authorization.parameter)
-          if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
-          const { id, name, user } = record.value
-          return {
-            scope: scopeOf(record.value),
-            label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
-            credential,
-            tenant: true,
-          }
-        })
-        return AuthScope.of({ resolve })
-      }),
-    )
+  static readonly layerKeys: Layer.Layer<AuthScope, never, Keys> = Layer.effect(
+    AuthScope,
+    Effect.map(Keys, (keys) => {
+      const resolve = Effect.fn("AuthScope.resolve")(function* (
+        headers: Headers.Headers,
+      ): Effect.fn.Return<Caller, ApiError> {
+        const authorization = parseAuthorization(headers["authorization"])
+        if (authorization?.scheme !== "bearer") {
+          return yield* invalidKey("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`.")
+        }
+        const record = yield* keys.verify(authorization.parameter)
+        if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
+        const { id, name, user } = record.value
+        return {
+          scope: scopeOf(record.value),
+          label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
+          credential: undefined,
+          tenant: true,
+        }
+      })
+      return AuthScope.of({ resolve })
+    }),
+  )
 }
