@@ -27,6 +27,9 @@ export const invalid = (
   param: details.param ?? null,
 })
 
+export const wrongType = (name: string, expected: string): Refusal =>
+  invalid(`Invalid type for '${name}': expected ${expected}.`, { code: "invalid_type", param: name })
+
 export const previousResponseNotFound = (id: string): Refusal =>
   invalid(`Previous response with id '${id}' not found.`, {
     code: "previous_response_not_found",

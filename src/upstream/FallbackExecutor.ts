@@ -53,7 +53,8 @@ const make = Effect.gen(function* () {
     if (transport === "http") return "transport_http"
     if (turn.caller.scope === undefined) return "no_scope"
     const background = readMember(turn.body, "background")
-    if (background === true) return "background"
+    // Options alone go there as well: they mean nothing on the socket, and leaving them out would hide a mistake.
+    if (background === true || isGiven(turn, "background_options")) return "background"
     // Not booleans: the upstream must judge them, and on the socket both members are ours.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"

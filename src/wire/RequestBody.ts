@@ -129,7 +129,14 @@ export const readMember = (body: RequestBody, key: string): unknown => {
 }
 
 /** Members of a request that are respool's to set, or have no meaning on a socket (docs/protocol.md 1.2). */
-const reserved: ReadonlySet<string> = new Set(["type", "stream", "background", "stream_id", "generate"])
+const reserved: ReadonlySet<string> = new Set([
+  "type",
+  "stream",
+  "background",
+  "background_options",
+  "stream_id",
+  "generate",
+])
 
 const encoder = new TextEncoder()
 const comma = 0x2c

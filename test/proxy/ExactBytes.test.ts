@@ -97,12 +97,14 @@ describe("A body that brings members which are not its own to set", () => {
     ["stream_id", `"stream_id":"lane-b"`],
     ["generate", `"generate":false`],
     ["background", `"background":false`],
+    ["background_options as null", `"background_options":null`],
     ["stream", `"stream":false`],
     ["stream as null", `"stream":null`],
     ["type, spelled with escapes", `"\\u0074ype":"response.cancel"`],
     ["stream_id, spelled with escapes", `"stream\\u005fid":"lane-b"`],
     ["generate, spelled with escapes", `"\\u0067\\u0065nerate":false`],
     ["background, spelled with escapes", `"back\\u0067round":false`],
+    ["background_options as null, spelled with escapes", `"background\\u005foptions":null`],
     ["stream, spelled with escapes", `"strea\\u006d":false`],
   ]
   for (const [what, member] of smuggled) {

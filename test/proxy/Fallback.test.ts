@@ -176,6 +176,20 @@ describe("A turn goes over HTTP at once", () => {
 
   const unfit: ReadonlyArray<readonly [what: string, members: JsonObject, reason: string, status: number]> = [
     ["background: true", { background: true }, "background", 200],
+    [
+      "background: true with its options",
+      { background: true, background_options: { continuation_id: "a", completion_window: "8h" } },
+      "background",
+      200,
+    ],
+    ["options of the background alone", { background_options: { completion_window: "soonest" } }, "background", 200],
+    [
+      "options of the background that need background: true",
+      { background: false, background_options: { completion_window: "2h" } },
+      "background",
+      400,
+    ],
+    ["options of the background that are no object", { background_options: "2h" }, "background", 400],
     ["a stream that is no boolean", { stream: "yes" }, "unusual_member", 400],
     ["a background that is no boolean", { background: "yes" }, "unusual_member", 400],
   ]

@@ -38,7 +38,7 @@ const judge = (seed: number, fuzzed: Fuzzed, answer: Answer): boolean => {
   return false
 }
 
-const ours = ["stream", "background", "stream_id", "generate"]
+const ours = ["stream", "background", "background_options", "stream_id", "generate"]
 
 // So few places, and so little room, that a leak of one turn in a hundred would leave none.
 const settings = {

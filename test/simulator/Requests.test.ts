@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { at, callIds, codeOf, connect, idOf, messageOf, outputFor, post, weather } from "../support/TestClient.ts"
 
@@ -14,6 +15,7 @@ describe("Requests over the socket", () => {
         ['{"type":"response.cancel"}', "invalid_value"],
         ['{"type":"response.create","input":"x"}', "missing_required_parameter"],
         ['{"type":"response.create","model":"m","background":true,"input":"x"}', "unsupported_parameter"],
+        ['{"type":"response.create","model":"m","background_options":{},"input":"x"}', "unsupported_parameter"],
         ['{"type":"response.create","model":"m","input":"x","model":"m"}', "duplicate_parameter"],
         ['{"type":"response.create","model":"m","input":"x","m\\u006fdel":"m"}', "duplicate_parameter"],
         ['{"type":"response.create","model":"m","input":"x","stream_id":""}', "invalid_stream_id"],
@@ -32,7 +34,7 @@ describe("Requests over the socket", () => {
         assert.strictEqual(answer.status, 400, text)
         assert.strictEqual(codeOf(answer), code, text)
       }
-      const fine = yield* client.turn({ input: "x", stream: true, background: false })
+      const fine = yield* client.turn({ input: "x", stream: true, background: false, background_options: null })
       assert.strictEqual(fine.type, "response.completed")
     }).pipe(Effect.provide(Simulator.layer())),
   )
@@ -68,6 +70,36 @@ describe("Requests over HTTP", () => {
             code: "unknown_parameter",
           },
         })
+      }
+    }).pipe(Effect.provide(Simulator.layer())),
+  )
+
+  it.effect("judges the options of the background, whose long windows cost less and take no stream", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const window = (completion_window: string) => ({ background_options: { completion_window } })
+      const cases: ReadonlyArray<readonly [members: JsonObject, code: string | undefined]> = [
+        [{ background_options: null }, undefined],
+        [{ background_options: {} }, undefined],
+        [window("soonest"), undefined],
+        [{ background: true, stream: true, service_tier: "flex", ...window("soonest") }, undefined],
+        [{ background: true, ...window("2h") }, undefined],
+        [{ background: true, stream: false, service_tier: "default", ...window("8h") }, undefined],
+        [{ background: true, background_options: { completion_window: null, continuation_id: "a" } }, undefined],
+        [{ background: true, background_options: [] }, "invalid_type"],
+        [{ background: true, background_options: { continuation_id: 1 } }, "invalid_type"],
+        [{ background: true, background_options: { completion_window: ["2h"] } }, "invalid_type"],
+        [{ background: true, ...window("1h") }, "invalid_value"],
+        [window("2h"), "unsupported_parameter"],
+        [{ background: false, ...window("8h") }, "unsupported_parameter"],
+        [{ background: true, stream: true, ...window("2h") }, "unsupported_parameter"],
+        [{ background: true, service_tier: "flex", ...window("8h") }, "unsupported_parameter"],
+      ]
+      for (const [members, code] of cases) {
+        const answer = yield* post(simulator, { input: "x", ...members })
+        const what = JSON.stringify(members)
+        assert.strictEqual(answer.status, code === undefined ? 200 : 400, what)
+        if (code !== undefined) assert.strictEqual(at(answer.json(), "error", "code"), code, what)
       }
     }).pipe(Effect.provide(Simulator.layer())),
   )

@@ -83,6 +83,7 @@ const loaded = [
   "type",
   "stream",
   "background",
+  "background_options",
   "stream_id",
   "generate",
   "previous_response_id",

@@ -112,6 +112,7 @@ export const drawBody = (choices: Choices): Extract<Tree, { _tag: "Object" }> =>
     "type",
     "stream",
     "background",
+    "background_options",
     "stream_id",
     "generate",
     "previous_response_id",

@@ -76,7 +76,7 @@ describe("toFrame", () => {
 
   it("removes the members that are respool's, in every spelling", () => {
     const smuggled =
-      '{"type":"response.cancel","stre\\u0061m":true,"background":false,"stream_id":"x","\\u0067enerate":false,"stream_options":{"a":1},"model":"m"}'
+      '{"type":"response.cancel","stre\\u0061m":true,"background":false,"background\\u005foptions":null,"stream_id":"x","\\u0067enerate":false,"stream_options":{"a":1},"model":"m"}'
     assert.strictEqual(frameOf(smuggled), '{"type":"response.create","stream_options":{"a":1},"model":"m"}')
   })
 
@@ -131,7 +131,7 @@ describe("toFrame", () => {
       const previousResponseId = choices.below(2) === 0 ? undefined : "resp_1"
       const frame = new TextDecoder("utf-8", { fatal: true }).decode(toFrame(body, { fromItem, previousResponseId }))
 
-      const removed = new Set(["type", "stream", "background", "stream_id", "generate"])
+      const removed = new Set(["type", "stream", "background", "background_options", "stream_id", "generate"])
       const expected: Record<string, unknown> = { type: "response.create" }
       if (previousResponseId !== undefined) expected["previous_response_id"] = previousResponseId
       const order: Array<string> = []

@@ -4,7 +4,8 @@
 import type { Json, JsonObject, Member } from "../JsonText.ts"
 import { byteLength, elements, isArray, isObject, members } from "../JsonText.ts"
 import type { Refusal } from "../Refusal.ts"
-import { invalid } from "../Refusal.ts"
+import { invalid, wrongType } from "../Refusal.ts"
+import { backgroundOnSocket, wrongBackgroundOptions } from "./Background.ts"
 
 export type Transport = "websocket" | "http"
 
@@ -54,9 +55,6 @@ export const parseObject = (text: string): JsonObject | undefined => {
 
 const unknownParameter = (name: string) =>
   invalid(`Unknown parameter: '${name}'.`, { code: "unknown_parameter", param: name })
-
-const wrongType = (name: string, expected: string) =>
-  invalid(`Invalid type for '${name}': expected ${expected}.`, { code: "invalid_type", param: name })
 
 const itemsOf = (
   text: string,
@@ -131,16 +129,12 @@ export const readCreateRequest = (text: string, transport: Transport): CreateReq
       param: "stream_id",
     })
   }
-  if (transport === "websocket" && value.background === true) {
-    return invalid("'background' is not supported over WebSocket.", {
-      code: "unsupported_parameter",
-      param: "background",
-    })
-  }
+  const notOnSocket = transport === "websocket" ? backgroundOnSocket(value) : undefined
+  if (notOnSocket !== undefined) return notOnSocket
   if (typeof value.model !== "string" && !isObject(value.prompt)) {
     return invalid("Missing required parameter: 'model'.", { code: "missing_required_parameter", param: "model" })
   }
-  const wrong = illTyped(value)
+  const wrong = illTyped(value) ?? wrongBackgroundOptions(value)
   if (wrong !== undefined) return wrong
   const previousResponseId = typeof value.previous_response_id === "string" ? value.previous_response_id : undefined
   const conversation = conversationId(value.conversation)

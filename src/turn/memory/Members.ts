@@ -28,6 +28,7 @@ export const memberRules: Readonly<Record<string, MemberRule>> = {
   stream_options: { role: "never counts", why: "how the client reads, not what is asked" },
   stream_id: { role: "never counts", why: "respool's to set" },
   background: { role: "never counts", why: "does not exist on the socket" },
+  background_options: { role: "never counts", why: "does not exist on the socket" },
   generate: { role: "never counts", why: "respool's to set" },
   client_metadata: { role: "never counts", why: "Codex fills it anew with every request" },
   metadata: { role: "may change", why: "a label of one response" },

@@ -56,6 +56,7 @@ const mayChange: ReadonlyArray<readonly [name: string, before: string, after: st
   ["stream", "true", "false"],
   ["stream_options", '{"include_obfuscation":true}', '{"include_obfuscation":false}'],
   ["background", "true", "false"],
+  ["background_options", '{"completion_window":"2h"}', '{"completion_window":"8h"}'],
   ["generate", "false", "true"],
   ["stream_id", '"a"', '"b"'],
   ["type", '"response.create"', '"other"'],
