@@ -43,9 +43,8 @@ const layers = Server.layerTurns.pipe(
   Layer.provide([Server.layerExecutor, Ownership.layerOff]),
   Layer.provide(layerDialerWs),
   Layer.provide(Settings.layer({ upstreamUrl: Deno.args[0] ?? "" })),
+  // The standard output is for the result, not for the log.
+  Layer.provideMerge(Layer.succeed(References.MinimumLogLevel, "None")),
 )
 
-// The standard output is for the result, not for the log.
-const quiet = Layer.succeed(References.MinimumLogLevel, "None")
-
-Effect.runFork(program.pipe(Effect.provide(layers), Effect.provide(quiet)))
+Effect.runFork(Effect.provide(program, layers))

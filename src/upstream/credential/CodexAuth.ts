@@ -35,9 +35,7 @@ const Claims = Schema.fromJsonString(
 )
 
 const claimsOf = (token: string | null | undefined) =>
-  Option.getOrUndefined(
-    Schema.decodeUnknownOption(Claims)(Buffer.from(token?.split(".")[1] ?? "", "base64url").toString()),
-  )
+  Option.getOrUndefined(Schema.decodeOption(Claims)(Buffer.from(token?.split(".")[1] ?? "", "base64url").toString()))
 
 interface Login {
   readonly resolved: Resolved

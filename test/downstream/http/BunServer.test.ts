@@ -9,7 +9,7 @@ import * as BunServer from "../../../src/downstream/http/BunServer.ts"
 
 type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
-  unknown,
+  ApiError | string,
   HttpServerRequest.HttpServerRequest | Scope.Scope
 >
 
