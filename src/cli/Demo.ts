@@ -13,7 +13,7 @@ import * as Logging from "./Logging.ts"
 import * as Server from "../Server.ts"
 import { Settings } from "../config/Settings.ts"
 
-export class DemoError extends Schema.TaggedError<DemoError>()("DemoError", {
+class DemoError extends Schema.TaggedError<DemoError>()("DemoError", {
   message: Schema.String,
   cause: Schema.optionalKey(Schema.Defect()),
 }) {}

@@ -11,7 +11,7 @@ export interface Tls {
 }
 
 /** A file that can't be used. `message` is the line to show. */
-export class PemError extends Schema.TaggedError<PemError>()("PemError", { message: Schema.String }) {}
+class PemError extends Schema.TaggedError<PemError>()("PemError", { message: Schema.String }) {}
 
 /** A name in the settings and the path that it has there. */
 interface NamedPath {

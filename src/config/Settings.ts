@@ -27,7 +27,6 @@ const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@"
 type Rows = typeof rows
 type Loaded = { readonly [K in keyof Rows]: ValueOf<Rows[K]> }
 
-export type { Tls } from "./PemFiles.ts"
 export { rows } from "./SettingRows.ts"
 export { SettingsError } from "./SettingsError.ts"
 

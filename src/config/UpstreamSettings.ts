@@ -38,7 +38,7 @@ export interface UpstreamSettings {
 }
 
 export type Rows = typeof upstreamRows
-export type Said = { -readonly [K in keyof Rows]?: ValueOf<Rows[K]> }
+type Said = { -readonly [K in keyof Rows]?: ValueOf<Rows[K]> }
 
 /** What holds for every upstream that says nothing else of itself. */
 export type ForAll = Omit<UpstreamSettings, "name" | "profile" | "url" | "credential" | "models">

@@ -44,7 +44,7 @@ export interface Frame {
   readonly token: boolean
 }
 
-export type EndStatus = "completed" | "failed" | "incomplete" | "error"
+type EndStatus = "completed" | "failed" | "incomplete" | "error"
 
 export type Step =
   | { readonly _tag: "Send"; readonly frame: Frame }

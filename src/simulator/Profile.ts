@@ -7,7 +7,7 @@
 export type ProfileName = "openai" | "azure" | "xai" | "vercel" | "codex"
 
 /** What a failed turn takes with it. */
-export type FailedTurn =
+type FailedTurn =
   /** The response it continued, on its own lane. */
   | "its parent"
   /** The connection's latest response, whether it continued that or not. */

@@ -12,7 +12,7 @@ import type { Refusal } from "./Refusal.ts"
 import type { Script } from "./Script.ts"
 import { agent } from "./Script.ts"
 
-export type TurnStatus = "queued" | "running" | "completed" | "failed" | "incomplete" | "error" | "abandoned"
+type TurnStatus = "queued" | "running" | "completed" | "failed" | "incomplete" | "error" | "abandoned"
 
 /** One create request and what became of it. Texts are exactly as received and sent. */
 export interface TurnRecord {
@@ -207,7 +207,7 @@ export interface Chain extends History {
   readonly root: string
 }
 
-export interface StoredResponse {
+interface StoredResponse {
   readonly chain: Chain
   /** How many of the chain's entries were the input. */
   readonly inputs: number

@@ -40,7 +40,7 @@ export class LifecycleError extends Schema.TaggedError<LifecycleError>()("Lifecy
 }
 
 /** The name under which a contradiction to the model is reported. */
-export const agreement = "the model and the pool agree after every step"
+const agreement = "the model and the pool agree after every step"
 
 /** More steps than these never go together: every order of them has to be tried. */
 const maxTogether = 3

@@ -37,7 +37,7 @@ export class FallbackExecutor extends Context.Service<FallbackExecutor, TurnExec
 }
 
 /** Attempts after the first, by their reason; those over HTTP as `http_` and the reason. */
-export const retries = Metric.frequency("respool_retries", { description: "Further attempts of turns, by reason" })
+const retries = Metric.frequency("respool_retries", { description: "Further attempts of turns, by reason" })
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings

@@ -36,7 +36,7 @@ export interface MessageParts {
   readonly text: string | undefined
 }
 
-export interface ReasoningParts {
+interface ReasoningParts {
   /** All but the parts: members that nobody here knows. */
   readonly frame: string
   readonly encrypted: string | undefined

@@ -22,7 +22,7 @@ export interface Member extends Span {
   readonly elements: ReadonlyArray<Span> | undefined
 }
 
-export type JsonErrorReason = "not_json" | "not_object" | "too_deep" | "too_many_members" | "invalid_utf8"
+type JsonErrorReason = "not_json" | "not_object" | "too_deep" | "too_many_members" | "invalid_utf8"
 
 export interface JsonError {
   readonly reason: JsonErrorReason
@@ -55,13 +55,13 @@ export interface KnownText {
 export const maxDepth = 512
 
 /** Members of the object itself; more is `too_many_members`. The API has some thirty. */
-export const maxMembers = 1000
+const maxMembers = 1000
 
 /** Elements that are told apart; of an array with more, or with more values than `maxValues` in all, none is. */
-export const maxElements = 65_536
+const maxElements = 65_536
 
 /** Values inside an array whose elements are wanted, at every depth, names included. */
-export const maxValues = 1 << 19
+const maxValues = 1 << 19
 
 // A scan is synchronous and calls nothing of the caller's, so one stack serves them all.
 const stack = new Uint8Array(maxDepth + 1)

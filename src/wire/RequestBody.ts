@@ -9,7 +9,7 @@ import { Result, Schema } from "effect"
 import { type KnownText, type Member, scanObject, type Span } from "./Json.ts"
 import { textOf } from "./JsonString.ts"
 
-export const WireErrorReason = Schema.Literals([
+const WireErrorReason = Schema.Literals([
   "not_json",
   "not_object",
   "too_deep",
@@ -17,7 +17,7 @@ export const WireErrorReason = Schema.Literals([
   "invalid_utf8",
   "duplicate_member",
 ])
-export type WireErrorReason = typeof WireErrorReason.Type
+type WireErrorReason = typeof WireErrorReason.Type
 
 /** Why a body can't be carried. `position` is a byte offset; `member` names the one that appears twice, unless too long. */
 export class WireError extends Schema.TaggedError<WireError>()("WireError", {

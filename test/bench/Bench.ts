@@ -10,7 +10,7 @@ import type { Report, Settings } from "./harness/Scenario.ts"
 import { respoolSettings } from "./harness/Targets.ts"
 import { scenarios } from "./scenarios/Scenarios.ts"
 
-export interface Machine {
+interface Machine {
   readonly cpus: ReadonlyArray<string>
   readonly kernel: string
   readonly bun: string
@@ -22,7 +22,7 @@ export interface Machine {
   readonly respool: Readonly<Record<string, string>>
 }
 
-export interface Results {
+interface Results {
   readonly machine: Machine
   readonly settings: { readonly size: string; readonly rounds: number }
   readonly reports: ReadonlyArray<Report>

@@ -25,7 +25,7 @@ export interface UpstreamStats {
 }
 
 /** `session`: each conversation has its own name; `none`: no turn has one; `turn`: each turn a new one. */
-export type Naming = "session" | "none" | "turn"
+type Naming = "session" | "none" | "turn"
 
 /** Conversations that are opened (not measured), and then turns on them (measured). */
 export interface TurnsJob {

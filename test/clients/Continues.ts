@@ -56,7 +56,7 @@ const isOfTheModel = (item: JsonObject): boolean =>
   item.role === "assistant" || /^(item_reference|reasoning|.*_call)$/.test(typeOf(item))
 
 /** Asserts that each turn but the first was sent as the last id and only what is new, all on one connection. */
-export const assertContinued = (turns: ReadonlyArray<TurnRecord>) => {
+const assertContinued = (turns: ReadonlyArray<TurnRecord>) => {
   for (const [index, { connection, request, status }] of turns.entries()) {
     const which = `turn ${index}`
     assert.strictEqual(status, "completed", which)

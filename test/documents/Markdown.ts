@@ -3,7 +3,7 @@
  */
 
 /** Without fenced blocks, in which nothing is a heading or a link. */
-export const prose = (page: string): string => page.replaceAll(/^```[^]*?^```$/gm, "")
+const prose = (page: string): string => page.replaceAll(/^```[^]*?^```$/gm, "")
 
 /** The texts of the headings, in their order. */
 export const headings = (page: string): ReadonlyArray<string> =>

@@ -50,7 +50,7 @@ const bodyOf = (input: ReadonlyArray<JsonObject>, seed: number): string => {
 }
 
 /** One upstream connection as one policy drives it: what its context is, and what is remembered of it. */
-export interface Chain {
+interface Chain {
   readonly policy: Policy
   checkpoint: Checkpoint | undefined
   context: ReadonlyArray<JsonObject>

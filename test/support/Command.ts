@@ -7,7 +7,7 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
-export interface Running {
+interface Running {
   readonly pid: number
   /** What was written so far. */
   readonly stdout: () => string

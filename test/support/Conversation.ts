@@ -49,7 +49,7 @@ const pieces = [
   "\ufffd",
 ]
 
-export const drawText = (choices: Choices): string => {
+const drawText = (choices: Choices): string => {
   let text = choices.of(pieces)
   for (let more = choices.below(3); more > 0; more--) text += choices.of(pieces)
   return text

@@ -15,7 +15,7 @@ const silent: ReadonlySet<string> = new Set([
   "unknown",
 ])
 
-export type Path = ReadonlyArray<string | number>
+type Path = ReadonlyArray<string | number>
 
 /** Paths of all values in an item that count. */
 const pathsOf = (value: Json, path: Path = []): ReadonlyArray<Path> => {

@@ -79,7 +79,7 @@ const make = Effect.fnUntraced(function* ({ total }: Limits) {
   })
 })
 
-export const rules: Rules = {
+const rules: Rules = {
   waitFor: Infinity,
   connectWithin: Infinity,
   idleTtl: Infinity,

@@ -59,7 +59,7 @@ export const closing = (code: number, reason: string | Uint8Array = "") =>
 const item = { id: "msg_1", type: "message", role: "assistant", status: "completed", content: [] }
 
 /** The events of one good turn. */
-export const goodEvents = (id: string): ReadonlyArray<string> =>
+const goodEvents = (id: string): ReadonlyArray<string> =>
   [
     { type: "response.created", sequence_number: 0, response: { id, object: "response", status: "in_progress" } },
     { type: "response.output_item.added", sequence_number: 1, output_index: 0, item },

@@ -54,7 +54,7 @@ const parsed = (text: string): Json | undefined => {
 }
 
 /** Each response object of an answer, streamed or not, with the type of its event. */
-export const responsesIn = (told: string): ReadonlyArray<readonly [type: string, response: Json]> => {
+const responsesIn = (told: string): ReadonlyArray<readonly [type: string, response: Json]> => {
   const whole = parsed(told)
   if (whole !== undefined) return [["", whole]]
   return told.split("\n").flatMap((line): ReadonlyArray<readonly [string, Json]> => {

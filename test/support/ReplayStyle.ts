@@ -6,7 +6,7 @@
  */
 import { isList, isObject, type Json, type JsonObject, Num, read, write } from "./JsonValue.ts"
 
-export interface Place {
+interface Place {
   /** The exchange the item is from, and where in it. */
   readonly turn: number
   readonly index: number

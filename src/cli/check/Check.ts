@@ -18,7 +18,7 @@ import { profiles } from "../../config/Profile.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 
 /** An upstream does not work as it should. The report has said so already, so only the exit code is left. */
-export class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", {
+class CheckFailed extends Schema.TaggedError<CheckFailed>()("CheckFailed", {
   exitCode: Schema.Literals([1, 2]),
 }) {
   override get [Runtime.errorExitCode]() {
@@ -77,11 +77,11 @@ const printedStep = ({ message, ms, name, outcome }: Step) =>
   `${outcome.padEnd(4)}  ${name.padEnd(12)}  ${`${Math.round(ms)} ms`.padStart(9)}  ${message}`
 
 /** The report in lines for people. */
-export const printed = ({ name, steps, url, verdict }: Report): string =>
+const printed = ({ name, steps, url, verdict }: Report): string =>
   [`${name}: ${url}`, ...steps.map(printedStep), verdict].join("\n")
 
 /** The worst of several: that an upstream does not work counts more than that another works over HTTP only. */
-export const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
+const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
 
 export interface CheckOptions extends Pick<ExamineOptions, "turn"> {
   readonly json: boolean

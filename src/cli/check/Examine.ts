@@ -17,10 +17,10 @@ import { converse } from "./Converse.ts"
 import type { Exam, Note, RunStep, Said } from "./Steps.ts"
 import { fail } from "./Steps.ts"
 import { way } from "./Way.ts"
-import type { ExitCode, Outcome, OverSocket, Report, Step, Target } from "./Report.ts"
+import type { ExitCode, OverSocket, Report, Step, Target } from "./Report.ts"
 import { conclude } from "./Report.ts"
 
-export type { ExitCode, Outcome, Report, Step, Target }
+export type { ExitCode, Report, Step, Target }
 
 export interface ExamineOptions {
   /** For each step, in milliseconds. */

@@ -17,7 +17,7 @@ export interface ModelsRequest {
   readonly proxy: Redacted.Redacted<string> | undefined
 }
 
-export interface ModelsAnswer {
+interface ModelsAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string

@@ -14,7 +14,7 @@ import type { Answer, Part } from "../Script.ts"
 import type { Usage } from "../context/Usage.ts"
 import { tokensOf, usageText } from "../context/Usage.ts"
 
-export interface OutputItem {
+interface OutputItem {
   readonly raw: string
   readonly value: JsonObject
 }

@@ -98,7 +98,7 @@ const printAction = (step: Step): string => {
   }
 }
 
-export const printStep = (step: Step): string =>
+const printStep = (step: Step): string =>
   step.slices === undefined ? printAction(step) : `${printAction(step)} &${step.slices === 0 ? "" : step.slices}`
 
 /** The text form; `note` adds a comment to a step. */

@@ -25,7 +25,7 @@ export interface ScriptedConnection {
 }
 
 /** `Abandoned`: interrupted while it hung. `Lost`: the peer hung up and the pool has not closed it yet. */
-export type ConnectionPhase = "Dialling" | "Refused" | "Abandoned" | "Open" | "Lost" | "Closed"
+type ConnectionPhase = "Dialling" | "Refused" | "Abandoned" | "Open" | "Lost" | "Closed"
 
 export interface ConnectionRecord {
   readonly id: number

@@ -25,7 +25,7 @@ class TurnFailed {
   readonly _tag = "TurnFailed"
 }
 
-export class World {
+class World {
   readonly #context: Context.Context<PoolUnderTest | ScriptedUpstream>
   readonly #pool: PoolUnderTest["Service"]
   readonly #upstream: ScriptedUpstream["Service"]

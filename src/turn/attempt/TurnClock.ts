@@ -13,7 +13,7 @@ import type { Deadline, Deadlines } from "../Deadlines.ts"
 import { TurnError } from "../TurnError.ts"
 
 /** How long a turn may take, and its parts, in milliseconds. */
-export interface TurnTimes {
+interface TurnTimes {
   readonly firstEventTimeout: number
   readonly eventTimeout: number
   readonly turnTimeout: number

@@ -28,7 +28,7 @@ export interface KnownHead {
   readonly pieces: ReadonlyArray<Piece>
 }
 
-export interface Piece {
+interface Piece {
   /** Behind the piece's last byte. */
   readonly end: number
   readonly tag: string

@@ -8,12 +8,12 @@ import type { Digester } from "../../wire/Digest.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { memberSpan } from "../../wire/RequestBody.ts"
 
-export interface MemberRule {
+interface MemberRule {
   readonly role: "decides" | "may change" | "never counts"
   readonly why: string
 }
 
-export const memberRules: Readonly<Record<string, MemberRule>> = {
+const memberRules: Readonly<Record<string, MemberRule>> = {
   model: { role: "decides", why: "reasoning and caches are one model's; upstreams may bind a connection to it" },
   store: { role: "decides", why: "an unstored chain lives on its connection alone, a stored one anywhere" },
   conversation: { role: "decides", why: "it is another way to keep state, which excludes an anchor" },

@@ -21,7 +21,7 @@ export type Plan =
     }
   | { readonly _tag: "Full"; readonly reason: FullReason; readonly fromItem: 0; readonly previousResponseId: undefined }
 
-export type FullReason =
+type FullReason =
   /** The connection remembers nothing: a first turn, as far as it knows. */
   | "no_checkpoint"
   /** The remembered items are not the head of the new input: an edit, a compaction, or another conversation. */

@@ -24,7 +24,7 @@ export interface Affinity {
 }
 
 /** Headers of the client that an upstream binds to a connection. */
-export const handshakeHeaders = [
+const handshakeHeaders = [
   "openai-organization",
   "openai-project",
   "openai-beta",

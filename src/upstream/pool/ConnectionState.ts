@@ -46,7 +46,7 @@ export interface LeaseListener {
   readonly onLost: (reason: EvictReason, detail: string) => void
 }
 
-export interface Leased {
+interface Leased {
   readonly _tag: "Leased"
   /** Only the lease that has it may end it. */
   readonly token: number

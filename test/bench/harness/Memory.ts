@@ -4,7 +4,7 @@
 import { Effect, FileSystem } from "effect"
 import { BenchError } from "./Child.ts"
 
-export interface Memory {
+interface Memory {
   /** Proportional set size: what is shared counts in part. In bytes. */
   readonly pss: number
   readonly rss: number
@@ -12,7 +12,7 @@ export interface Memory {
 
 const kilobytes = (text: string, name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, "m").exec(text)?.[1] ?? 0)
 
-export const memoryOf = Effect.fnUntraced(function* (pids: ReadonlyArray<number>) {
+const memoryOf = Effect.fnUntraced(function* (pids: ReadonlyArray<number>) {
   const fs = yield* FileSystem.FileSystem
   let pss = 0
   let rss = 0

@@ -10,7 +10,7 @@ const jobWithin = "10 minutes"
 
 const here = Bun.fileURLToPath(new URL("../", import.meta.url))
 
-export interface Running {
+interface Running {
   readonly url: string
   readonly pid: number
 }
@@ -27,7 +27,7 @@ export const startRelay = Effect.fnUntraced(function* (upstream: string) {
   return { url: yield* child.printed(/^relay (\S+)$/), pid: child.pid } satisfies Running
 })
 
-export interface Load {
+interface Load {
   readonly turns: (job: TurnsJob) => Effect.Effect<TurnsResult, BenchError>
   readonly aborts: (job: AbortJob) => Effect.Effect<AbortResult, BenchError>
 }

@@ -53,7 +53,7 @@ export interface Entry {
   readonly measure: Effect.Effect<Figures, BenchError, FileSystem.FileSystem | Scope.Scope>
 }
 
-export const median = (values: ReadonlyArray<number>): number => {
+const median = (values: ReadonlyArray<number>): number => {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2

@@ -11,7 +11,7 @@ export type TargetName = (typeof targetNames)[number]
 /** The floor inside of Effect knows turns only, and says what they cost at least. */
 export const proxies: ReadonlyArray<TargetName> = targetNames.filter((name) => name !== "effect")
 
-export interface Target {
+interface Target {
   readonly url: string
   /** What a request needs besides. */
   readonly headers: Readonly<Record<string, string>>

@@ -47,7 +47,7 @@ export interface TurnScenario {
 }
 
 /** Figures of every scenario of turns: that neither the load nor the upstream was the limit. */
-export const busy = ({ loadBusy, upstreamBusy }: TurnsResult): Figures => ({
+const busy = ({ loadBusy, upstreamBusy }: TurnsResult): Figures => ({
   "load busy %": loadBusy * 100,
   "upstream busy %": upstreamBusy * 100,
 })
