@@ -1,5 +1,5 @@
 /**
- * Opens one WebSocket to an upstream; what is a runtime's own (Bun, Node, Deno) stays behind this service.
+ * Opens one WebSocket to an upstream; what only one runtime has (Bun, Node, Deno) stays behind this service.
  *
  * The socket belongs to the `Scope` it was dialled in: closing the scope, or interrupting the dial, terminates it.
  */
@@ -19,7 +19,7 @@ export interface DialRequest {
     readonly ca?: string
     readonly cert?: string
     readonly key?: string
-    /** `false`: whoever answers is believed to be the upstream. */
+    /** `false`: the certificate is not verified, so any peer that answers is taken for the upstream. */
     readonly verify?: false
   }
   /** `http://user:password@host:port` (or `https:`, user optional) of a proxy to open a tunnel through. */
@@ -27,8 +27,9 @@ export interface DialRequest {
 }
 
 /**
- * Called from the socket's own callbacks, so they must not throw and must not block. The last call is one `onClose` or
- * one `onOverflow`; none comes once the socket's scope has closed (then not even these), nor before `dial` has succeeded.
+ * Called from the socket's own callbacks, so they must not throw and must not block. The last call is `onClose`,
+ * `onOverflow` or `onViolation`, once. Before `dial` has succeeded, and after the socket's scope has closed, no call
+ * comes, not even these.
  */
 export interface SocketHandlers {
   readonly onText: (text: string) => void
@@ -36,7 +37,7 @@ export interface SocketHandlers {
   readonly onBinary: () => void
   /** A ping or a pong: a sign of life that is no message. */
   readonly onAlive: () => void
-  /** A message over `maxMessage`, or in more pieces than are kept, came and was dropped; the socket has ended. */
+  /** A message over `maxMessage`, or in more fragments than are kept, came and was dropped; the socket has ended. */
   readonly onOverflow: () => void
   /** A frame came that RFC 6455 forbids; the socket has ended. */
   readonly onViolation: () => void
@@ -45,7 +46,7 @@ export interface SocketHandlers {
 }
 
 export interface Socket {
-  /** Status, headers (lower case) of the upgrade answer. */
+  /** Status of the answer to the upgrade, and its headers, with names in lower case. */
   readonly handshake: { readonly status: number; readonly headers: Readonly<Record<string, string>> }
   /** Sends one text message of UTF-8 bytes. False: the socket was not open and nothing was written. */
   readonly send: (frame: Uint8Array) => boolean
@@ -58,10 +59,11 @@ export interface Socket {
 }
 
 /**
- * Why no socket came to be; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599 and carries it, since
- * it is the client's to see; `Unreachable` is DNS, TCP, TLS, a proxy that opens no tunnel, a broken upgrade, a peer that spoke or hung up together with
- * its answer, or an answer of another status, which no client may take for its own. `answer.headers` are as received, in lower case, repeated ones joined by `, `; `answer.body` is
- * without transfer coding, at most 64 KiB.
+ * Why there is no socket; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599, which it carries,
+ * since the client is to see it. `Unreachable` is everything else: DNS, TCP, TLS, a proxy that opens no tunnel, a
+ * broken upgrade, a peer that spoke or hung up together with its answer, or an answer of another status, which would
+ * mislead the client. `answer.headers` are as received, names in lower case, repeated ones joined by `, `;
+ * `answer.body` is without transfer coding, at most 64 KiB.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
   reason: Schema.Literals(["Refused", "Unreachable"]),
@@ -117,22 +119,27 @@ export const headersFromRaw = (raw: ReadonlyArray<string>): Record<string, strin
 }
 
 /**
- * A runtime's way to open a socket: starts at once, tells `upgrade` how it went, and returns what terminates the socket
- * in any of its states. It may throw instead of starting.
+ * A runtime's way to open a socket. It starts at once, tells `upgrade` how it went, and returns a function that
+ * terminates the socket in any of its states. It may throw instead of starting.
  */
 export type Start = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) => () => void
 
-/** Of all calls the first one counts. */
+/** Only the first call counts. */
 export interface Upgrade {
-  /** `socket` is asked when all that came together with the answer has been read; undefined: it is closing already. */
+  /**
+   * `socket` is called when all that came together with the answer has been read; it gives undefined if it is closing.
+   */
   readonly opened: (socket: () => Socket | undefined) => void
   readonly failed: (error: DialError) => void
 }
 
-/** Lets through what the contract of `SocketHandlers` allows. An object with methods, since every event goes through it. */
+/**
+ * Lets through what the contract of `SocketHandlers` allows. It is an object with methods and not closures, since every
+ * event goes through it: test/bench/README.md has what that brought.
+ */
 class Guard implements SocketHandlers {
   state: "connecting" | "opening" | "open" | "over" = "connecting"
-  /** What the peer did before anything was asked of it. */
+  /** What the peer did before it was asked anything; undefined: nothing. */
   early: string | undefined
   readonly #handlers: SocketHandlers
 
@@ -166,7 +173,7 @@ class Guard implements SocketHandlers {
     if (this.#ends()) this.#handlers.onClose(code, reason)
   }
 
-  // Of what comes before anything was asked nothing can be a turn's, and nothing is lost by not using the socket.
+  // No turn has asked for what comes now, and none has been sent, so nothing is lost by giving the socket up.
   #spoke() {
     if (this.state === "opening") this.early ??= "spoke"
   }
@@ -179,7 +186,7 @@ class Guard implements SocketHandlers {
   }
 }
 
-/** A dialer from a runtime's `Start`: adds the check of the URL, the ownership by a `Scope` and the end of all calls. */
+/** Makes a dialer of a runtime's `Start`: checks the URL, and closes the socket and ends all calls with the `Scope`. */
 export const make = (start: Start): Dialer["Service"] => ({
   dial: Effect.fn("Dialer.dial")(function* (request, handlers) {
     if (!isSocketUrl(request.url))

@@ -1,10 +1,14 @@
 /**
- * Dials over Bun's own TCP and TLS sockets, with a WebSocket client of ours.
+ * Dials over Bun's own TCP and TLS sockets, with a WebSocket client that is written by hand.
+ *
+ * Measured on Bun 1.4.5 (test/bench/README.md, docs/library.md): a frame that comes in a burst takes a quarter of the
+ * CPU that `ws` over `node:net` takes (0.23 to 0.26 against 0.88 to 1.09 µs), 1 MB sent a quarter (0.54 against 2.1
+ * ms), and a socket 52 in place of 73 KB. Bun's native `WebSocket` keeps 984 KB a socket after 1 MB was sent.
  *
  * Nothing of Bun is touched before the first dial, so the module loads anywhere. What was sent is let go as soon as the
- * system has it. A certificate is verified unless the request says otherwise. Of pings that came together only the latest is answered, as RFC 6455
- * 5.5.3 allows. A TCP connect cannot be broken off in Bun: when a dial ends before its peer has answered at all, the
- * descriptor goes when the system gives up or the connect succeeds.
+ * system has it. A certificate is verified unless the request says otherwise. When several pings came together only the
+ * latest is answered, as RFC 6455, section 5.5.3, allows. Bun cannot break off a TCP connect: when a dial ends before
+ * its peer has answered at all, the descriptor is freed once the connect succeeds or the system gives it up.
  */
 import { Layer } from "effect"
 import { randomBytes } from "node:crypto"
@@ -22,11 +26,11 @@ import { upgradeRequest } from "./UpgradeRequest.ts"
 
 type Connected = Pick<Bun.Socket, "end" | "pause" | "resume" | "setNoDelay" | "terminate" | "write">
 
-class Line implements FrameSink {
+class Client implements FrameSink {
   #state: "dialling" | "upgrading" | "open" | "over" = "dialling"
   #socket: Connected | undefined
   #paused = false
-  /** The end of a connection of which something is still held back. */
+  /** Why the connection ended while frames were held back by a pause; told when they have been handed on. */
   #end: string | undefined
   #pinged: Uint8Array | undefined
   readonly #queue = new SendQueue()
@@ -83,7 +87,7 @@ class Line implements FrameSink {
     const options = { ...certificates, rejectUnauthorized: this.#verify }
     if (proxy === undefined) {
       const direct = { hostname, port, data: this, socket: events }
-      // What goes wrong is told to `connectError`.
+      // The promise's failure is told to `connectError` as well.
       Bun.connect(secure ? { ...direct, tls: options } : direct).catch(() => {})
       return
     }
@@ -99,14 +103,14 @@ class Line implements FrameSink {
     })
   }
 
-  #tunnelled(socket: Bun.Socket<BunTunnel>, options: Bun.TLSOptions): Line | undefined {
+  #tunnelled(socket: Bun.Socket<BunTunnel>, options: Bun.TLSOptions): Client | undefined {
     if (!this.#request.secure) {
       this.connected(socket)
       return this
     }
     try {
-      // The name is checked against the certificate as well; without it that would be the proxy's.
-      socket.upgradeTLS<Line>({ data: this, tls: { ...options, serverName: this.#request.hostname }, socket: events })
+      // The certificate is checked against this name; without it, it would be checked against the proxy's.
+      socket.upgradeTLS<Client>({ data: this, tls: { ...options, serverName: this.#request.hostname }, socket: events })
     } catch (cause) {
       socket.terminate()
       this.failed(cause instanceof Error ? cause.message : "TLS could not be begun")
@@ -121,7 +125,7 @@ class Line implements FrameSink {
     if (!this.#request.secure) this.#ask()
   }
 
-  /** Where only the certificate is wrong there is TLS all the same, for those who do not mind. */
+  /** A handshake that fails for the certificate alone has set up TLS all the same, so `verify: false` can go on. */
   shookHands(trusted: boolean, error: (Error & { readonly code?: unknown }) | null): void {
     if (this.#state !== "dialling") return
     if (trusted || (!this.#verify && (error === null || isCertificateCode(error.code)))) this.#ask()
@@ -165,7 +169,7 @@ class Line implements FrameSink {
     this.#pong()
   }
 
-  /** The connection has ended. */
+  /** The connection has ended, or could not be made. */
   failed(message: string): void {
     if (this.#state === "over") return
     if (this.#state === "open" && this.#reader.holds()) {
@@ -180,7 +184,7 @@ class Line implements FrameSink {
     else this.#upgrade.failed(unreachable(message))
   }
 
-  /** In whatever state: frees the descriptor, and nothing is handed on any more. */
+  /** Frees the descriptor, in any state; no call of the handlers follows. */
   terminate(): void {
     this.#state = "over"
     this.#reader.stop()
@@ -196,7 +200,7 @@ class Line implements FrameSink {
     socket?.terminate()
   }
 
-  /** Ends the connection from here: with a close frame, where none of ours is under way, and without waiting. */
+  /** Ends the connection from this side without waiting, with a close frame unless another frame is half written. */
   #leave(code: number, tell: () => void): void {
     const socket = this.#socket
     this.#state = "over"
@@ -204,7 +208,7 @@ class Line implements FrameSink {
     if (socket !== undefined && this.#queue.size === 0) {
       this.#socket = undefined
       socket.write(closeFrame(code))
-      // Closes at once too, but does not take back what was written.
+      // Unlike `terminate` this lets the close frame out before it closes.
       socket.end()
     }
     this.#letGo()
@@ -236,14 +240,14 @@ class Line implements FrameSink {
     this.#paused = false
     this.#reader.resume()
     this.#pong()
-    // What was held back may have made the handlers pause again, or ended all.
+    // The frames that were held back may have made the handlers pause again, or have ended the connection.
     if (this.#paused || this.#state !== "open") return
     if (this.#end === undefined) this.#socket?.resume()
     else this.failed(this.#end)
   }
 }
 
-const events: Bun.SocketHandler<Line> = {
+const events: Bun.SocketHandler<Client> = {
   open: (socket) => socket.data.connected(socket),
   handshake: (socket, trusted, error) => socket.data.shookHands(trusted && socket.authorized, error),
   data: (socket, chunk) => socket.data.data(chunk),
@@ -259,9 +263,9 @@ const described = (error: Error & { readonly code?: unknown }): string =>
     : error.message
 
 const start: Start = (request, handlers, upgrade) => {
-  const line = new Line(request, handlers, upgrade)
-  line.connect(request)
-  return () => line.terminate()
+  const client = new Client(request, handlers, upgrade)
+  client.connect(request)
+  return () => client.terminate()
 }
 
 export const layerBun: Layer.Layer<Dialer> = Layer.sync(Dialer, () => make(start))

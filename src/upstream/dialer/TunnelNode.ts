@@ -1,8 +1,9 @@
 /**
  * Opens a tunnel through an HTTP proxy with `node:net` and `node:tls`, and TLS to the upstream inside it.
  *
- * Of the two calls at most one comes, and none after the returned function was called, which ends the connection. The
- * proxy's own certificate, where its address is `https:`, is verified as the upstream's is.
+ * At most one of `opened` and `failed` is called, and none after the returned function was called, which ends the
+ * connection. The certificate of a proxy with an `https:` address is verified as the upstream's is.
+ * Why this is written by hand, `Tunnel.ts` says.
  */
 import * as Net from "node:net"
 import * as Tls from "node:tls"
@@ -13,7 +14,7 @@ import type { Proxy } from "../../config/ProxyAddress.ts"
 import { connectRequest, lostProxy, TunnelAnswer } from "./Tunnel.ts"
 
 export interface TunnelHandlers {
-  /** Ready for the upgrade request. */
+  /** The socket is ready for the upgrade request. */
   readonly opened: (socket: Net.Socket) => void
   readonly failed: (error: DialError) => void
 }
@@ -24,7 +25,7 @@ export const tlsOptions = (tls: DialRequest["tls"]): Tls.SecureContextOptions & 
   return { ...certificates, rejectUnauthorized: verify !== false }
 }
 
-/** Whom the certificate must be for. A name is told to the peer as well, which is not done with an address. */
+/** The host that the certificate must be for. A name is told to the peer as well (SNI), an address is not. */
 const named = (hostname: string) =>
   Net.isIP(hostname) === 0 ? { host: hostname, servername: hostname } : { host: hostname }
 

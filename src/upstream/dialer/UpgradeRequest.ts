@@ -1,7 +1,7 @@
 /**
  * Writes the request that asks for a WebSocket (RFC 6455, section 4.1).
  *
- * No header can end its line early or take the place of one of the handshake's own.
+ * No header can end its line early or replace one of the handshake's.
  */
 import { createHash } from "node:crypto"
 import type { Address } from "../../config/Address.ts"
@@ -12,26 +12,26 @@ export interface UpgradeRequest extends Address {
   readonly head: string
 }
 
-/** The handshake's own, and those that would say that the request has a body or is about this connection. */
-const notTheirs =
+/** Headers that the client can't set: the handshake's, and those about a body or about the connection. */
+const reserved =
   /^(?:connection|upgrade|sec-websocket-.*|content-length|transfer-encoding|trailer|te|expect|keep-alive)$/i
 
-/** Throws where a header is none; the error names no value. */
+/** Throws where a name or a value is none that a header may have; the error does not name the value. */
 export const upgradeRequest = (
   address: string,
   headers: Readonly<Record<string, string>>,
   key: string,
 ): UpgradeRequest => {
   const url = new URL(address)
-  const own = [
+  const handshake = [
     ["connection", "Upgrade"],
     ["upgrade", "websocket"],
     ["sec-websocket-version", "13"],
     ["sec-websocket-key", key],
   ]
-  const theirs = Object.entries(headers).filter(([name]) => !notTheirs.test(name))
-  const host = theirs.some(([name]) => name.toLowerCase() === "host") ? [] : [["host", url.host]]
-  const lines = [...host, ...own, ...theirs].map(([name = "", value = ""]) => {
+  const given = Object.entries(headers).filter(([name]) => !reserved.test(name))
+  const host = given.some(([name]) => name.toLowerCase() === "host") ? [] : [["host", url.host]]
+  const lines = [...host, ...handshake, ...given].map(([name = "", value = ""]) => {
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw new Error("a header's name is none")
     if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
       throw new Error(`the header ${name} has a character that none may have`)
@@ -43,6 +43,6 @@ export const upgradeRequest = (
   }
 }
 
-/** What a server that read `key` must answer. */
+/** What a server that has read `key` must answer in `sec-websocket-accept`. */
 export const acceptFor = (key: string): string =>
   createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
