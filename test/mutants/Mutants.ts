@@ -241,10 +241,10 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "dials-not-counted",
     "src/upstream/pool/Roster.ts",
     `    this.#connections.add(connection)
-    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
+    for (const name of countedGroups(connection)) this.#counted.add(name, connection)`,
     `    this.#connections.add(connection)
     queueMicrotask(() => {
-      for (const name of ownedGroups(connection)) this.#owned.add(name, connection)
+      for (const name of countedGroups(connection)) this.#counted.add(name, connection)
     })`,
   ),
   mutant(
@@ -294,7 +294,7 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "moved-connection-counts-twice",
     "src/upstream/pool/Roster.ts",
     `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)
-    for (const name of ownedGroups(connection)) this.#owned.remove(name, connection)`,
+    for (const name of countedGroups(connection)) this.#counted.remove(name, connection)`,
     `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)`,
   ),
   mutant(
@@ -313,7 +313,7 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "reservation-skipped",
     "src/upstream/pool/Roster.ts",
     `    this.#connections.add(connection)
-    for (const name of ownedGroups(connection)) this.#owned.add(name, connection)`,
+    for (const name of countedGroups(connection)) this.#counted.add(name, connection)`,
     `    this.#connections.add(connection)`,
   ),
   mutant(

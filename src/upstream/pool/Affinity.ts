@@ -1,5 +1,5 @@
 /**
- * Says which turns may share a physical connection: all that the handshake fixed for its whole life.
+ * Says which turns may share a connection: those that agree in all that its handshake fixed for its whole life.
  *
  * Two turns with one affinity have the same upstream, scope, credential identity, handshake headers, `user` and
  * `safety_identifier` (docs/life-of-a-turn.md, Affinity), and the same model where a connection serves one. Headers
@@ -12,14 +12,14 @@ import type { Destination, RoutedTurn } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 
 export interface Affinity {
-  /** A digest; equal keys mean equal affinity. */
+  /** A digest; equal keys mean equal affinities. */
   readonly key: string
   readonly scope: string
   readonly upstream: Upstream
-  /** Stands for the credential it was opened with, and never holds it. */
+  /** Stands for the credential that the connection was opened with, and never holds it. */
   readonly credential: string
   readonly url: string
-  /** Headers of the handshake, the credential among them. */
+  /** The headers of the handshake, the credential's among them. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
 }
 
@@ -34,14 +34,14 @@ const handshakeHeaders = [
 
 const beta = "openai-beta"
 
-/** What the client names and what the upstream asks for, each once. */
-const merged = (theirs: string | undefined, ours: string | undefined): string | undefined => {
-  if (ours === undefined) return theirs
-  const names = `${theirs ?? ""},${ours}`.split(",").map((name) => name.trim())
+/** The beta names that the client gives and those that the upstream asks for, each once. */
+const merged = (given: string | undefined, needed: string | undefined): string | undefined => {
+  if (needed === undefined) return given
+  const names = `${given ?? ""},${needed}`.split(",").map((name) => name.trim())
   return [...new Set(names.filter((name) => name !== ""))].join(",")
 }
 
-/** What stands for the credential that an upstream is shown. */
+/** What stands for the credential that the upstream is shown. */
 export const credentialOf = ({ shown }: Destination): string =>
   shown === undefined ? "none" : `${shown.owner} ${shown.identity}`
 

@@ -1,15 +1,16 @@
 /**
  * Remembers where no socket can be had at present: an upstream without WebSocket, and one that does not answer.
  *
- * It is kept for each URL as it is dialled, so that one caller's query puts nobody else on HTTP. Failed dials back off:
- * 1 second, then twice as long each time, at most 30. Refusals that are the caller's matter (401, 403, 429) don't count.
+ * It is kept for each URL as it is dialled, so that the query of one caller does not put the other callers on HTTP.
+ * Failed dials back off: 1 second, then twice as long each time, at most 30. Refusals that concern the caller alone
+ * (401, 403, 429) don't count.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { TurnError } from "../../turn/TurnError.ts"
 
 interface Trouble {
   readonly kind: "upstream_http_only" | "dial_backoff"
-  /** In milliseconds of the clock; from then on it is tried again. */
+  /** In milliseconds of the clock; from then on the URL is dialled again. */
   readonly until: number
   /** How long the last pause was. */
   readonly pause: number
@@ -30,14 +31,14 @@ export class Availability extends Context.Service<
   )
 }
 
-/** More URLs than these are only met when callers make them up; the oldest trouble is forgotten. */
+/** More URLs than these are met only when callers make queries up; then the oldest trouble is forgotten. */
 const maxUrls = 256
 
 const httpOnlyFor = Duration.toMillis("5 minutes")
 const firstPause = Duration.toMillis("1 second")
 const longestPause = Duration.toMillis("30 seconds")
 
-/** Answers to an upgrade that mean: there is no WebSocket here. */
+/** The statuses that answer an upgrade where there is no WebSocket. */
 const noSocket: ReadonlySet<number> = new Set([404, 405, 426, 501])
 
 const make = (now: () => number): Availability["Service"] => {
@@ -62,7 +63,7 @@ const make = (now: () => number): Availability["Service"] => {
       }
       if (answer !== undefined && answer.status < 500) return
       const last = troubles.get(url)
-      // Dials that were under way together fail together, and count once.
+      // Dials that were under way at the same time fail at the same time, and count as one.
       if (last !== undefined && now() < last.until) return
       const pause = last === undefined || last.pause === 0 ? firstPause : Math.min(last.pause * 2, longestPause)
       remember(url, { kind: "dial_backoff", until: now() + pause, pause })

@@ -1,8 +1,8 @@
 /**
  * One upstream WebSocket, owned by one `Scope`, with its state.
  *
- * The reader runs always, idle too: it notices a close at once, and evicts the connection on a frame that belongs to no
- * turn. Closing the scope terminates the socket; there is no other way to end one.
+ * It reads always, while it is idle too: it notices a close at once, and is evicted on a frame that belongs to no turn.
+ * Closing the scope terminates the socket; there is no other way to end a connection.
  */
 import { Effect, Exit, Scope } from "effect"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
@@ -11,23 +11,23 @@ import type { Affinity } from "./Affinity.ts"
 import type { Chain, ConnectionState, EvictReason, Idle, LeaseListener, Open, Worth } from "./ConnectionState.ts"
 import type { Lease } from "./Lease.ts"
 
-/** What the pool hears, synchronously, when a state changes. */
-export interface ConnectionOwner {
+/** What the roster hears, synchronously, when the state changes. */
+export interface ConnectionHooks {
   readonly now: () => number
-  /** A chain begins on the connection; gives its id. */
+  /** A chain begins on the connection; the answer is its id. */
   readonly onChain: (connection: Connection) => ChainId
   readonly onIdle: (connection: Connection) => void
-  /** `chains`: those that were on it. */
+  /** `chains` are those that were on the connection. */
   readonly onEvicted: (connection: Connection, reason: EvictReason, chains: ReadonlyArray<Chain>) => void
 }
 
-/** Stands in until the turn listens: what comes then belongs to no turn. */
+/** Listens until the turn does: a frame that comes before belongs to no turn. */
 const noTurn = (connection: Connection): LeaseListener => ({
   onText: () => connection.evict("unsolicited", "a frame came before the turn had sent its request"),
   onLost: () => {},
 })
 
-/** As many looks in a row without a sign of life end a connection: two and a half ping intervals. */
+/** So many looks in a row that see no sign of life end a connection: two and a half ping intervals. */
 const maxSilentLooks = 5
 
 export class Connection implements SocketHandlers {
@@ -36,16 +36,16 @@ export class Connection implements SocketHandlers {
   readonly id: number
   readonly affinity: Affinity
   readonly scope: Scope.Closeable
-  readonly #owner: ConnectionOwner
+  readonly #hooks: ConnectionHooks
 
-  constructor(id: number, affinity: Affinity, scope: Scope.Closeable, owner: ConnectionOwner) {
+  constructor(id: number, affinity: Affinity, scope: Scope.Closeable, hooks: ConnectionHooks) {
     this.id = id
     this.affinity = affinity
     this.scope = scope
-    this.#owner = owner
+    this.#hooks = hooks
   }
 
-  /** Its idle chain; undefined: it is connecting, in use, or gone. */
+  /** The chain, if it is idle; undefined: the connection is connecting, leased or evicted. */
   get idle(): (Chain & { readonly state: Idle }) | undefined {
     const chain = this.state._tag === "Open" ? this.state.chains[0] : undefined
     return chain?.state._tag === "Idle" ? (chain as Chain & { readonly state: Idle }) : undefined
@@ -77,23 +77,23 @@ export class Connection implements SocketHandlers {
     this.evict("overflow", "the upstream sent a message over the limit")
   }
 
-  // The peer's reason may repeat what it was sent, and errors are logged.
+  // The peer's reason is left out: it may repeat what it was sent, and errors are logged.
   onClose(code: number) {
     this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`)
   }
 
-  /** The dial has succeeded; the turn that asked for it has the lease in the same step. */
+  /** The dial has succeeded; the turn that it was for gets the lease in the same step. */
   opened(socket: Socket): Lease {
     const chain: Chain = {
-      id: this.#owner.onChain(this),
-      state: { _tag: "Idle", since: this.#owner.now() },
+      id: this.#hooks.onChain(this),
+      state: { _tag: "Idle", since: this.#hooks.now() },
       worth: "none",
       leases: 0,
     }
     const state: Open = {
       _tag: "Open",
       socket,
-      openedAt: this.#owner.now(),
+      openedAt: this.#hooks.now(),
       chains: [chain],
       alive: true,
       silentLooks: 0,
@@ -104,7 +104,7 @@ export class Connection implements SocketHandlers {
     return this.#lease(state, chain, socket.handshake.headers)
   }
 
-  /** Leased again, in the same step in which it was chosen; undefined: it is not idle. */
+  /** Leases the connection again, in the step in which it was chosen; undefined: it is not idle. */
   lease(session: string | undefined): Lease | undefined {
     const { idle, state } = this
     if (idle === undefined || state._tag !== "Open") return undefined
@@ -112,7 +112,7 @@ export class Connection implements SocketHandlers {
     return this.#lease(state, idle, undefined)
   }
 
-  /** `handshake`: headers of the upgrade's answer, which are the first turn's only. */
+  /** `handshake`: headers of the upgrade's answer, which belong to the first turn alone. */
   #lease(open: Open, chain: Chain, handshake: Readonly<Record<string, string>> | undefined): Lease {
     const token = ++chain.leases
     chain.state = { _tag: "Leased", token, listener: noTurn(this) }
@@ -146,15 +146,15 @@ export class Connection implements SocketHandlers {
   }
 
   /**
-   * Ends the connection. The state changes first, so that no turn can lease it any more; the turn that held it hears of
-   * it; the scope's finalizers terminate the socket and forget what was remembered.
+   * Ends the connection. The state changes first, so that no turn can lease it any more; then the turn that held it is
+   * told; then the scope's finalizers terminate the socket and forget what was remembered.
    */
   evict(reason: EvictReason, detail: string) {
     const { state } = this
     if (state._tag === "Evicted") return
     this.state = { _tag: "Evicted", reason }
     const chains = state._tag === "Open" ? state.chains : []
-    this.#owner.onEvicted(this, reason, chains)
+    this.#hooks.onEvicted(this, reason, chains)
     for (const { state: held } of chains) if (held._tag === "Leased") held.listener.onLost(reason, detail)
     const closing = Scope.closeUnsafe(this.scope, Exit.void)
     if (closing !== undefined) Effect.runFork(closing)
@@ -165,7 +165,7 @@ export class Connection implements SocketHandlers {
     const { state } = this
     if (state._tag !== "Open") return
     const buffered = state.socket.bufferedAmount()
-    // A paused socket can't show any.
+    // A paused socket is not read, so it can't show a sign of life.
     if (state.alive || state.paused || buffered < state.buffered) state.silentLooks = 0
     else state.silentLooks++
     state.alive = false
@@ -177,8 +177,8 @@ export class Connection implements SocketHandlers {
   #idle(open: Open, chain: Chain, worth: Worth) {
     resume(open)
     chain.worth = worth
-    chain.state = { _tag: "Idle", since: this.#owner.now() }
-    this.#owner.onIdle(this)
+    chain.state = { _tag: "Idle", since: this.#hooks.now() }
+    this.#hooks.onIdle(this)
   }
 }
 

@@ -2,9 +2,9 @@
  * Keeps the upstream connections and leases one per turn.
  *
  * Choosing a connection and leasing it is one synchronous step, and so is reserving capacity before a dial, so no two
- * turns get one connection and no cap is passed while sockets open (docs/life-of-a-turn.md, Look-up order). A lease is the
- * caller's scope's: what has not ended when that closes is evicted, as `cancelled` when the turn was interrupted. Closing the
- * pool's own scope evicts every connection once.
+ * turns get one connection and no cap is passed while sockets open (docs/life-of-a-turn.md, Look-up order). A lease
+ * ends with the scope of its caller: if it has not ended by then its connection is evicted, as `cancelled` when the
+ * turn was interrupted. Closing the pool's own scope evicts every connection once.
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { Settings } from "../../config/Settings.ts"
@@ -19,21 +19,21 @@ import { proxyFor } from "../../config/ProxyRules.ts"
 import type { LeaseRequest, RefuseReason } from "./Roster.ts"
 import { Roster } from "./Roster.ts"
 
-/** One connection as others may see it: for tests, metrics and the page. */
+/** One connection as the pool shows it: to tests, metrics and the status page. */
 export interface ConnectionView {
   readonly id: number
   readonly scope: string
   readonly session: string | undefined
-  /** `Leased` and `Idle` are states of its chain, once it is open. */
+  /** `Leased` and `Idle` are states of the connection's chain, once it is open. */
   readonly state: "Connecting" | "Leased" | "Idle"
-  /** Undefined: it is not open yet. */
+  /** Undefined: the connection is not open yet. */
   readonly chain: ChainId | undefined
 }
 
-/** The largest message an upstream may send, in bytes: a finished response with its images. */
+/** The largest message that an upstream may send, in bytes; a finished response with images is the largest there is. */
 const maxInbound = 64 * 1024 * 1024
 
-/** Connections that ended, by their reason. */
+/** Counts the connections that ended, by reason. */
 export const evictions = Metric.frequency("respool_evictions", {
   description: "Upstream connections that ended, by reason",
 })
@@ -43,9 +43,9 @@ const busyWait = Duration.seconds(5)
 export class ConnectionPool extends Context.Service<
   ConnectionPool,
   {
-    /** Fails with `NotSent` always: nothing of the turn has left. */
+    /** Always fails with the delivery `NotSent`: nothing of the turn has been sent. */
     readonly lease: (request: LeaseRequest) => Effect.Effect<Lease, TurnError, Scope.Scope>
-    /** Evicts what is idle now and fits; what is leased goes on. */
+    /** Evicts the idle connections that fit; leased ones go on. */
     readonly evictIdle: (reason: EvictReason, fits: (connection: Connection) => boolean) => void
     readonly heartbeat: (beat: number) => void
     readonly connections: () => ReadonlyArray<ConnectionView>
@@ -120,12 +120,15 @@ const make = Effect.gen(function* () {
       Effect.raceFirst(Deferred.await(lost)),
     )
     availability.opened(connection.affinity.url)
-    // The upstream may have hung up between its answer and this line.
+    // The upstream may have hung up between its answer and this step.
     if (connection.state._tag !== "Connecting") return yield* notSent("dial_failed", "the upstream closed at once")
     return connection.opened(socket)
   })
 
-  /** One line for each failed dial, which the back-off keeps few; a turn that goes over HTTP for it names it only. */
+  /**
+   * Logs each failed dial, which the back-off keeps few; the log line of a turn that goes over HTTP has the reason
+   * only.
+   */
   const couldNotDial = Effect.fnUntraced(function* (url: string, error: TurnError) {
     if (error.reason === "shutdown") return
     availability.failed(url, error)

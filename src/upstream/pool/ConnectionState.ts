@@ -8,7 +8,7 @@
  * | Open, leased | completed, or released unharmed | Open, idle |
  * | Open, leased | any other end | Evicted |
  * | Open, idle | lease, young enough | Open, leased |
- * | Open, idle | ttl, age, capacity, scope revoked, upstream replaced, credential refused, unowned frame, peer closed, shutdown | Evicted |
+ * | Open, idle | ttl, age, capacity, scope revoked, upstream replaced, credential refused, frame of no turn, peer closed, shutdown | Evicted |
  */
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Socket } from "../dialer/Dialer.ts"
@@ -34,28 +34,28 @@ export type EvictReason =
   | "shutdown"
 
 /**
- * What a chain's conversation is worth: `none` nothing to continue, `once` one turn that nothing has continued yet,
- * `continued` a conversation that is in use.
+ * What a chain's conversation is worth. `none`: there is nothing to continue. `once`: it has one turn, which none has
+ * continued yet. `continued`: the conversation is in use.
  */
 export type Worth = "none" | "once" | "continued"
 
 /** What the turn hears of its connection, from the socket's own callbacks. */
 export interface LeaseListener {
   readonly onText: (text: string) => void
-  /** The connection is gone under the turn; nothing follows. */
+  /** The connection ended while the turn was using it; no call follows. */
   readonly onLost: (reason: EvictReason, detail: string) => void
 }
 
 interface Leased {
   readonly _tag: "Leased"
-  /** Only the lease that has it may end it. */
+  /** Only the lease with this token may end the use of the chain. */
   readonly token: number
   readonly listener: LeaseListener
 }
 
 export interface Idle {
   readonly _tag: "Idle"
-  /** In milliseconds of the clock. */
+  /** When the chain became idle, in milliseconds of the clock. */
   readonly since: number
 }
 
@@ -63,7 +63,7 @@ export interface Idle {
 export interface Chain {
   readonly id: ChainId
   state: Leased | Idle
-  /** When it was last idle. */
+  /** As it was when the chain was last idle. */
   worth: Worth
   /** How often it was leased; the latest lease has this as its token. */
   leases: number
@@ -74,15 +74,15 @@ export interface Open {
   readonly socket: Socket
   /** In milliseconds of the clock. */
   readonly openedAt: number
-  /** One, until turns share a socket as lanes. A list and not a map, since every frame looks its chain up. */
+  /** A connection has one chain. A list, since every frame looks its chain up and an index is the cheapest way. */
   readonly chains: readonly [Chain]
-  /** A sign of life since the last ping: a frame, a pong, or progress of an upload. */
+  /** Whether there was a sign of life since the last look: a frame, a ping or a pong. */
   alive: boolean
-  /** Consecutive looks that saw no sign of life. */
+  /** How many looks in a row saw no sign of life. */
   silentLooks: number
-  /** Bytes that waited to be sent at the last look. */
+  /** How many bytes waited to be sent at the last look; fewer now are a sign of life. */
   buffered: number
-  /** The upstream is made to wait. */
+  /** Whether the socket is not read, so that the upstream has to wait. */
   paused: boolean
 }
 

@@ -1,6 +1,6 @@
 /**
- * Sweeps the pool: evicts connections that idled or aged too long, whose scope was revoked or whose upstream a reload
- * replaced, and asks every socket for signs of life.
+ * Sweeps the pool: evicts connections that idled or aged too long, those of a revoked scope, and those of an upstream
+ * that a reload replaced, and asks every socket for signs of life.
  *
  * One fiber for all connections, so an idle session costs no timer. A sweep is only housekeeping: the pool checks age
  * and idleness again at each lease, so a late sweep never lets a turn start on an old connection.
@@ -37,7 +37,7 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
           "idle",
           ({ affinity, idle }) => idle !== undefined && now - idle.state.since >= affinity.upstream.idleTtl,
         )
-        // What was leased when its scope was revoked or its upstream replaced has been let go on.
+        // A connection that was leased when its scope was revoked or its upstream replaced may be idle by now.
         evictRevoked()
         evictReplaced()
         pool.heartbeat(beat++)

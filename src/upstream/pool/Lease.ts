@@ -2,20 +2,22 @@
  * Exclusive use of a chain of a connection for one turn, as a scoped resource.
  *
  * A lease ends once: with `complete` or `release` the connection is idle again, with `evict` it is gone. The finalizer
- * that came with it evicts whatever had not ended by then, so an interrupted turn can't leave its socket behind. After
- * its end a lease does nothing more, however late it is called: it holds a token that only its own turn has.
+ * that came with the lease evicts the connection if the lease has not ended by then, so an interrupted turn can't leave
+ * its socket behind. After its end a lease does nothing more, however late it is called: its token is out of date.
  */
 import type { Scope } from "effect"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { EvictReason, LeaseListener, Worth } from "./ConnectionState.ts"
 
 export interface Lease {
-  /** What the turn continues, and is remembered as. */
+  /** The chain that the turn continues, and under which it is remembered. */
   readonly chain: ChainId
-  /** Its connection, for the log. */
+  /** The number of the connection, for the log. */
   readonly connectionId: number
   readonly reused: boolean
-  /** Headers of the upgrade's answer, lower case; of a connection that was there before none, since they were another's. */
+  /**
+   * Headers of the upgrade's answer, names in lower case; none on a reused connection: they belonged to its first turn.
+   */
   readonly handshake: Readonly<Record<string, string>>
   /** The connection's own scope, for what must live exactly as long as it does. */
   readonly connectionScope: Scope.Scope

@@ -1,7 +1,11 @@
 /**
- * One turn on a leased connection, from its request to its one end: what the socket says goes to the sink as events.
+ * Runs one turn on a leased connection, from its request to its one end: what the socket says goes to the sink as
+ * events.
  *
- * All of it happens in the socket's own callbacks, with no fiber between.
+ * All of it happens in the socket's own callbacks. Measured on Bun 1.4.5 and Effect 4.1.0 with turns of 500 deltas: a
+ * fiber that takes them from a `Queue` needs 1.6 times the CPU an event where each comes alone (4.9 against 2.9 µs,
+ * with the event loop), and 27 times where 50 come at once (3.6 against 0.13 µs). A `Stream` of the queue needs 2.5 and
+ * 2.2 times.
  */
 import type { Exit } from "effect"
 import { Effect } from "effect"
@@ -19,16 +23,16 @@ export interface SocketTurnOptions {
   readonly lease: Lease
   readonly sink: TurnSink
   readonly frame: Uint8Array
-  /** The anchor that respool set, where it cut the input to what is new. */
+  /** The anchor that respool set when it cut the input down to what is new; undefined: it did not. */
   readonly ownAnchor: string | undefined
-  /** What the chain's last turn was answered with. */
+  /** The id of the response that ended the chain's last turn. */
   readonly lastResponseId: string | undefined
   /** Called at the terminal event, before it is handed on. */
   readonly finished: (end: TurnEnd) => void
 }
 
 export class SocketTurn extends EventReader implements LeaseListener {
-  /** Why the turn gives its connection up; undefined: it has not, or the connection was gone before. */
+  /** Why the turn gave its connection up; undefined: it has not, or the connection ended first. */
   #givenUp: EvictReason | undefined
   #resume: (outcome: Exit.Exit<TurnEnd, TurnError>) => void = () => {}
   readonly #turn: SocketTurnOptions
@@ -67,7 +71,7 @@ export class SocketTurn extends EventReader implements LeaseListener {
       delivery: tooBig ? "Rejected" : delivery,
       message,
     })
-    // A terminal event that evicts the connection has ended the turn itself.
+    // Nothing happens where a terminal event has evicted the connection: it has ended the turn already.
     this.fail("lost", error)
   }
 
@@ -87,7 +91,7 @@ export class SocketTurn extends EventReader implements LeaseListener {
     this.#turn.finished(end)
   }
 
-  // The connection first, since the turn's end would evict it for another reason.
+  // The connection is evicted first: the finalizer that runs at the turn's end would give another reason.
   protected ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault) {
     const reason = fault === "lost" ? this.#givenUp : fault
     if (reason !== undefined) this.#turn.lease.evict(reason)

@@ -2,8 +2,9 @@
  * Carries a turn over a pooled WebSocket: look up and lease, plan, send, listen until the terminal event.
  *
  * At the terminal event, in one synchronous step before its bytes are handed on, the checkpoint is recorded and the
- * connection idle; so the client's next turn, however fast, finds both. Any other end, interruption first, leaves the
- * lease to its finalizer, which evicts and thereby terminates the socket: that is the only cancel the protocol has.
+ * connection becomes idle, so the client's next turn finds both, however fast it comes. After any other end, such as an
+ * interruption, the lease's finalizer evicts the connection, which terminates the socket: the protocol has no other
+ * cancel.
  */
 import { randomBytes } from "node:crypto"
 import { Clock, Context, Effect, Layer, Result, Scope } from "effect"
@@ -29,7 +30,7 @@ import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
 import { SocketTurn } from "./SocketTurn.ts"
 
-/** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that everything is sent. */
+/** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that the whole input is sent. */
 export interface Attempt {
   readonly fresh: boolean
 }
@@ -37,7 +38,7 @@ export interface Attempt {
 export class WebSocketExecutor extends Context.Service<
   WebSocketExecutor,
   TurnExecutor & {
-    /** One attempt; what its failure leads to is decided by the caller. */
+    /** Makes one attempt; the caller decides what follows from its failure. */
     readonly attempt: (turn: RoutedTurn, sink: TurnSink, attempt: Attempt) => Effect.Effect<TurnEnd, TurnError>
   }
 >()("respool/upstream/WebSocketExecutor") {
@@ -46,7 +47,7 @@ export class WebSocketExecutor extends Context.Service<
     Effect.suspend(() => make),
   )
 
-  /** The socket alone, without a retry or a fallback. */
+  /** Carries turns over sockets alone, without a retry or a fallback. */
   static readonly layerExecutor = Layer.effect(Executor, Effect.map(WebSocketExecutor, Sinks.withHorizon))
 }
 
@@ -60,7 +61,7 @@ const make = Effect.gen(function* () {
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
 
-  /** What the turn's items are. A known head will do only if it leads to a chain. */
+  /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
   const read = ({ body }: TurnRequest, key: RecallKey) => {
     const known = heads.beginningOf(body)?.known
     if (known === undefined) return { body, lineage: lineageOf(body, digester) }
