@@ -1,5 +1,5 @@
 /**
- * The socket first, then whatever a failure allows: with every WebSocket broken this is still a correct HTTP proxy.
+ * Tries the socket first, then what the failure allows: even with every WebSocket broken this is a correct HTTP proxy.
  *
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (docs/life-of-a-turn.md, Retries).
@@ -47,7 +47,7 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
   const pool = yield* ConnectionPool
 
-  /** Why this turn can't go over the socket at all. */
+  /** Why this turn can't go over the socket at all; undefined: it can. */
   const unfit = (turn: RoutedTurn): string | undefined => {
     const { transport } = turn.upstream
     if (transport === "http") return "transport_http"
@@ -55,7 +55,7 @@ const make = Effect.gen(function* () {
     const background = readMember(turn.body, "background")
     // Options alone go there as well: they mean nothing on the socket, and leaving them out would hide a mistake.
     if (background === true || isGiven(turn, "background_options")) return "background"
-    // Not booleans: the upstream must judge them, and on the socket both members are ours.
+    // A value that is no boolean is the upstream's to judge, and over the socket neither member is sent.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
     const httpOnly = availability.trouble(turn.upstream.socketFor(turn.query)) === "upstream_http_only"
@@ -67,7 +67,9 @@ const make = Effect.gen(function* () {
     return http.attempt(turn, horizon)
   }
 
-  /** What was opened with the turn's credential is closed, and the credential looked up anew before the next turn. */
+  /**
+   * Closes idle connections that were opened with the turn's credential, which is looked up anew before the next turn.
+   */
   const forget = (turn: RoutedTurn) => {
     const { upstream } = turn
     const refused = credentialOf(turn)
@@ -78,7 +80,7 @@ const make = Effect.gen(function* () {
     return routing.refused(turn)
   }
 
-  /** Once more, where the upstream has another credential by now and nothing of the turn can have run. */
+  /** Tries the turn once more if the upstream has another credential by now and nothing of the turn can have run. */
   const again = Effect.fnUntraced(function* (turn: RoutedTurn, horizon: Horizon, error: TurnError) {
     yield* forget(turn)
     const ran = error.delivery === "Ambiguous" || error.delivery === "Accepted"
@@ -97,7 +99,10 @@ const make = Effect.gen(function* () {
     if (reason !== undefined) return overHttp(turn, horizon, reason)
     const tried = new Set<RetryReason>()
     let mayHaveRun = false
-    /** How far the turn got in all of its attempts, so that nobody repeats what one of them may have run. */
+    /**
+     * The error, which says `Ambiguous` if an earlier attempt may have run: the client must not repeat that
+     * unknowingly.
+     */
     const ofTurn = (error: TurnError) =>
       mayHaveRun && (error.delivery === "NotSent" || error.delivery === "Rejected")
         ? error.with({ delivery: "Ambiguous" })

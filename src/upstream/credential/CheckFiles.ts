@@ -1,5 +1,5 @@
 /**
- * Looks once into the files that hold credentials, so that a wrong one is told at the start and not by the first turn.
+ * Reads the files that hold credentials once, so that a wrong one is reported at the start and not by the first turn.
  */
 import { Effect, FileSystem, Layer } from "effect"
 import type { SettingsValues } from "../../config/Settings.ts"
@@ -10,7 +10,7 @@ import { followToken } from "./TokenFile.ts"
 
 const fields = { CodexAuth: "codexAuth", TokenFile: "tokenFile" } as const
 
-/** The credentials of `running` upstreams were looked at before. */
+/** Leaves out the credentials of `running` upstreams, which were checked before. */
 export const checkCredentialFiles = Effect.fnUntraced(function* (
   { upstreams, upstreamsFile }: Pick<SettingsValues, "upstreams" | "upstreamsFile">,
   running: ReadonlyArray<Pick<UpstreamSettings, "credential">> = [],
@@ -33,5 +33,5 @@ export const checkCredentialFiles = Effect.fnUntraced(function* (
   }
 })
 
-/** Stops the start where one can't be used. Needs `Settings` and a `FileSystem`. */
+/** Fails the start where a file can't be used. Needs `Settings` and a `FileSystem`. */
 export const layer = Layer.effectDiscard(Effect.flatMap(Settings, (settings) => checkCredentialFiles(settings)))

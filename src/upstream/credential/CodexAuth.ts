@@ -1,9 +1,9 @@
 /**
- * The credential of the Codex CLI's `auth.json`: read while it changes, and never written or refreshed, since Codex owns
- * it and a refresh by another program would log it out.
+ * Gives the credential in the Codex CLI's `auth.json`: reads it again when it changes, and never writes or refreshes
+ * it, since a refresh by another program would log Codex out.
  *
- * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. Its
- * identity is the account's, so that a refresh by Codex costs no session.
+ * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. The
+ * credential's identity is the account's, so that a refresh by Codex ends no session.
  */
 import type { FileSystem } from "effect"
 import { Clock, Effect, Option, Redacted, Schema } from "effect"
@@ -23,7 +23,7 @@ const AuthFile = Schema.fromJsonString(
 
 const decode = Schema.decodeUnknownOption(AuthFile)
 
-/** What a token says of itself. It is only read here; the upstream verifies it. */
+/** What a token says of itself. It is not verified here; that is the upstream's part. */
 const Claims = Schema.fromJsonString(
   Schema.Struct({
     /** In seconds since 1970. */
@@ -69,7 +69,7 @@ const loginIn = (text: string, identityOf: (secret: string) => string): Login | 
   }
 }
 
-/** `identityOf` makes of a secret what stands for it. */
+/** `identityOf` makes a text of a secret that stands for it. */
 export const followLogin = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string) =>
   followFile(fs, path, {
     parse: (text) => loginIn(text, identityOf),
@@ -77,7 +77,7 @@ export const followLogin = (fs: FileSystem.FileSystem, path: string, identityOf:
     mayBeOpen: true,
   })
 
-/** The login as a credential; `identityOf` as above. */
+/** The login as a source of a credential; `identityOf` as above. */
 export const codexAuth = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string): Source => {
   const file = followLogin(fs, path, identityOf)
   return {

@@ -1,17 +1,17 @@
 /**
- * What a turn gets of the credential that its upstream is shown, and the source that gives it.
+ * Says what a turn gets of a credential, and what a source of credentials has to offer.
  */
 import type { Effect, Redacted } from "effect"
 import type { TurnError } from "../../turn/TurnError.ts"
 
 export interface Resolved {
-  /** Lower case, `authorization` among them. */
+  /** Names in lower case, `authorization` among them. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
-  /** Stands for the account, in this process only. A refresh does not change it, and no secret is in it. */
+  /** Stands for the account, in this process only. A refresh does not change it, and it holds no secret. */
   readonly identity: string
 }
 
-/** Where one credential comes from. */
+/** Gives one credential, as it is now. */
 export interface Source {
   readonly current: Effect.Effect<Resolved, TurnError>
   /** An upstream answered 401 to this `authorization`. */

@@ -1,7 +1,7 @@
 /**
  * Resolves the credential that an upstream is shown, once for each turn: passed through, fixed, or from a file.
  *
- * The identity, and never the token, is what connections are compared by, so a refresh costs no session. An app may give
+ * Connections are compared by the identity and never by the token, so a refresh ends no session. An app may give
  * another layer, for a vault or for the tokens of a cloud.
  */
 import { createHmac, randomBytes } from "node:crypto"
@@ -17,13 +17,15 @@ import { tokenFile } from "./TokenFile.ts"
 export class Credentials extends Context.Service<
   Credentials,
   {
-    /** Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, without a secret. */
+    /**
+     * Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, without a secret.
+     */
     readonly resolve: (name: string, settings: CredentialSettings) => Effect.Effect<Resolved | undefined, TurnError>
     /** The upstream answered 401 to what was resolved: another is looked for before the next turn. */
     readonly refused: (settings: CredentialSettings, shown: Resolved) => Effect.Effect<void>
   }
 >()("respool/upstream/Credentials") {
-  /** What callers bring, and fixed keys. Needs nothing. */
+  /** Knows what callers bring, and fixed keys. Needs nothing. */
   static readonly layerFixed = Layer.sync(Credentials, () => {
     const sourceOf = fixed(makeIdentity())
     return Credentials.of({
@@ -35,13 +37,13 @@ export class Credentials extends Context.Service<
     })
   })
 
-  /** Every kind. Takes any `HttpClient` for refreshes. */
+  /** Knows every kind. Needs a `FileSystem`, and an `HttpClient` for refreshes. */
   static readonly layerNoDeps = Layer.effect(
     Credentials,
     Effect.suspend(() => make),
   )
 
-  /** The same, over the platform's `fetch`. Needs a `FileSystem`. */
+  /** The same, with the platform's `fetch`. Needs a `FileSystem`. */
   static readonly layer = Credentials.layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))
 }
 
@@ -52,7 +54,7 @@ const makeIdentity = (): IdentityOf => {
   return (secret) => createHmac("sha256", key).update(secret).digest("base64url")
 }
 
-/** Each key is resolved once, since every turn asks. */
+/** Resolves each key once, since every turn asks for it. */
 const fixed = (identityOf: IdentityOf) => {
   const known = new Map<string, Effect.Effect<Resolved>>()
   return (settings: CredentialSettings): Effect.Effect<Resolved | undefined> => {
@@ -75,7 +77,7 @@ const make = Effect.gen(function* () {
   const fixedOf = fixed(identityOf)
   const sources = new Map<string, Source>()
 
-  /** One for each file, however many upstreams name it, so that one refresher serves all. */
+  /** One source for each file, however many upstreams name it, so that a token is refreshed once for all of them. */
   const sourceOf = ({ _tag, path }: CredentialSettings & { readonly path: string }): Source => {
     const key = `${_tag} ${path}`
     const before = sources.get(key)

@@ -1,7 +1,8 @@
 /**
- * Follows a file with a credential in it: read when it changed, looked at once a second while it is asked for.
+ * Follows a file with a credential in it: looks at it at most once a second, when a turn asks, and reads it if it
+ * changed.
  *
- * What it held before stays in force while it can't be read. A file that is open to other users of the machine is
+ * While it can't be read, what it held before stays in force. A file that is open to other users of the machine is
  * refused, unless another program keeps it and decides who may read it.
  */
 import type { FileSystem } from "effect"
@@ -9,26 +10,26 @@ import { Clock, Effect, Schema, Semaphore } from "effect"
 import { gone, isOpenToOthers, LastLook, lookAt } from "../../config/Files.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 
-/** Why a file is no use. `message` names the path and never what is in it. */
+/** Why a file can't be used. `message` names the path and never what is in the file. */
 export class SecretFileError extends Schema.TaggedError<SecretFileError>()("SecretFileError", {
   message: Schema.String,
 }) {}
 
-/** As a turn's failure: nothing was sent, and no credential is in it. */
+/** The failure of a turn that has no credential: nothing was sent, and the error holds no secret. */
 export const unavailable = (message: string) =>
   new TurnError({ reason: "credential_unavailable", delivery: "NotSent", message })
 
 export interface SecretFile<A> {
   /** What the file holds. */
   readonly current: Effect.Effect<A, SecretFileError>
-  /** Looks at the file before the next use, however short ago it was. */
+  /** Has the file looked at before the next use, however recently that was done. */
   readonly lookAgain: () => void
   /** This process wrote the file, which holds `value` now. */
   readonly wrote: (value: A) => Effect.Effect<void>
 }
 
 export interface FollowOptions<A> {
-  /** Undefined: it is not what was expected. */
+  /** Undefined: the text is not what was expected. */
   readonly parse: (text: string) => A | undefined
   /** What the file should be, for the error. */
   readonly expected: string
@@ -64,7 +65,7 @@ export const followFile = <A>(
 
   const look = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    // Another may have looked while this one waited.
+    // Another turn may have looked while this one waited for its permit.
     if (held !== undefined && !lastLook.isDue(now)) return held.value
     lastLook.was(now)
     const before = held
@@ -87,7 +88,7 @@ export const followFile = <A>(
       Effect.gen(function* () {
         held = { value }
         seen = (yield* lookAt(fs, path)).stamp
-        // After a look that is under way, which may have read what was there before.
+        // The permit makes this wait for a look that is under way: it may have read what was there before.
       }).pipe(Semaphore.withPermit(one)),
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A token in a file that this proxy keeps, and refreshes: once for all upstreams that name the file.
+ * Keeps a token in a file, and refreshes it: once for all upstreams that name the file.
  *
  *     {
  *       "accessToken": "…",           what upstreams are shown
@@ -12,11 +12,12 @@
  *       "account": "…"                sent as chatgpt-account-id
  *     }
  *
- * - A token is refreshed five minutes before it expires, while turns go on with it. Only an expired one makes them wait.
+ * - A token is refreshed five minutes before it expires, while turns go on with it. Only an expired one makes them
+ *   wait.
  * - A new token is written back at once, whole or not at all, so that a restart finds it.
- * - What another program writes into the file during a refresh is not overwritten, and counts.
+ * - A token that another program writes into the file during a refresh is used, and not overwritten.
  * - A refresh that fails is tried again after a second, then twice as long each time, at most a minute.
- * - The identity stays the same, so a refresh costs no connection.
+ * - The identity stays the same, so a refresh ends no connection.
  */
 import type { FileSystem, Scope } from "effect"
 import { Clock, Deferred, Duration, Effect, Exit, Option, Redacted, Result, Schema } from "effect"
@@ -57,7 +58,7 @@ const refreshWithin = Duration.seconds(30)
 const firstPause = Duration.toMillis("1 second")
 const longestPause = Duration.toMillis("1 minute")
 
-/** In milliseconds since 1970; infinite where none is said. */
+/** When the token expires, in milliseconds since 1970; infinite where the file does not say. */
 const expiryOf = ({ expiresAt }: Held): number => {
   if (expiresAt === undefined) return Number.POSITIVE_INFINITY
   return typeof expiresAt === "number" ? expiresAt * 1000 : Date.parse(expiresAt)
@@ -84,11 +85,11 @@ export const followToken = (fs: FileSystem.FileSystem, path: string) =>
 export interface TokenFileServices {
   readonly fs: FileSystem.FileSystem
   readonly client: HttpClient.HttpClient
-  /** Refreshes end with it, and with nothing else. */
+  /** A refresh is interrupted when this scope closes, and by nothing else. */
   readonly scope: Scope.Scope
 }
 
-/** `identityOf` makes of a secret what stands for it. */
+/** `identityOf` makes a text of a secret that stands for it. */
 export const tokenFile = (
   { client, fs, scope }: TokenFileServices,
   path: string,
@@ -99,7 +100,7 @@ export const tokenFile = (
   let refreshing: Deferred.Deferred<Held, SecretFileError> | undefined
   let pause = 0
   let notBefore = Number.NEGATIVE_INFINITY
-  /** A token that an upstream did not take, though its time is not over. */
+  /** A token that an upstream refused before it expired. */
   let refused: string | undefined
   let refusedAt = Number.NEGATIVE_INFINITY
 
@@ -121,10 +122,10 @@ export const tokenFile = (
       }),
     )
     const answer = yield* client.execute(asked).pipe(
-      // A refresh token goes to where its file says, and nowhere that an answer says.
+      // A refresh token goes to the address in its file, and never on to one that an answer names.
       Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
-      // What the endpoint says may repeat what it was sent.
+      // The cause is left out: what the endpoint says may repeat the token that it was sent.
       Effect.mapError(() => failed("its endpoint could not be reached")),
       Effect.timeoutOrElse({
         duration: refreshWithin,
@@ -158,7 +159,7 @@ export const tokenFile = (
   const refresh = (held: Held) =>
     Effect.gen(function* () {
       const answer = yield* Effect.result(ask(held))
-      // A token that was put there meanwhile, by a person or by another process that refreshes it, counts instead.
+      // A token that a person or another process has put there meanwhile is used instead.
       file.lookAgain()
       const now = yield* file.current
       if (now.refreshToken !== held.refreshToken) return now
@@ -223,8 +224,8 @@ export const tokenFile = (
         file.lookAgain()
         const { accessToken, refreshToken } = yield* file.current
         const now = yield* Clock.currentTimeMillis
-        // Another token may be in force by now. One that can't be refreshed is better shown than none. And an upstream
-        // that refuses even a new one must not cause a refresh with every turn.
+        // Another token may be in force by now. A token that can't be refreshed is still better than none. And an
+        // upstream that refuses a new token too must not cause a refresh with every turn.
         if (shown !== `Bearer ${accessToken}` || refreshToken === undefined || now - refusedAt < longestPause) return
         refusedAt = now
         refused = accessToken

@@ -1,8 +1,9 @@
 /**
- * Sends what is no turn to the upstream that serves its model, and asks all of them which models there are.
+ * Sends requests that are no turns to the upstream that serves their model, and asks all upstreams for their models.
  *
- * What names no model goes to the default upstream. The list of models is what each of them tells, less what is not sent
- * to it. One that can't be asked is left out with a line in the log; when none can, the default one's answer stands.
+ * A request that names no model goes to the default upstream. The list of models is made of what each upstream tells,
+ * without the models that are not sent to it. One that can't be asked is left out with a line in the log; when none can
+ * be asked, the client gets the default upstream's answer.
  */
 import { Duration, Effect, Layer, Option, Result, Stream } from "effect"
 import { readAnswer, readRefusal } from "../../turn/AnswerBody.ts"
@@ -28,7 +29,7 @@ const modelsIn = (text: string): ReadonlyArray<Model> | undefined => {
   return list.data.filter(isModel)
 }
 
-/** One upstream that does not tell must not keep the others' models from the client. */
+/** An upstream that is slow to answer must not keep the others' models from the client. */
 const listWithin = Duration.seconds(10)
 
 const json = (text: string): ForwardAnswer => ({
@@ -42,7 +43,7 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
   const { send } = yield* HttpUpstream
 
-  /** What it tells, whole; the request is over by then. */
+  /** The whole of one upstream's answer; its request has ended by then. */
   const told = (upstream: Upstream, request: ForwardRequest) =>
     Effect.scoped(
       Effect.gen(function* () {

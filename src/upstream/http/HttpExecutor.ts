@@ -1,10 +1,10 @@
 /**
- * Carries a turn over plain HTTP, with the client's own bytes: the way that always works.
+ * Carries a turn over plain HTTP, with the bytes that the client sent: the way that always works.
  *
- * The same contract as the socket's: events to the sink, a `TurnError` with what was delivered. A JSON answer arrives as
- * one terminal event that holds it, so that whoever reads the events need not know the difference.
+ * The contract is that of the socket: events to the sink, a `TurnError` with what was delivered. A JSON answer arrives
+ * as one terminal event that holds it, so that the sink need not know the difference.
  * - What is kept of an answer is bounded, and it is not read on while the client is behind.
- * - However a turn ends, its request is over by then: an answer that is not read to its end is aborted.
+ * - However a turn ends, its request has ended by then: an answer that is not read to its end is aborted.
  */
 import type { Exit } from "effect"
 import { Clock, Context, Deferred, Duration, Effect, Layer, Stream } from "effect"
@@ -36,7 +36,7 @@ export class HttpExecutor extends Context.Service<
     Effect.suspend(() => make),
   )
 
-  /** HTTP alone, without sockets. */
+  /** Carries turns over HTTP alone, without sockets. */
   static readonly layerExecutor = Layer.effect(Executor, Effect.map(HttpExecutor, withHorizon))
 }
 
@@ -66,7 +66,7 @@ class HttpEvents extends EventReader {
     })
   }
 
-  // Not to read on is what makes the upstream wait.
+  // Nothing to do: the upstream waits because `catchUp` keeps the body from being read on.
   protected pause() {}
 
   protected resume() {
@@ -85,9 +85,10 @@ class HttpEvents extends EventReader {
   }
 }
 
-/** What the watch over a request must know of it: once it is set, no time-out ends the turn any more. */
+/** What the watch over a request must know of it. */
 interface Watched {
   readonly turnClock: TurnClock
+  /** Once this is set no time-out ends the turn any more. */
   over: boolean
 }
 
@@ -103,7 +104,7 @@ const make = Effect.gen(function* () {
     const status = statusIn(text)
     if (status === undefined) return yield* noResponse
     const ended = `response.${status}`
-    // A response in the background is still queued, yet the answer to this request is whole.
+    // A response in the background is still queued, but the answer to this request is whole.
     const type = isTerminal(ended) ? ended : "response.completed"
     const frame = `{"type":"${type}","response":${text}}`
     const finish = new OutputCollector().finish(type, frame)
@@ -127,12 +128,12 @@ const make = Effect.gen(function* () {
         watched.over = reader.done
         return reader.catchUp ?? Effect.void
       }),
-      // What breaks behind the end is not the turn's.
+      // What breaks after the terminal event does not concern the turn.
       Effect.catchTag("TurnError", (error) => (reader.done ? Effect.void : Effect.fail(error))),
       Effect.andThen(Effect.suspend(() => (reader.done ? Effect.void : Effect.fail(cutShort)))),
     )
-    // The end of the body frees the connection for the next request; an upstream that never ends it is left, and one
-    // that broke the protocol at once.
+    // The end of the body frees the connection for the next request, so it is waited for: not for ever, and not at all
+    // where the upstream broke the protocol.
     const leave = Deferred.await(reader.end).pipe(Effect.andThen(Effect.sleep(lingerAtMost)), Effect.ignore)
     yield* Effect.raceFirst(read, leave)
     return yield* Deferred.await(reader.end)
@@ -143,14 +144,14 @@ const make = Effect.gen(function* () {
     const answer = yield* send(turn, {
       method: "POST",
       path: `/responses${turn.query}`,
-      // The body that is sent is the decoded one.
+      // The body has been decoded before it is sent.
       headers: { ...turn.headers, "content-encoding": undefined },
       body: set === undefined ? turn.body.bytes : withMembers(turn.body, set),
       scope: yield* Effect.scope,
     })
     const { headers, status } = answer
     if (status >= 300) {
-      // Its time is its own: nothing of the turn is waited for any more.
+      // From here on only the refusal's body is read, which has a time-out of its own.
       watched.over = true
       return yield* new TurnError({
         reason: "upstream_error",

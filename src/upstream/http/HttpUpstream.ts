@@ -1,9 +1,9 @@
 /**
  * Sends HTTP requests to the configured upstreams and to nowhere else.
  *
- * The client's headers pass but for those that belong to a hop, to this proxy's own door, or to the body's framing;
- * redirects are answers, never followed, so a credential goes only where it was configured to go. No time-out of the
- * platform's ends an answer: its silence is timed by those who know what it means.
+ * The client's headers pass, except those that concern one hop, the access to respool, or the body's framing. Redirects
+ * are answers and never followed, so a credential goes only where it was configured to go. The platform's time-outs are
+ * off: the turn's clock knows how long an answer may be silent.
  */
 import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
@@ -32,7 +32,7 @@ const hop = [
 
 const answerDrops = new Set([...hop, "content-length", "content-encoding", "set-cookie"])
 
-/** Besides the hop's: framing and credential are set anew, and who asked us is nobody else's matter. */
+/** Besides the hop's: framing and credential are set anew, and who the client is does not concern the upstream. */
 const requestDrops = new Set([
   ...hop,
   "host",
@@ -45,11 +45,11 @@ const requestDrops = new Set([
   "via",
 ])
 
-/** Other ways to bring a credential; where one is set here, none of the client's goes along. */
+/** Other headers that may hold a credential; where respool sets one, the client's is not sent. */
 const credentialHeaders = ["api-key", "x-api-key"]
 
 const passing = (headers: Readonly<Record<string, string | undefined>>, drops: ReadonlySet<string>) => {
-  // What `connection` names belongs to the hop as well (RFC 9110, 7.6.1).
+  // Headers that `connection` names concern one hop as well (RFC 9110, section 7.6.1).
   const named = new Set((headers["connection"] ?? "").split(",").map((name) => name.trim().toLowerCase()))
   const passed: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
@@ -59,30 +59,30 @@ const passing = (headers: Readonly<Record<string, string | undefined>>, drops: R
   return passed
 }
 
-/** Nobody was there to be asked, as `fetch` tells it: by its error, or by what caused that. */
-const nobody = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
+/** The codes with which `fetch` says that no peer was reached, in its error or in what caused it. */
+const noPeer = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/
 
-/** A proxy opened no tunnel. */
+/** The code of `fetch` for a proxy that opened no tunnel. */
 const refusedTunnel = "ERR_PROXY_TUNNEL"
 
-/** The error, or what caused it, whose code says that nothing was sent; and that code. */
+/** The code that says that nothing was sent, and its message, from the error or from what caused it. */
 const neverSent = (cause: unknown): { readonly code: string; readonly message: string } | undefined => {
   if (!(cause instanceof Error)) return undefined
   const code = "code" in cause && typeof cause.code === "string" ? cause.code : ""
-  // A certificate is refused before the request is written.
-  return nobody.test(code) || isCertificateCode(code) || code === refusedTunnel
+  // A certificate is refused before the request is written, so nothing was sent then either.
+  return noPeer.test(code) || isCertificateCode(code) || code === refusedTunnel
     ? { code, message: cause.message }
     : neverSent(cause.cause)
 }
 
-/** In words of ours, but for the code or status. */
+/** The error in respool's words: what the transport said is left out, but for the code or status. */
 const explained = ({ code, message }: { readonly code: string; readonly message: string }): string => {
   if (isCertificateCode(code)) return `the upstream's certificate was not accepted (${code})`
   if (code !== refusedTunnel) return "the upstream could not be reached"
   return `the proxy refused the tunnel with status ${/: (\d{3})\b/.exec(message)?.[1] ?? "unknown"}`
 }
 
-/** The request that the error carries holds the credential; only what the transport said goes on. */
+/** The error carries the request, which holds the credential, so only what the transport said becomes the cause. */
 const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
   reason._tag === "TransportError" || reason._tag === "DecodeError" ? reason.cause : reason._tag
 
@@ -105,7 +105,7 @@ const brokenOff = (error: HttpClientError.HttpClientError) =>
     cause: causeOf(error),
   })
 
-/** A request once it is known where it goes, and what is shown there. */
+/** A request for which destination and credential are known. */
 export type Outgoing = Omit<ForwardRequest, "caller" | "model">
 
 const noStatus = (status: number) =>
@@ -118,11 +118,14 @@ const noStatus = (status: number) =>
 export class HttpUpstream extends Context.Service<
   HttpUpstream,
   {
-    /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
+    /**
+     * Succeeds with any status of HTTP, and fails when no answer came. Interrupting it, or its body, aborts the
+     * request.
+     */
     readonly send: (to: Destination, request: Outgoing) => Effect.Effect<ForwardAnswer, TurnError>
   }
 >()("respool/upstream/HttpUpstream") {
-  /** Takes any `HttpClient`. */
+  /** Needs an `HttpClient`. */
   static readonly layerNoDeps = Layer.effect(
     HttpUpstream,
     Effect.suspend(() => make),
@@ -146,7 +149,7 @@ const make = Effect.gen(function* () {
       redirect: "manual",
       timeout: false,
       tls: { ...upstream.tls, rejectUnauthorized: upstream.tlsVerify === "on" },
-      // Left to itself `fetch` would read the environment by rules of its own.
+      // Without this `fetch` would read the environment's proxies by its own rules.
       proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
     } as const
     inits.set(upstream, init as RequestInit)
@@ -182,7 +185,7 @@ const make = Effect.gen(function* () {
         error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(brokenOff(error)),
       )
       if (status < 200 || status > 599) {
-        // To stop reading it is what ends the request.
+        // Interrupting the read of its body is what ends the request.
         yield* Effect.raceFirst(Effect.ignore(Stream.runDrain(answer)), Effect.yieldNow)
         return yield* noStatus(status)
       }

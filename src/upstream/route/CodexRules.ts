@@ -1,11 +1,12 @@
 /**
- * What the ChatGPT backend of Codex asks for beyond the API (docs/protocol.md 3 and 6), for clients that know nothing
- * of it.
+ * Adds what the ChatGPT backend of Codex asks for beyond the API (docs/protocol.md 3 and 6), for clients that know
+ * nothing of it.
  *
- * - Nothing is stored there, and an answer over HTTP always streams: both are said for every client.
- * - Events of its own are Codex's; nobody else is shown them.
- * - A turn of Codex may span requests, which the backend keeps together by a state. It comes as a header over HTTP, and in
- *   events and with the upgrade on a socket, where it goes back as metadata. Clients of respool always have it in a header.
+ * - The backend stores nothing, and streams every answer over HTTP: both are set in the request of every client.
+ * - It has events beyond the API's, which only Codex is shown, no other client.
+ * - A turn of Codex may span requests, which the backend keeps together by a state. Over HTTP that is a header. On a
+ *   socket it comes in events and with the upgrade, and goes back as metadata. Clients of respool always have it in a
+ *   header.
  */
 import { Option, Schema } from "effect"
 import type { TurnSink } from "../../turn/Executor.ts"
@@ -20,17 +21,17 @@ const turnState = "x-codex-turn-state"
 const stateOf = ({ body, headers }: RoutedTurn): string | undefined => {
   const state = headers[turnState]
   if (state === undefined) return undefined
-  const theirs = memberText(body, "client_metadata")?.trim() ?? "null"
-  const own = `${JSON.stringify(turnState)}:${JSON.stringify(state)}`
-  if (theirs === "null") return `{${own}}`
-  // What the client says itself counts.
-  if (!theirs.startsWith("{") || theirs.includes(turnState)) return undefined
-  return /^\{\s*\}$/.test(theirs) ? `{${own}}` : `{${own},${theirs.slice(1)}`
+  const given = memberText(body, "client_metadata")?.trim() ?? "null"
+  const member = `${JSON.stringify(turnState)}:${JSON.stringify(state)}`
+  if (given === "null") return `{${member}}`
+  // A state that the client has put there itself counts.
+  if (!given.startsWith("{") || given.includes(turnState)) return undefined
+  return /^\{\s*\}$/.test(given) ? `{${member}}` : `{${member},${given.slice(1)}`
 }
 
 const notStored: SetMembers = new Map([["store", "false"]])
 
-/** What a turn says on a socket there, whatever its client said. */
+/** The members that a turn to the backend has on a socket, in place of the client's. */
 export const membersOnSocket = (turn: RoutedTurn): SetMembers | undefined => {
   if (!turn.upstream.known.codex) return undefined
   const state = stateOf(turn)
@@ -39,11 +40,11 @@ export const membersOnSocket = (turn: RoutedTurn): SetMembers | undefined => {
 
 const streamed: SetMembers = new Map([...notStored, ["stream", "true"]])
 
-/** The same over HTTP. */
+/** The members that it has over HTTP. */
 export const membersOverHttp = ({ upstream }: RoutedTurn): SetMembers | undefined =>
   upstream.known.codex ? streamed : undefined
 
-/** Whether a stored response can be continued from anywhere there. */
+/** Whether the upstream stores responses, which then can be continued from any connection. */
 export const stores = ({ upstream }: RoutedTurn): boolean => !upstream.known.codex
 
 const isCodex = ({ headers }: RoutedTurn): boolean =>
@@ -63,10 +64,12 @@ const headersOfUpgrade = (headers: Readonly<Record<string, string>>): Record<str
     ),
   )
 
-/** The same sink, told only what its client knows. `handshake`: headers of the upgrade's answer, where that was the turn's. */
+/**
+ * A sink that is told only what its client knows. `handshake`: headers of the upgrade's answer, if this turn caused it.
+ */
 export const codexSink = (turn: RoutedTurn, sink: TurnSink, handshake?: Readonly<Record<string, string>>): TurnSink => {
   if (!turn.upstream.known.codex) return sink
-  const own = isCodex(turn)
+  const toCodex = isCodex(turn)
   const told = handshake === undefined ? {} : headersOfUpgrade(handshake)
   if (handshake !== undefined) sink.head(told)
   return {
@@ -79,7 +82,7 @@ export const codexSink = (turn: RoutedTurn, sink: TurnSink, handshake?: Readonly
         Object.assign(told, headersOfUpgrade(lowerCase(metadata.value.headers)))
         sink.head(told)
       }
-      return own ? sink.event(type, text) : true
+      return toCodex ? sink.event(type, text) : true
     },
     onDrain: (drained, taken) => sink.onDrain(drained, taken),
   }

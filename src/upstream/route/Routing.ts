@@ -1,8 +1,8 @@
 /**
- * Chooses where a turn goes, and as whom: once for all of its attempts.
+ * Chooses the upstream of a turn and the credential that it is shown, once for all attempts.
  *
- * The upstream is the one that serves the model. Where it has a credential of its own, the client's is not sent there,
- * nor any header that says which account of the client's a request is for.
+ * The upstream is the one that serves the model. If it has a credential of its own, the client's is not sent there, nor
+ * any header that names an account of the client's.
  */
 import { Context, Effect, Layer } from "effect"
 import type { Caller, Credential } from "../../turn/Caller.ts"
@@ -14,7 +14,7 @@ import { Credentials } from "../credential/Credentials.ts"
 import type { Upstream } from "./Upstreams.ts"
 import { Upstreams } from "./Upstreams.ts"
 
-/** An upstream, and what it is shown. */
+/** An upstream, and the credential that it is shown. */
 export interface Destination {
   readonly upstream: Upstream
   /** The upstream's own credential, else what the caller brings; undefined: neither has one. */
@@ -25,15 +25,17 @@ export interface RoutedTurn extends TurnRequest, Destination {}
 
 type Headers = Readonly<Record<string, string | undefined>>
 
-const ofTheirAccount = ["openai-organization", "openai-project", "chatgpt-account-id"]
+const accountHeaders = ["openai-organization", "openai-project", "chatgpt-account-id"]
 
-/** The client's headers, without those about an account of its own where the upstream is shown another one. */
+/**
+ * The client's headers, without those that name its account where the upstream is shown another account's credential.
+ */
 export const headersFor = ({ shown }: Destination, headers: Headers): Headers =>
   shown === undefined || shown.owner === "caller"
     ? headers
-    : { ...headers, ...Object.fromEntries(ofTheirAccount.map((name) => [name, undefined])) }
+    : { ...headers, ...Object.fromEntries(accountHeaders.map((name) => [name, undefined])) }
 
-/** One object for each, so that what is made of it is made once. */
+/** One object for each resolved credential, so that what others derive from it (its redaction) is made once. */
 const shownBefore = new WeakMap<Resolved, Credential>()
 
 const ofUpstream = (resolved: Resolved): Credential => {
@@ -46,10 +48,10 @@ export class Routing extends Context.Service<
   Routing,
   {
     readonly turn: (turn: TurnRequest) => Effect.Effect<RoutedTurn, TurnError>
-    /** Of a request that is no turn; undefined: it names no model. */
+    /** The destination of a request that is no turn; `model` is undefined where it names none. */
     readonly model: (model: string | undefined, caller: Caller) => Effect.Effect<Destination, TurnError>
     readonly to: (upstream: Upstream, caller: Caller) => Effect.Effect<Destination, TurnError>
-    /** The upstream refused the credential that it was shown: its own is looked up anew before the next turn. */
+    /** The upstream refused what it was shown: a credential of its own is looked up anew before the next turn. */
     readonly refused: (to: Destination) => Effect.Effect<void>
   }
 >()("respool/upstream/Routing") {
@@ -60,9 +62,9 @@ export class Routing extends Context.Service<
       const credentials = yield* Credentials
 
       const to = (upstream: Upstream, caller: Caller): Effect.Effect<Destination, TurnError> =>
-        Effect.map(credentials.resolve(upstream.name, upstream.credential), (own) => ({
+        Effect.map(credentials.resolve(upstream.name, upstream.credential), (resolved) => ({
           upstream,
-          shown: own === undefined ? caller.credential : ofUpstream(own),
+          shown: resolved === undefined ? caller.credential : ofUpstream(resolved),
         }))
 
       return Routing.of({
