@@ -1,10 +1,11 @@
 /**
  * Controls a simulator that runs as a process of its own, over HTTP outside of its base path.
  *
- * `GET /simulator/stats` gives the counters, `GET /simulator/turns` a line per kept turn, `GET /simulator/connections` one per
- * connection, `POST /simulator/reset` forgets records and counters,
- * `POST /simulator/configure` takes a JSON object of switches (`script` as options of the agent) and a `failNext` list
- * of fault lists.
+ * - `GET /simulator/stats` gives the counters.
+ * - `GET /simulator/turns` gives a summary of each kept turn, `GET /simulator/connections` one of each connection.
+ * - `POST /simulator/reset` forgets records and counters.
+ * - `POST /simulator/configure` takes a JSON object of switches (`script` as options of the agent) and a `failNext`
+ *   list of fault lists.
  */
 import { Option, Schema } from "effect"
 import type { FaultQueue } from "./request/Arrival.ts"
@@ -15,7 +16,7 @@ import type { ConnectionRecord, SimulatorState, TurnRecord } from "./SimulatorSt
 import { resetState } from "./SimulatorState.ts"
 
 const strings = Schema.Record(Schema.String, Schema.String)
-const place = { at: Schema.optionalKey(Schema.Number) }
+const position = { at: Schema.optionalKey(Schema.Number) }
 
 const error = {
   status: Schema.Number,
@@ -29,21 +30,21 @@ const error = {
 }
 
 const FaultJson = Schema.Union([
-  Schema.TaggedStruct("Close", { ...place, code: Schema.Number, reason: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Reset", place),
-  Schema.TaggedStruct("Finish", place),
-  Schema.TaggedStruct("Stall", place),
-  Schema.TaggedStruct("Hold", place),
-  Schema.TaggedStruct("Delay", { ...place, millis: Schema.Number }),
-  Schema.TaggedStruct("Error", { ...place, ...error }),
-  Schema.TaggedStruct("UnknownEvent", place),
-  Schema.TaggedStruct("InvalidJson", place),
-  Schema.TaggedStruct("BinaryFrame", place),
-  Schema.TaggedStruct("ExtraFrame", { ...place, text: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Close", { ...position, code: Schema.Number, reason: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Reset", position),
+  Schema.TaggedStruct("Finish", position),
+  Schema.TaggedStruct("Stall", position),
+  Schema.TaggedStruct("Hold", position),
+  Schema.TaggedStruct("Delay", { ...position, millis: Schema.Number }),
+  Schema.TaggedStruct("Error", { ...position, ...error }),
+  Schema.TaggedStruct("UnknownEvent", position),
+  Schema.TaggedStruct("InvalidJson", position),
+  Schema.TaggedStruct("BinaryFrame", position),
+  Schema.TaggedStruct("ExtraFrame", { ...position, text: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("DuplicateTerminal", {}),
   Schema.TaggedStruct("TerminalWithoutId", {}),
-  Schema.TaggedStruct("Failed", { ...place, code: Schema.String, message: Schema.String }),
-  Schema.TaggedStruct("Incomplete", { ...place, reason: Schema.String }),
+  Schema.TaggedStruct("Failed", { ...position, code: Schema.String, message: Schema.String }),
+  Schema.TaggedStruct("Incomplete", { ...position, reason: Schema.String }),
   Schema.TaggedStruct("Unread", { code: Schema.optionalKey(Schema.Number), reason: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("Deaf", {}),
   Schema.TaggedStruct("Forget", { stored: Schema.optionalKey(Schema.Boolean) }),
@@ -109,7 +110,7 @@ const summary = ({ connection, context, newItems, status, transport, uplinkBytes
   uplinkBytes,
 })
 
-/** Without the headers, which hold tokens. */
+/** Leaves out the headers, which hold tokens. */
 const connectionSummary = ({ closeCode, models, open, openedAt, ordinal, pings, token }: ConnectionRecord) => ({
   ordinal,
   token,

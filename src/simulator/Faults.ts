@@ -1,5 +1,5 @@
 /**
- * Turns what a turn would send into what it does send: the one place where faults are applied.
+ * Turns what a turn would send into what it does send; faults are applied here and nowhere else.
  *
  * Faults are data. A fault's `at` is the index of the frame it comes before; an absent `at` is the terminal frame, an
  * `at` beyond the terminal frame comes after it.
@@ -18,16 +18,19 @@ export type Fault =
   | { readonly _tag: "Stall"; readonly at?: number }
   /** Waits until `release`. */
   | { readonly _tag: "Hold"; readonly at?: number }
-  /** Waits that many milliseconds. */
+  /** Waits so many milliseconds. */
   | { readonly _tag: "Delay"; readonly at?: number; readonly millis: number }
-  /** Ends the turn with an error: an envelope, or the flat event where `flat`. Over HTTP before any frame: the status. */
+  /**
+   * Ends the turn with an error: an envelope, or the flat event if `flat`; over HTTP, before any frame, with the
+   * status.
+   */
   | ({ readonly _tag: "Error"; readonly at?: number } & ErrorFault)
-  /** An event of a type that nobody knows yet, numbered in the turn's own order. Not after the terminal frame. */
+  /** Sends an event of a type that no client knows yet, numbered as one of the turn's. Not after the terminal frame. */
   | { readonly _tag: "UnknownEvent"; readonly at?: number }
-  /** A text frame that is no JSON. */
+  /** Sends a text frame that is not JSON. */
   | { readonly _tag: "InvalidJson"; readonly at?: number }
   | { readonly _tag: "BinaryFrame"; readonly at?: number }
-  /** A frame of its own text at any place; where `text` is absent, an event of another response. */
+  /** Sends a frame with `text` at any position; where `text` is absent, an event of another response. */
   | { readonly _tag: "ExtraFrame"; readonly at?: number; readonly text?: string }
   | { readonly _tag: "DuplicateTerminal" }
   | { readonly _tag: "TerminalWithoutId" }
@@ -40,7 +43,7 @@ export interface Frame {
   /** The event's type. */
   readonly event: string
   readonly data: string
-  /** Counts as one token when the answer is paced. */
+  /** Whether the frame counts as one token when the answer is paced. */
   readonly token: boolean
 }
 
@@ -57,7 +60,7 @@ export type Step =
       readonly response: string | undefined
       readonly refusal: Refusal | undefined
     }
-  /** An event beside the turn's own; its number and place among them mean nothing. */
+  /** An event beside the turn's, which does not count among them. */
   | { readonly _tag: "Extra"; readonly frame: Frame }
   | { readonly _tag: "Text"; readonly text: string }
   | { readonly _tag: "Binary" }
@@ -73,7 +76,7 @@ export interface Ended {
   readonly response: string
 }
 
-/** What a turn would send: its frames before the end, and every end it may come to. */
+/** What a turn would send: its frames before the end, and each end that it may come to. */
 export interface Performance {
   readonly frames: ReadonlyArray<Frame>
   readonly status: "completed" | "failed" | "incomplete"
@@ -101,7 +104,7 @@ const errorStep = (fault: Extract<Fault, { readonly _tag: "Error" }>, sent: numb
 
 export const unknownType = "response.future_thing.delta"
 
-/** The frame with its sequence number moved on. */
+/** The frame, with a sequence number that is higher by so many. */
 const renumbered = (frame: Frame, by: number): Frame =>
   by === 0
     ? frame
@@ -124,7 +127,10 @@ const endStep = (ended: Ended, status: EndStatus): Step => ({
   refusal: undefined,
 })
 
-/** The steps of the turn with its faults. Of faults at one place the first listed comes first; what ends, ends. */
+/**
+ * The steps of the turn with its faults. Faults at one position apply as listed; after one that ends the turn none
+ * does.
+ */
 export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): ReadonlyArray<Step> => {
   const sends = turn.frames.map((frame): Step => ({ _tag: "Send", frame }))
   const ended = faults.some(({ _tag }) => _tag === "TerminalWithoutId") ? turn.withoutId() : turn.terminal
@@ -133,12 +139,13 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
   const steps: Array<Step> = []
   let unknown = 0
   const put = (step: Step) => steps.push(moved(step, unknown))
-  const strike = (place: number): boolean => {
+  /** Applies the faults at a position; true: one of them has ended the turn. */
+  const applyAt = (position: number): boolean => {
     for (const fault of faults) {
       const at = "at" in fault && fault.at !== undefined ? fault.at : sends.length
       if (fault._tag === "DuplicateTerminal" || fault._tag === "TerminalWithoutId") continue
-      if (Math.min(at, sends.length + 1) !== place) continue
-      const sent = Math.min(place, sends.length)
+      if (Math.min(at, sends.length + 1) !== position) continue
+      const sent = Math.min(position, sends.length)
       switch (fault._tag) {
         case "Close":
           steps.push({ _tag: "Close", code: fault.code, reason: fault.reason ?? "" })
@@ -170,7 +177,7 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
           steps.push({ _tag: "Binary" })
           break
         case "UnknownEvent": {
-          if (place > sends.length) break
+          if (position > sends.length) break
           const data = `{"type":"${unknownType}","sequence_number":${sent + unknown++},"thing":{"delta":"?"}}`
           steps.push({ _tag: "Send", frame: { event: unknownType, data, token: false } })
           break
@@ -183,12 +190,12 @@ export const applyFaults = (turn: Performance, faults: ReadonlyArray<Fault>): Re
     return false
   }
   for (const [index, send] of sends.entries()) {
-    if (strike(index)) return steps
+    if (applyAt(index)) return steps
     put(send)
   }
-  if (strike(sends.length)) return steps
+  if (applyAt(sends.length)) return steps
   put(end)
   if (faults.some(({ _tag }) => _tag === "DuplicateTerminal")) put({ _tag: "Send", frame: ended.frame })
-  strike(sends.length + 1)
+  applyAt(sends.length + 1)
   return steps
 }

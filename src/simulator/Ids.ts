@@ -1,12 +1,12 @@
 /**
- * Makes ids and opaque contents that are unique in one simulator and the same in every run with the same seed.
+ * Makes ids and opaque contents that are unique in one simulator, and the same in every run with the same seed.
  */
 export interface Ids {
   /** `resp_`, `msg_`, … and 50 hexadecimal digits. */
   readonly item: (prefix: string) => string
   /** `call_` and 24 letters and digits. */
   readonly call: () => string
-  /** Text that looks encrypted, of that many characters. */
+  /** Text that looks encrypted, of so many characters. */
   readonly opaque: (length: number) => string
 }
 

@@ -1,16 +1,16 @@
 /**
  * Says how the upstreams that speak this API differ: one row of rules for each, as data.
  *
- * A row only names what is enforced elsewhere. Where the sources leave room, the row takes the stricter reading.
- * Source: docs/protocol.md 5 and 6.
+ * A row only names rules, which other modules enforce. Where the sources leave room, the row takes the stricter
+ * reading. Source: docs/protocol.md 5 and 6.
  */
 export type ProfileName = "openai" | "azure" | "xai" | "vercel" | "codex"
 
-/** What a failed turn takes with it. */
+/** What can't be continued any more after a failed turn. */
 type FailedTurn =
-  /** The response it continued, on its own lane. */
+  /** The response that it continued, on its lane. */
   | "its parent"
-  /** The connection's latest response, whether it continued that or not. */
+  /** The connection's latest response, whether the turn continued that or not. */
   | "the latest"
   /** Every response of its chain, stored ones too, and the connection. */
   | "its chain"
@@ -21,7 +21,7 @@ export interface Profile {
   readonly basePath: string
   /** Milliseconds. */
   readonly maxConnectionAge: number
-  /** An error frame in answer to the next create request, or a close frame right at that age, whatever runs. */
+  /** An error frame in answer to the next create request, or a close frame right at that age, even during a turn. */
   readonly atMaxAge: "error" | "close"
   /** Milliseconds without a message, a ping or a turn after which the socket is closed. */
   readonly maxIdle: number
@@ -30,20 +30,22 @@ export interface Profile {
   readonly lanes: boolean
   /** Whether every create request of a connection has to name the same model. */
   readonly oneModel: boolean
-  /** What `previous_response_id` finds on a socket: stored responses too, or the connection's latest response alone. */
+  /**
+   * Which responses `previous_response_id` finds on a socket: stored ones too, or the connection's latest one alone.
+   */
   readonly continues: "stored" | "latest"
   readonly failedTurn: FailedTurn
   /** Whether the error of an error frame has a `type`. */
   readonly errorTypes: boolean
   /** Headers that may carry the token, beside `authorization`. */
   readonly tokenHeaders: { readonly websocket: ReadonlyArray<string>; readonly http: ReadonlyArray<string> }
-  /** Whether a token is needed even where any is accepted. */
+  /** Whether a request needs a token even where any token is accepted. */
   readonly tokenRequired: boolean
-  /** Headers without which nothing is authorized. */
+  /** Headers that every request and upgrade must have to be authorized. */
   readonly requiredHeaders: ReadonlyArray<string>
-  /** What the upgrade's `openai-beta` has to hold. */
+  /** What `openai-beta` of the upgrade has to name; undefined: nothing. */
   readonly beta: string | undefined
-  /** Whether `store` has to be false, `stream` (over HTTP) true, and the model has to be instructed. */
+  /** Whether `store` has to be false, `stream` (over HTTP) true, and instructions have to be there. */
   readonly codexRequests: boolean
   /** Whether `x-codex-turn-state` goes both ways. */
   readonly turnState: boolean
@@ -52,7 +54,7 @@ export interface Profile {
   readonly compact: boolean
   /** Whether `model` names a deployment. */
   readonly deployments: boolean
-  /** Listed, and deployed, where nothing else is asked for. */
+  /** The models that are listed, and deployed, unless the options say otherwise. */
   readonly models: ReadonlyArray<string>
 }
 

@@ -1,5 +1,6 @@
 /**
- * Says no in the API's own shapes: as the error envelope of the socket, as an HTTP body, and as the event of a stream.
+ * Writes errors in the API's shapes: as the error envelope of the socket, as an HTTP body, and as the event of a
+ * stream.
  *
  * Source: docs/protocol.md 1.7.
  */
@@ -11,7 +12,7 @@ export interface Refusal {
   readonly message: string
   readonly param: string | null
   readonly headers?: Readonly<Record<string, string>>
-  /** Its error says `code` and `message` and nothing else. */
+  /** True: the error has `code` and `message` and no other member. */
   readonly bare?: boolean
 }
 
@@ -42,7 +43,7 @@ export const connectionLimitReached = (minutes: number): Refusal =>
     { code: "websocket_connection_limit_reached" },
   )
 
-/** The error frame of the socket; `streamId` only for a named lane. Some upstreams leave out the error's type. */
+/** The error frame of the socket; `streamId` is for named lanes only. Some upstreams leave out the error's type. */
 export const envelope = (refusal: Refusal, streamId?: string, typed = true): string => {
   const { bare, code, headers, message, param, status, type } = refusal
   return JSON.stringify({
@@ -59,7 +60,7 @@ export const envelope = (refusal: Refusal, streamId?: string, typed = true): str
   })
 }
 
-/** The flat error event: of a stream, and legal on the socket too. */
+/** The flat error event, as a stream has it; it is legal on the socket too. */
 export const errorEvent = (refusal: Refusal, sequenceNumber: number, streamId?: string): string =>
   JSON.stringify({
     type: "error",
@@ -98,7 +99,7 @@ export const refusalOf = (fault: ErrorFault): Refusal => ({
   ...(fault.headers === undefined ? {} : { headers: fault.headers }),
 })
 
-/** Its frame on the socket, after that many others. */
+/** The error's frame on the socket, after so many other frames. */
 export const errorText = (fault: ErrorFault, sent: number, streamId?: string): string => {
   const refusal = refusalOf(fault)
   const whole = fault.flat === true ? errorEvent(refusal, sent, streamId) : envelope(refusal, streamId)

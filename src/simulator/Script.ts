@@ -1,7 +1,7 @@
 /**
  * Decides what the model answers, as data: the parts of the output and how the turn ends.
  *
- * `agent` is the script without a script: a tool-calling agent that is the same for the same seed and conversation.
+ * `agent` is the default: an agent that calls tools, and does the same for the same seed and conversation.
  */
 import { chance } from "./Ids.ts"
 import type { Json, JsonObject } from "./JsonText.ts"
@@ -12,7 +12,7 @@ export type Part =
   | {
       readonly _tag: "Reasoning"
       readonly summary: ReadonlyArray<string>
-      /** Null leaves it out; undefined is opaque text of the simulator's. */
+      /** Null: the item has none; undefined: the simulator makes opaque text. */
       readonly encrypted?: string | null
     }
   | { readonly _tag: "Message"; readonly text: string; readonly phase?: "commentary" | "final_answer" }
@@ -20,7 +20,7 @@ export type Part =
   | {
       readonly _tag: "FunctionCall"
       readonly name: string
-      /** A string is sent as it is. */
+      /** A string is sent unchanged. */
       readonly arguments: JsonObject | string
     }
   | { readonly _tag: "CustomToolCall"; readonly name: string; readonly input: string }
@@ -36,14 +36,14 @@ export type Ending =
 
 export interface Answer {
   readonly output: ReadonlyArray<Part>
-  /** Completed when absent. */
+  /** Default: `Completed`. */
   readonly ending?: Ending
 }
 
 export interface ScriptTurn {
   /** How many turns were executed before this one. */
   readonly index: number
-  /** Every item the model sees, references resolved. */
+  /** Every item that the model sees, with references resolved. */
   readonly context: ReadonlyArray<JsonObject>
   readonly request: JsonObject
   readonly seed: number
@@ -52,9 +52,12 @@ export interface ScriptTurn {
 export type Script = (turn: ScriptTurn) => Answer
 
 export interface AgentOptions {
-  /** Rounds of tool calls before the final message; the user's own "use N steps" wins. Default: 1 to 3, by the seed. */
+  /**
+   * Rounds of tool calls before the final message; "use N steps" in the user's message wins. Default: 1 to 3, by the
+   * seed.
+   */
   readonly rounds?: number
-  /** Words of the final message; the user's own "in N words" wins. Default 24. */
+  /** Words of the final message; "in N words" in the user's message wins. Default 24. */
   readonly words?: number
   /** Calls in one round. Default: 1 or 2, by the seed. */
   readonly calls?: number
@@ -80,7 +83,7 @@ const argument = (name: string, schema: Json | undefined, label: string): string
   return JSON.stringify(/^(cmd|command)$/.test(name) ? `echo "${label}"` : `${name} for ${label}`)
 }
 
-/** Written with spaces, as no JavaScript client writes it anew: whoever re-serialises it changes the text. */
+/** Written with spaces, as no JavaScript client does: a proxy or client that serialises it anew changes the text. */
 const argumentsFor = (schema: JsonObject, label: string): string => {
   const properties = isObject(schema.properties) ? schema.properties : {}
   const members = Object.keys(properties).map(

@@ -1,10 +1,10 @@
 /**
  * A strict Responses upstream over HTTP and WebSocket on 127.0.0.1, for tests, demos and benchmarks.
  *
- * It keeps what docs/protocol.md 1.2 to 1.7 says, and docs/protocol.md 5 and 6 for upstreams other than OpenAI,
- * refuses what breaks it, reports every turn with the exact text of the context the model saw, and gives the same answers
- * for the same seed. It shares no code with the proxy it judges.
- * Closing the layer's scope closes the listener, every socket and every turn.
+ * It keeps the rules of docs/protocol.md 1.2 to 1.7, and of 5 and 6 for upstreams other than OpenAI, and refuses
+ * requests that break them. It reports every turn with the exact text of the context that the model saw, and gives the
+ * same answers for the same seed. It shares no code with the proxy that it judges. Closing the layer's scope closes the
+ * listener, every socket and every turn.
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Layer } from "effect"
 import { notAuthorized, notUpgradable, tokenLabel, tokenOf } from "./request/Admission.ts"
@@ -35,13 +35,13 @@ export interface SimulatorOptions extends Partial<Switches> {
   readonly seed?: number
   /** How many turn records are kept, the latest. Default: all. */
   readonly recordLimit?: number
-  /** The upstream to be, with its limits as the defaults of the switches. Default: `openai`. */
+  /** The upstream to imitate; its limits are the defaults of the switches. Default: `openai`. */
   readonly profile?: ProfileName
   /** The names that `model` may take on `azure`. Default: `gpt-4.1`. */
   readonly deployments?: ReadonlyArray<string>
   /** What `/models` lists. Default: a few of the profile's; on `azure` the deployments. */
   readonly models?: ReadonlyArray<string>
-  /** The tokens accepted at first, as `apiKeys`. Default: any. */
+  /** The tokens that are accepted at first, as in `apiKeys`. Default: any. */
   readonly accepts?: ReadonlyArray<string>
 }
 
@@ -65,13 +65,13 @@ export interface SimulatorService {
   readonly failNext: (...faults: ReadonlyArray<Fault | ArrivalFault>) => Effect.Effect<void>
   /** Forgets records, counters and queued faults; sockets and conversations stay. */
   readonly reset: Effect.Effect<void>
-  /** Lets go on whatever waits at a `Hold`. */
+  /** Lets every turn go on that waits at a `Hold`. */
   readonly release: Effect.Effect<void>
-  /** Closes open sockets with a code, or all without a close frame where there is none. */
+  /** Ends open sockets, all or the one with that ordinal: with a close frame if there is a code, else without. */
   readonly disconnect: (options?: { readonly ordinal?: number; readonly code?: number }) => Effect.Effect<void>
-  /** `false` refuses every new connection, as a host where nothing listens; open sockets stay. `true` ends that. */
+  /** `false` refuses every new connection, as a host without a listener does; open sockets stay. `true` ends that. */
   readonly listen: (on: boolean) => Effect.Effect<void>
-  /** Sends a text nobody asked for to one socket, or to all. */
+  /** Sends a text that no client asked for to one socket, or to all. */
   readonly push: (text: string, ordinal?: number) => Effect.Effect<void>
   /** Waits until the predicate holds; it is asked again after every change. */
   readonly until: (predicate: (simulator: SimulatorService) => boolean) => Effect.Effect<void>
@@ -162,10 +162,10 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
     if (unfit !== undefined) return refuseUpgrade(refused(unfit))
     const token = tokenOf(profile, headers, "websocket")
     const data = makeConnection(state, headersOf(request), token === undefined ? undefined : tokenLabel(token))
-    const own = profile.turnState
+    const profileHeaders = profile.turnState
       ? { [turnStateHeader]: offerTurnState(state, data.record.ordinal), "x-models-etag": modelsEtag }
       : {}
-    if (server.upgrade(request, { data, headers: { ...own, ...upgradeHeaders } })) return undefined
+    if (server.upgrade(request, { data, headers: { ...profileHeaders, ...upgradeHeaders } })) return undefined
     data.record.open = false
     state.counters.openSockets--
     return refuseUpgrade(refused(invalid("Not a WebSocket upgrade.")))
@@ -204,7 +204,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
       },
     })
 
-  /** The first one is listening, or none; the others have open sockets at most. */
+  /** At most the first one listens; the others are only kept for sockets that are still open. */
   const servers = yield* Effect.acquireRelease(
     Effect.sync(() => [serve(port)]),
     (servers) => Effect.promise(() => Promise.all(servers.map((server) => server.stop(true)))),
@@ -274,7 +274,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
 })
 
 export class Simulator extends Context.Service<Simulator, SimulatorService>()("respool/simulator/Simulator") {
-  /** A simulator of its own on a free port, as long as the scope. */
+  /** Runs one simulator, on a free port unless one is given, until the scope closes. */
   static readonly layer = (options: SimulatorOptions = {}): Layer.Layer<Simulator> =>
     Layer.effect(Simulator, make(options))
 }

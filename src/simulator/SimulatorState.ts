@@ -20,22 +20,22 @@ export interface TurnRecord {
   readonly transport: Transport
   /** The dial ordinal of the connection, from 0; -1 over HTTP. */
   readonly connection: number
-  /** Of the request, or of the connection's upgrade; names in lower case, credentials included. */
+  /** The headers of the request, or of the connection's upgrade; names in lower case, credentials included. */
   readonly headers: Readonly<Record<string, string>>
   readonly raw: string
-  /** Undefined for what is no JSON object. */
+  /** Undefined: the text is no JSON object. */
   readonly request: JsonObject | undefined
   readonly streamId: string | undefined
   /** How many items the request had. */
   readonly newItems: number
-  /** The raw text of every item the model sees: the chain's, then the new ones. */
+  /** The raw text of every item that the model sees: the chain's, then the new ones. */
   readonly context: ReadonlyArray<string>
-  /** The raw text of the items that were done. */
+  /** The raw text of the output items that were done. */
   readonly output: ReadonlyArray<string>
   readonly responseId: string | undefined
   /** `abandoned`: the socket or the client went away, or a fault cut it. */
   readonly status: TurnStatus
-  /** Why it ended with `error`. */
+  /** Why the turn ended with `error`. */
   readonly refusal: Refusal | undefined
   /** `false` for a warm-up. */
   readonly generate: boolean
@@ -51,7 +51,7 @@ export interface ConnectionRecord {
   /** Milliseconds of the clock. */
   readonly openedAt: number
   readonly headers: Readonly<Record<string, string>>
-  /** Whose token opened it: a label (see `tokenLabel`), never the token. */
+  /** The label (see `tokenLabel`) of the token that opened it, never the token. */
   readonly token: string | undefined
   /** The models its create requests named, each once, in order. */
   readonly models: ReadonlyArray<string>
@@ -71,7 +71,7 @@ export interface Counters {
   /** Every create request received, refused ones too. */
   readonly httpTurns: number
   readonly websocketTurns: number
-  /** Turns the model ran for, those that a fault cut included; warm-ups and refused requests are none. */
+  /** Turns for which the model ran, including those that a fault cut; warm-ups and refused requests are not counted. */
   readonly executions: number
   /** Executed turns that continued a response by its id and brought only what was new. */
   readonly continuations: number
@@ -79,7 +79,7 @@ export interface Counters {
   readonly refusedTurns: number
   /** Requests that a fault left unread; they are counted nowhere else. */
   readonly unread: number
-  /** Bytes of the requests' text in UTF-8, decoded. */
+  /** Bytes of the requests' texts in UTF-8, after any content coding. */
   readonly uplinkBytes: number
   /** Bytes of the values of `input`. */
   readonly inputBytes: number
@@ -88,7 +88,7 @@ export interface Counters {
   readonly inputTokens: number
   readonly cachedTokens: number
   readonly outputTokens: number
-  /** Items with an id of ours that do not say what we said. */
+  /** Replayed items that have an id which the simulator issued, but say something else. */
   readonly editedItems: number
 }
 
@@ -127,10 +127,10 @@ export interface Switches {
   readonly apiKeys: ReadonlyArray<string> | undefined
   /** Milliseconds after which a socket takes no more turns. */
   readonly maxConnectionAge: number
-  /** Ends an idle socket at that age by itself, with the error frame; else at the next turn. */
+  /** Whether an idle socket gets the error frame and ends as soon as it has that age; else at its next turn. */
   readonly announceConnectionLimit: boolean
   readonly script: Script
-  /** Asked at every turn the queue of `failNext` has nothing for. */
+  /** Asked for the faults of every turn for which `failNext` has queued nothing. */
   readonly fault: (turn: FaultTurn) => ReadonlyArray<Fault>
 }
 
@@ -181,7 +181,7 @@ export interface Entry {
   readonly facts: Facts
 }
 
-/** What is worked out once for an item's text. */
+/** What is worked out once for the text of an item. */
 export interface Facts {
   /** Digests of what the item says; none for reasoning. */
   readonly units: ReadonlyArray<bigint>
@@ -193,7 +193,7 @@ export interface Facts {
   readonly needs: string | undefined
 }
 
-/** A line of items that can be continued, with the digest of what they say. */
+/** A sequence of items that can be continued, with the digest of what they say. */
 export interface History {
   readonly entries: ReadonlyArray<Entry>
   readonly digest: bigint
@@ -215,10 +215,10 @@ interface StoredResponse {
   readonly response: string
 }
 
-/** Who saw a prefix last, and under which instructions and tools. */
+/** The connection that saw a prefix last, and the digest of the instructions, tools and reasoning that it came with. */
 export interface Sighting {
   readonly connection: number
-  readonly head: bigint
+  readonly preamble: bigint
 }
 
 export interface SimulatorState {
@@ -235,9 +235,9 @@ export interface SimulatorState {
   counters: Mutable<Counters>
   turns: Array<Mutable<TurnRecord>>
   connections: Array<Mutable<ConnectionRecord>>
-  /** Turns that were received, whatever `reset` forgot. */
+  /** How many turns were received, including those that `reset` has forgotten. */
   received: number
-  /** Turns that were executed, whatever `reset` forgot. */
+  /** How many turns were executed, including those that `reset` has forgotten. */
   executed: number
   dialled: number
   readonly faults: FaultQueue
@@ -245,11 +245,11 @@ export interface SimulatorState {
   readonly conversations: Map<string, History>
   /** Roots of chains that cannot be continued any more. */
   readonly ended: Set<string>
-  /** By turn, and by the connection whose upgrade brought one that no turn has taken yet. */
+  /** `given`: by turn. `offered`: by connection, the state in the answer to its upgrade that no turn has taken yet. */
   readonly turnStates: { readonly given: Map<string, string>; readonly offered: Map<number, string> }
   /** Stored items by id, for references. */
   readonly storedItems: Map<string, Entry>
-  /** Every item ever issued, by id and by call id. */
+  /** Every item that was ever issued, by id and by call id. */
   readonly issued: Map<string, JsonObject>
   readonly sightings: Map<bigint, Sighting>
   readonly facts: Map<bigint, Facts>

@@ -2,8 +2,8 @@
  * Decides when a replayed item says the same as the item it replays.
  *
  * The table of allowed differences is docs/protocol.md 7.2: ids, status, annotations, log probabilities, nulls, parsed
- * values, an absent phase, the order of keys, a string in place of one text part, arguments written anew, one message in
- * place of its several text parts. Reasoning may be left out, so it has no part in a prefix.
+ * values, an absent phase, the order of keys, a string in place of one text part, arguments written anew, one message
+ * in place of its several text parts. Reasoning may be left out, so it has no part in a prefix.
  */
 import type { Json, JsonObject } from "../JsonText.ts"
 import { isArray, isObject, stable } from "../JsonText.ts"
@@ -99,7 +99,7 @@ export const unitsOf = (item: JsonObject): ReadonlyArray<string> => {
 
 const summaryOf = (item: JsonObject): string => stable(plain(item.summary ?? []))
 
-/** Whether `given` says something else than the `issued` item whose id it has. */
+/** Whether `given` says something else than the `issued` item with the same id. */
 export const isEdited = (issued: JsonObject, given: JsonObject): boolean => {
   if (typeOf(issued) !== typeOf(given)) return true
   if (typeof given.phase === "string" && given.phase !== issued.phase) return true

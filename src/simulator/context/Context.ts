@@ -10,7 +10,7 @@ import type { Refusal } from "../Refusal.ts"
 import { invalid } from "../Refusal.ts"
 import type { Entry, Facts, SimulatorState } from "../SimulatorState.ts"
 
-/** Calls that the client has to answer, by what answers them. */
+/** The type of the output that answers each type of call which the client has to answer. */
 const answerOf: ReadonlyMap<string, string> = new Map([
   ["function_call", "function_call_output"],
   ["custom_tool_call", "custom_tool_call_output"],
@@ -36,7 +36,7 @@ const factsOf = (value: JsonObject): Facts => {
     : { units, names: [...id, call], answers: undefined, needs: answer }
 }
 
-/** An item replayed in full history is met again with the same text, so its facts are worked out once. */
+/** A client that sends its full history sends an item again with the same text, so its facts are worked out once. */
 export const entryOf = (state: SimulatorState, raw: string, value: JsonObject, bytes = byteLength(raw)): Entry => {
   const key = Bun.hash.wyhash(raw, 7n)
   const known = state.facts.get(key)
@@ -91,7 +91,7 @@ const wrongPairs = (entries: ReadonlyArray<Entry>, complete: boolean): Refusal |
 export interface Rebuilt {
   readonly _tag: "Rebuilt"
   readonly entries: ReadonlyArray<Entry>
-  /** The request's own items among them. */
+  /** Those of them that the request brought. */
   readonly fresh: ReadonlyArray<Entry>
 }
 
@@ -125,7 +125,7 @@ const issuedAs = (state: SimulatorState, item: JsonObject): JsonObject | undefin
   return answerOf.has(typeOf(item)) && typeof item.call_id === "string" ? state.issued.get(item.call_id) : undefined
 }
 
-/** How many of the items claim to be ours and say something else. */
+/** How many of the items have an id that the simulator issued, but say something else. */
 export const editedItems = (state: SimulatorState, fresh: ReadonlyArray<Entry>): number =>
   fresh.filter(({ value }) => {
     const issued = issuedAs(state, value)

@@ -1,5 +1,6 @@
 /**
- * Remembers every prefix of every conversation seen, to tell what of a context is new and what a prompt cache would hold.
+ * Remembers every prefix of every conversation seen, to tell what of a context is new and what a prompt cache would
+ * hold.
  */
 import type { CreateRequest } from "../request/CreateRequest.ts"
 import { byteLength } from "../JsonText.ts"
@@ -16,10 +17,11 @@ export interface Measured {
 
 const step = (digest: bigint, unit: bigint): bigint => Bun.hash.wyhash(`${digest}:${unit}`, 13n)
 
-const headBytes = (request: CreateRequest): number =>
+const preambleBytes = (request: CreateRequest): number =>
   byteLength(request.raw("instructions") ?? "") + byteLength(request.raw("tools") ?? "")
 
-const headOf = (request: CreateRequest): bigint =>
+/** A digest of what a prompt begins with before its items; where it changes, the cache holds nothing. */
+const preambleOf = (request: CreateRequest): bigint =>
   Bun.hash.wyhash(`${request.raw("instructions")} ${request.raw("tools")} ${request.raw("reasoning")}`, 17n)
 
 /** The first `length` entries and the digest of what they say. */
@@ -64,13 +66,13 @@ export const measure = (
   from: Seen,
   connection: number,
 ): Measured => {
-  const head = headOf(request)
-  const { known, last, seen } = walk(state, entries, from, { connection, head })
+  const preamble = preambleOf(request)
+  const { known, last, seen } = walk(state, entries, from, { connection, preamble })
   const neededBytes = request.items.reduce(
     (sum, item, index) => (from.length + index < known ? sum : sum + item.bytes + 1),
     request.otherBytes,
   )
-  let totalBytes = headBytes(request)
+  let totalBytes = preambleBytes(request)
   let knownBytes = totalBytes
   for (const [index, { bytes }] of entries.entries()) {
     totalBytes += bytes
@@ -81,7 +83,7 @@ export const measure = (
     seen,
     neededBytes,
     inputTokens: tokensOf(totalBytes),
-    cachedTokens: known === 0 || last?.head !== head ? 0 : cachedTokensOf(knownBytes, sameConnection),
+    cachedTokens: known === 0 || last?.preamble !== preamble ? 0 : cachedTokensOf(knownBytes, sameConnection),
   }
 }
 
@@ -92,4 +94,4 @@ export const remember = (
   entries: ReadonlyArray<Entry>,
   from: Seen,
   connection: number,
-): Seen => walk(state, entries, from, { connection, head: headOf(request) }).seen
+): Seen => walk(state, entries, from, { connection, preamble: preambleOf(request) }).seen

@@ -1,5 +1,5 @@
 /**
- * Counts tokens: four bytes are one.
+ * Counts tokens: one for every four bytes.
  *
  * The full logical context is billed whether it was sent or not; what the prompt cache holds depends on the connection
  * (docs/protocol.md 1.3): all of the known prefix on the connection that saw it last, 40 % of it elsewhere, none where

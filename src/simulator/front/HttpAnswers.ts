@@ -1,7 +1,7 @@
 /**
  * Answers over HTTP: a turn as a stream of events or as one JSON object, whole, cut, or never ended.
  *
- * What was sent before an answer breaks is written before it breaks; whether a client reads it is the client's.
+ * What was sent before an answer breaks is written to the network first; whether it is read is up to the client.
  */
 import type { Fiber } from "effect"
 import { Effect } from "effect"
@@ -23,20 +23,23 @@ const sse = (frame: Frame): string => `event: ${frame.event}\ndata: ${frame.data
 const eventStream = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" }
 const jsonBody = { "content-type": "application/json" }
 
-/** What a client has of a JSON answer that goes no further. */
+/** The part that a client gets of a JSON answer that is cut or goes no further. */
 const partOfResponse = `{"id":"resp_part","object":"response","status":"comp`
 
 const nothing = (): void => undefined
 const encoder = new TextEncoder()
 
 export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
-  /** Breaks a stream once what it holds has been written. Bun would print a reason, so there is none. */
+  /** Breaks a stream once its bytes have been written. It breaks with `undefined`, since Bun would print a reason. */
   const breakOff = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
     const written = Effect.andThen(Effect.yieldNow, Effect.yieldNow)
     runtime.fork(Effect.map(written, () => controller.error(undefined)))
   }
 
-  /** A body that ends in the middle: the peer sees the connection break, before any head where there is no text. */
+  /**
+   * A body that ends in the middle: the peer sees the connection break, even before the answer's head if there is no
+   * text.
+   */
   const cut = (text: string): ReadableStream<Uint8Array> =>
     new ReadableStream({
       start: (controller) => {
@@ -62,7 +65,7 @@ export const makeHttpAnswers = (state: SimulatorState, runtime: Runtime) => {
   const errorFrame = (refusal: Refusal, sent: number): string =>
     sse({ event: "error", data: errorEvent(refusal, sent), token: false })
 
-  /** Settles with the head: a status where the turn ends with an error before any frame, else the stream. */
+  /** Settles when the answer's head is known: an error status if the turn fails before any frame, else the stream. */
   const streamed = (turn: Turn, signal: AbortSignal): Promise<Response> =>
     new Promise((resolve) => {
       const headers = { ...eventStream, ...turn.headers }

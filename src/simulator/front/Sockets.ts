@@ -2,8 +2,8 @@
  * The socket side: one connection, its lanes, and the order in which their turns run.
  *
  * A lane runs one turn at a time, in the order of arrival; at most 16 turns run on a connection, the others wait
- * (docs/protocol.md 1.4). A turn that waits for nothing runs to its end inside the message's own callback. When a
- * connection ends, and what a failed turn does to it, is up to the profile.
+ * (docs/protocol.md 1.4). A turn that has nothing to wait for runs to its end inside the callback of its message. The
+ * profile says when a connection ends, and what a failed turn does to it.
  */
 import type { ServerWebSocket } from "bun"
 import type { Fiber } from "effect"
@@ -30,16 +30,16 @@ interface Waiting {
   readonly faults: Arrival["faults"]
 }
 
-/** What a socket carries from its upgrade on. */
+/** What belongs to a socket from its upgrade on. */
 export interface Connection {
   readonly record: Mutable<ConnectionRecord>
   readonly lanes: Map<string | undefined, Lane>
   readonly waiting: Array<Waiting>
   readonly running: Set<Fiber.Fiber<void>>
   inFlight: number
-  /** A turn that runs inside a callback ends before the next one is looked for. */
+  /** True while `pump` looks for turns to start: one that ends at once must not make it look again from inside. */
   pumping: boolean
-  /** Reads nothing any more. */
+  /** True: no message is read any more. */
   deaf: boolean
   /** When something last came or a turn ended, in milliseconds of the clock. */
   activeAt: number
@@ -49,14 +49,14 @@ export interface Connection {
 
 export type Socket = ServerWebSocket<Connection>
 
-/** How turns and timers run: as fibers of the simulator's scope. */
+/** Runs turns and timers as fibers of the simulator's scope. */
 export interface Runtime {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   /** What `Hold` waits for. */
   readonly held: Effect.Effect<void>
 }
 
-/** `token` is the label of the one that opens it. */
+/** `token` is the label of the token that opens the connection. */
 export const makeConnection = (
   state: SimulatorState,
   headers: Readonly<Record<string, string>>,
@@ -92,7 +92,7 @@ export const makeConnection = (
 export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
   const { profile } = state
 
-  /** What follows the frame that says why; the codes are in docs/protocol.md 5. */
+  /** Closes the connection after a failed turn, if the profile does; the codes are in docs/protocol.md 5. */
   const failed = (socket: Socket, status: number): void => {
     if (profile.failedTurn !== "its chain") return
     socket.close(status === 402 ? 4402 : status < 500 ? 1008 : 1011, "the turn failed")
@@ -115,7 +115,7 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     close: (code, reason) => socket.close(code, reason),
     reset: () => socket.terminate(),
     finish: () => socket.close(1000),
-    // A turn that has ended holds its lane no longer.
+    // A turn that has sent its terminal event must free its lane, though it sends nothing more.
     stall: (ended) => ended,
   })
 

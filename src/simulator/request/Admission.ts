@@ -1,8 +1,8 @@
 /**
- * Decides by its head whether a request or an upgrade comes in.
+ * Decides by the headers whether a request or an upgrade is admitted.
  *
- * Whoever is turned away for a token, or for a header that stands beside it, gets a 401; a token is never repeated, in
- * an answer or in a report.
+ * A client that is refused for its token, or for a header that must come with it, gets a 401. A token is never
+ * repeated, in an answer or in a report.
  */
 import type { Transport } from "./CreateRequest.ts"
 import type { Profile } from "../Profile.ts"
@@ -20,7 +20,7 @@ export const tokenOf = (profile: Profile, headers: Headers, transport: Transport
   return profile.tokenHeaders[transport].map((name) => headers.get(name)).find((value) => value !== null) ?? undefined
 }
 
-/** Why the caller is nobody we know. */
+/** Why the client is not authorized; undefined: it is. */
 export const notAuthorized = (
   { profile, switches }: SimulatorState,
   headers: Headers,
@@ -38,7 +38,7 @@ export const notAuthorized = (
     : invalid(`Missing required header: '${missing}'.`, { status: 401, code: "missing_required_header" })
 }
 
-/** Why an authorized upgrade is refused. */
+/** Why an authorized upgrade is refused; undefined: it is not. */
 export const notUpgradable = ({ beta, turnState }: Profile, headers: Headers): Refusal | undefined => {
   const betas = (headers.get("openai-beta") ?? "").split(",").map((token) => token.trim())
   if (beta !== undefined && !betas.includes(beta)) {

@@ -13,7 +13,7 @@ export type Transport = "websocket" | "http"
 export interface InputItem {
   readonly raw: string
   readonly value: JsonObject
-  /** What it took in the request, in bytes. */
+  /** How many bytes it took in the request. */
   readonly bytes: number
 }
 
@@ -23,11 +23,11 @@ export interface CreateRequest {
   readonly value: JsonObject
   readonly items: ReadonlyArray<InputItem>
   readonly inputBytes: number
-  /** Bytes of the members a client cannot do without beside the input: keys, values and separators. */
+  /** Bytes of the members beside the input that a client has to send: keys, values and separators. */
   readonly otherBytes: number
   /** The text of a top-level member's value, as received. */
   readonly raw: (name: string) => string | undefined
-  /** The lane's name; undefined is the default lane. */
+  /** The lane's name; undefined: the default lane. */
   readonly streamId: string | undefined
   readonly previousResponseId: string | undefined
   readonly conversation: string | undefined
@@ -47,7 +47,7 @@ const parse = (text: string): Json | undefined => {
   }
 }
 
-/** The request as JSON where it is an object, whatever else is wrong with it. */
+/** The request as JSON if it is an object, even one that is refused. */
 export const parseObject = (text: string): JsonObject | undefined => {
   const value = parse(text)
   return isObject(value) ? value : undefined
@@ -99,7 +99,7 @@ const illTyped = (value: JsonObject): Refusal | undefined => {
     : undefined
 }
 
-/** What is wrong with the request whatever the conversation, or the request. */
+/** The request, or why it is refused before any conversation is looked at. */
 export const readCreateRequest = (text: string, transport: Transport): CreateRequest | Refusal => {
   const value = parse(text)
   if (value === undefined) return invalid("We could not parse the JSON body of your request.", { code: "invalid_json" })

@@ -37,13 +37,13 @@ const broken = (
     : undefined
 }
 
-/** The request, or why nothing will come of it whatever the conversation. */
+/** The request, or why this upstream refuses it before any conversation is looked at. */
 export const readRequest = (state: SimulatorState, text: string, transport: Transport): CreateRequest | Refusal => {
   const request = readCreateRequest(text, transport)
   return request._tag === "Refusal" ? request : (broken(state, request, transport) ?? request)
 }
 
-/** A developer message at the head of the context instructs as well as `instructions` do (docs/protocol.md 3.4). */
+/** A developer message at the beginning of the context counts as instructions, too (docs/protocol.md 3.4). */
 export const notInstructed = (
   { codexRequests }: Profile,
   request: CreateRequest,

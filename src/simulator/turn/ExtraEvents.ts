@@ -1,8 +1,8 @@
 /**
- * Puts events that the public API does not know among those of a turn; they have no sequence number and leave the
- * others' alone.
+ * Puts events that the public API does not know among those of a turn; they have no sequence number, and do not change
+ * those of the others.
  *
- * Source: docs/protocol.md 2.1. Which of them come over HTTP is not documented: here those that say nothing about a
+ * Source: docs/protocol.md 2.1. It is not documented which of them come over HTTP; here those do that do not concern a
  * socket.
  */
 import type { Transport } from "../request/CreateRequest.ts"

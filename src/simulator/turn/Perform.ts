@@ -23,7 +23,7 @@ export interface Performed extends Performance {
   readonly responseId: string
   readonly output: ReadonlyArray<OutputItem>
   readonly usage: Usage
-  /** The output items that were done before that many frames were sent. */
+  /** The output items that were done once so many frames had been sent. */
   readonly doneBefore: (sent: number) => ReadonlyArray<OutputItem>
   /** The complete response, as storage keeps it. */
   readonly stored: string
@@ -72,7 +72,7 @@ export const perform = (options: PerformOptions): Performed => {
     doneAt.push(frames.length)
     outputBytes += byteLength(raw)
   }
-  const place = (id: string): string => `"item_id":"${id}","output_index":${output.length}`
+  const itemAt = (id: string): string => `"item_id":"${id}","output_index":${output.length}`
 
   const message = (text: string, refusal: boolean, phase: string | undefined): void => {
     const id = ids.item("msg")
@@ -83,7 +83,7 @@ export const perform = (options: PerformOptions): Performed => {
         : `{"type":"output_text","text":${content},"annotations":[],"logprobs":[]}`
     const item = (status: string, content: string) =>
       `{"type":"message","role":"assistant","status":"${status}"${phase === undefined ? "" : `,"phase":"${phase}"`},"content":[${content}],"id":"${id}"}`
-    const at = `${place(id)},"content_index":0`
+    const at = `${itemAt(id)},"content_index":0`
     const extra = refusal ? "" : ',"logprobs":[]'
     added(item("in_progress", ""))
     emit("response.content_part.added", `${at},"part":${part('""')}`)
@@ -101,7 +101,7 @@ export const perform = (options: PerformOptions): Performed => {
     reasoningBytes += byteLength(encrypted ?? "") + byteLength(part.summary.join(""))
     added(item("", encrypted?.slice(0, 24) ?? null))
     for (const [index, text] of part.summary.entries()) {
-      const at = `${place(id)},"summary_index":${index}`
+      const at = `${itemAt(id)},"summary_index":${index}`
       emit("response.reasoning_summary_part.added", `${at},"part":{"type":"summary_text","text":""}`)
       for (const word of words(text))
         emit("response.reasoning_summary_text.delta", `${at},"delta":${quote(word)}`, true)
@@ -118,8 +118,8 @@ export const perform = (options: PerformOptions): Performed => {
       `{"type":"${kind}","status":"${status}","name":${quote(name)},"${field}":${quote(content)},"id":"${id}","call_id":"${callId}"}`
     const event = `response.${kind}_${field}`
     added(item("in_progress", ""))
-    for (const piece of pieces(text)) emit(`${event}.delta`, `${place(id)},"delta":${quote(piece)}`, true)
-    emit(`${event}.done`, `${place(id)},"${field}":${quote(text)}`)
+    for (const piece of pieces(text)) emit(`${event}.delta`, `${itemAt(id)},"delta":${quote(piece)}`, true)
+    emit(`${event}.done`, `${itemAt(id)},"${field}":${quote(text)}`)
     done(item("completed", text))
   }
 
@@ -143,7 +143,7 @@ export const perform = (options: PerformOptions): Performed => {
           `{"id":"${id}","type":"web_search_call","status":"${status}","action":{"type":"search","query":${quote(part.query)}}}`
         added(item("in_progress"))
         for (const state of ["in_progress", "searching", "completed"])
-          emit(`response.web_search_call.${state}`, place(id))
+          emit(`response.web_search_call.${state}`, itemAt(id))
         return done(item("completed"))
       }
       case "Compaction": {

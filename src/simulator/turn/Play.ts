@@ -1,7 +1,7 @@
 /**
- * Plays the steps of a turn to a client: all at once where nothing has to be waited for, else in one fiber.
+ * Plays the steps of a turn to a client: all at once if none has to wait, else in one fiber.
  *
- * A step is due at a time counted from the turn's start, so that many short waits add up to the pace asked for.
+ * The time of a step is counted from the turn's start, so that many short waits add up to the pace that was asked for.
  */
 import { Clock, Effect } from "effect"
 import type { Frame, Step } from "../Faults.ts"
@@ -13,14 +13,14 @@ export interface Sink {
   readonly send: (frame: Frame) => void
   /** The terminal frame. */
   readonly end: (step: Extract<Step, { readonly _tag: "End" }>) => void
-  /** An event beside the turn's own. */
+  /** An event beside the turn's. */
   readonly extra: (frame: Frame) => void
   readonly text: (text: string) => void
   readonly binary: () => void
   readonly close: (code: number, reason: string) => void
   readonly reset: () => void
   readonly finish: () => void
-  /** Nothing more comes. True: the turn is over all the same. */
+  /** The turn sends nothing more. True: it ends all the same. */
   readonly stall: (ended: boolean) => boolean
 }
 
@@ -59,7 +59,7 @@ export const playNow = (turn: Turn, sink: Sink): void => {
   for (const step of turn.steps) act(turn, step, sink)
 }
 
-/** `held` is what `Hold` waits for. An interruption abandons the turn. */
+/** `held` is what a `Hold` waits for. An interruption abandons the turn. */
 export const play = (switches: Switches, turn: Turn, sink: Sink, held: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock

@@ -1,5 +1,5 @@
 /**
- * Writes the response object, with the request's own members as the client wrote them.
+ * Writes the response object, with the members of the request exactly as the client wrote them.
  */
 import type { CreateRequest } from "../request/CreateRequest.ts"
 import { stable } from "../JsonText.ts"

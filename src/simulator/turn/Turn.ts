@@ -19,7 +19,7 @@ import { modelOf, notInstructed } from "../request/Rules.ts"
 import type { Chain, Entry, History, Mutable, SimulatorState, TurnRecord } from "../SimulatorState.ts"
 import { turnStateHeader, turnStateOf } from "./TurnState.ts"
 
-/** One line of responses on a connection; it keeps its latest response only. */
+/** One sequence of responses on a connection; it keeps its latest response only. */
 export interface Lane {
   readonly name: string | undefined
   latest: Chain | undefined
@@ -36,7 +36,7 @@ export interface Caller {
 export interface Turn {
   readonly _tag: "Turn"
   readonly steps: ReadonlyArray<Step>
-  /** Sent with the head of an HTTP answer. */
+  /** Headers for the head of an HTTP answer. */
   readonly headers: Readonly<Record<string, string>>
   readonly end: (step: Extract<Step, { readonly _tag: "End" }>) => void
   readonly abandon: () => void
@@ -84,7 +84,7 @@ export const refuse = (state: SimulatorState, record: Mutable<TurnRecord>, refus
 
 const noHistory: History = { entries: [], digest: nothingSeen.digest, root: undefined }
 
-/** `lanes` are those of the request's connection, undefined over HTTP. */
+/** `lanes` are those of the request's connection; undefined: the request came over HTTP. */
 const parentOf = (
   state: SimulatorState,
   request: CreateRequest,
@@ -115,7 +115,7 @@ const keep = (
   }
 }
 
-/** Forgets what the lanes kept, as a restart of the upstream would; with `stored` what was stored too. */
+/** Forgets the responses that the lanes kept, as a restart of the upstream would; with `stored` the stored ones too. */
 export const forget = (state: SimulatorState, lanes: Iterable<Lane>, stored: boolean): void => {
   for (const lane of lanes) lane.latest = undefined
   if (!stored) return
@@ -124,8 +124,8 @@ export const forget = (state: SimulatorState, lanes: Iterable<Lane>, stored: boo
 }
 
 /**
- * Forgets what a failed turn takes with it: as a rule its lane forgets the response that it continued, while another
- * lane's failed fork leaves it.
+ * Forgets what the profile says that a failed turn makes the upstream forget. As a rule the lane forgets the response
+ * that the turn continued; a turn on another lane that continued the same response leaves it.
  */
 export const evict = (state: SimulatorState, lane: Lane | undefined, previousResponseId: unknown): void => {
   const { failedTurn } = state.profile
@@ -141,7 +141,9 @@ export const evict = (state: SimulatorState, lane: Lane | undefined, previousRes
 const sentBefore = (steps: ReadonlyArray<Step>, end: Step): number =>
   steps.slice(0, steps.indexOf(end)).filter((step) => step._tag === "Send" && step.frame.event !== unknownType).length
 
-/** Starts a turn, on a lane of a connection or over HTTP (no lane), or refuses it. `given` are faults it came with. */
+/**
+ * Starts a turn, on a lane of a connection or over HTTP (no lane), or refuses it. `given` are the faults it came with.
+ */
 export const begin = (
   state: SimulatorState,
   record: Mutable<TurnRecord>,
@@ -211,10 +213,10 @@ export const begin = (
   counters.neededBytes += measured.neededBytes
   counters.inputTokens += measured.inputTokens
   counters.cachedTokens += measured.cachedTokens
-  const own = applyFaults(performed, faults)
+  const played = applyFaults(performed, faults)
   const steps = state.profile.extraEvents
-    ? withExtraEvents(own, record.transport, modelOf(request) ?? "", turnState)
-    : own
+    ? withExtraEvents(played, record.transport, modelOf(request) ?? "", turnState)
+    : played
 
   return {
     _tag: "Turn",

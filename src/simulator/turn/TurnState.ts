@@ -1,9 +1,9 @@
 /**
  * Gives each turn of a conversation one `x-codex-turn-state` and refuses a request that brings another's.
  *
- * A turn is what follows a user's message: requests of one `prompt_cache_key` whose contexts hold the same messages of
- * the user. An upgrade is answered with a state of its own; it becomes that of the first turn on the connection that
- * has none yet. Source: docs/protocol.md 3.3.
+ * A turn of Codex is what follows a message of the user: all requests with one `prompt_cache_key` and the same messages
+ * of the user in their contexts. The answer to an upgrade brings a state, which becomes that of the first turn on the
+ * connection that has none yet. Source: docs/protocol.md 3.3.
  */
 import type { CreateRequest } from "../request/CreateRequest.ts"
 import { isObject } from "../JsonText.ts"
@@ -13,7 +13,7 @@ import type { Entry, SimulatorState, TurnRecord } from "../SimulatorState.ts"
 
 export const turnStateHeader = "x-codex-turn-state"
 
-/** The state that answers the upgrade of that connection. */
+/** Makes the state for the answer to the upgrade of a connection. */
 export const offerTurnState = ({ ids, turnStates }: SimulatorState, connection: number): string => {
   const state = ids.item("ts")
   turnStates.offered.set(connection, state)
@@ -36,7 +36,7 @@ const carriedBy = (request: CreateRequest, { headers, transport }: TurnRecord): 
   )
 }
 
-/** The state of the request's turn, new where the turn is new; a warm-up begins none. */
+/** The state of the request's turn, a new one if the turn is new; a warm-up does not begin a turn. */
 export const turnStateOf = (
   { ids, turnStates: { given, offered } }: SimulatorState,
   record: TurnRecord,
@@ -46,7 +46,8 @@ export const turnStateOf = (
   const turn = turnOf(request, entries)
   const offer = offered.get(record.connection)
   const known = given.get(turn)
-  // A turn that was cut off before it told its state is told another one by the next upgrade.
+  // If a turn was cut before the client was told its state, the client has only that of its next upgrade, which is good
+  // too.
   const carried = carriedBy(request, record).filter((state) => state !== known && state !== offer)
   if (carried.length > 0) {
     return invalid(`'${turnStateHeader}' belongs to another turn.`, { code: "invalid_turn_state" })
