@@ -1,5 +1,5 @@
 /**
- * Counts what a program holds (fibers, timers, and whatever it has gauges for), and checks that it gives back what it took.
+ * Counts what a program holds (fibers, timers, and what it has gauges for), and checks that it gives back what it took.
  *
  * Fibers are counted through Effect's runtime metrics, for what runs under `Census.layer`. Timers are those of the
  * runtime: on Bun the objects that survive a collection, on Node and Deno the active ones.
@@ -9,10 +9,10 @@ import { Context, Effect, Layer, Metric, Schema, type Scope } from "effect"
 /** A count for each gauge's name, with `fibers` and `timers` always. */
 export type Holdings = Readonly<Record<string, number>>
 
-/** What only the program itself can count: `{ sockets: () => simulator.counters.openSockets }`. */
+/** Counts that only the program itself can make: `{ sockets: () => simulator.counters.openSockets }`. */
 export type Gauges = Readonly<Record<string, () => number>>
 
-/** Something is held that was not before. */
+/** The program holds something that it did not hold before. */
 export class CensusError extends Schema.TaggedError<CensusError>()("CensusError", {
   message: Schema.String,
   before: Schema.Record(Schema.String, Schema.Number),
@@ -24,14 +24,14 @@ export class Census extends Context.Service<
   {
     /** Fibers that have started and not ended. */
     readonly fibers: () => number
-    /** Waits until so many fibers are left. */
+    /** Waits until exactly so many fibers are left. */
     readonly settled: (fibers: number) => Effect.Effect<void>
-    /** A few may be kept by the collector's caution. */
+    /** Timers that exist. On Bun a few that have ended may be counted, since the collector keeps what may be in use. */
     readonly timers: () => number
     readonly take: (gauges?: Gauges) => Holdings
     /**
-     * When the scope closes, everything that was taken since has been given back: what closes later was added to the
-     * scope after this. Dies with a `CensusError` otherwise. `slack`: timers that may stay. Default 8.
+     * Compares when the scope closes, and dies with a `CensusError` if more is held than now. What is added to the
+     * scope after this closes before it. `slack`: how many timers may stay. Default 8.
      */
     readonly balanced: (gauges?: Gauges, slack?: number) => Effect.Effect<void, never, Scope.Scope>
   }
@@ -107,7 +107,7 @@ interface NodeProcess {
 const runtimeTimers = (): number => {
   const { Bun, process } = globalThis as { readonly Bun?: BunRuntime; readonly process?: NodeProcess }
   if (Bun === undefined) return process?.getActiveResourcesInfo?.().filter((name) => name === "Timeout").length ?? 0
-  // Not an import: that would not load anywhere but on Bun.
+  // An import of this module would fail on other runtimes than Bun.
   const jsc = process?.getBuiltinModule?.("bun:jsc") as HeapStats | undefined
   Bun.gc(true)
   return jsc?.heapStats().objectTypeCounts["Timeout"] ?? 0

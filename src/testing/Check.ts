@@ -1,5 +1,5 @@
 /**
- * Searches for a schedule that a pool does not stand, outside of a test runner.
+ * Searches for a schedule that breaks a pool, outside of a test runner.
  */
 import { Arbitrary, Effect } from "effect"
 import type { ScheduleOptions } from "./schedule/Schedules.ts"

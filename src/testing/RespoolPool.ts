@@ -1,5 +1,6 @@
 /**
- * respool's own pool behind `PoolUnderTest`: `ConnectionPool`, `Evictor` and `TurnMemory`, composed as the executor does.
+ * Puts respool's pool behind `PoolUnderTest`: `ConnectionPool`, `Evictor` and `TurnMemory`, used as the executor uses
+ * them.
  *
  * The `Dialer` is the scripted upstream. A completed turn records its checkpoint and then ends its lease, in one step.
  */
@@ -25,7 +26,7 @@ import { scopeOf } from "./schedule/Schedule.ts"
 import { ScriptedUpstream } from "./world/ScriptedUpstream.ts"
 import type { Subject } from "./Verify.ts"
 
-/** Times that never fall together, so that no order of timers is asked for. */
+/** No two of these times end together, so that the order of timers does not matter. */
 const times = { idleTtl: 10_000, maxAge: 14_000, pingInterval: 8_000, handshakeTimeout: 7_500 }
 
 export const rules: Rules = {
@@ -57,7 +58,7 @@ const settingsOf = ({ full, perLine, perScope, total }: Limits): SettingsValues 
     busy: full === "wait" ? "wait" : "dial",
   })
 
-/** What ties the pool's own numbers of its connections to the upstream's, and lets the upstream speak to it. */
+/** Ties the pool's numbers of its connections to the upstream's, and lets the upstream speak to the pool. */
 class Dialled extends Context.Service<
   Dialled,
   {
@@ -111,7 +112,8 @@ const make = Effect.gen(function* () {
   const turns = new WeakMap<Checkpoint, Remembered>()
   let leases = 0
   let order = 0
-  // The pool dials in the step in which it reserves, so the last one that connects is the one that is dialled.
+  // The pool dials in the step in which it reserves, so the last connection that is connecting is the one being
+  // dialled.
   next.poolId = () => pool.connections().findLast(({ state }) => state === "Connecting")?.id
 
   const remembered = (chain: ChainId | undefined) => {
@@ -135,7 +137,7 @@ const make = Effect.gen(function* () {
       scope: scopeOf(key),
       upstream,
       credential: key,
-      // An address for each: the back-off after a failed dial, which is kept by address, is not what is tested here.
+      // Each lease has a URL of its own, since the back-off after a failed dial, kept by URL, is not tested here.
       url: `ws://upstream/v1/responses?lease=${++leases}`,
       headers: Redacted.make({ key }),
     }
@@ -186,12 +188,12 @@ const make = Effect.gen(function* () {
   })
 })
 
-/** What the driver leases from and records in. */
+/** The services that this driver leases from and records in. */
 export type Services = ConnectionPool | TurnMemory
 
 /**
- * The pool of an app that composes respool's layers its own way: `pool` is its `ConnectionPool` with whatever it needs,
- * but for the `Dialer`, which is the scripted upstream, and the `Settings`, which are the schedule's caps.
+ * The pool of an app that composes respool's layers in another way: `pool` is its `ConnectionPool` with all that it
+ * needs, except the `Dialer`, which is the scripted upstream, and the `Settings`, which are the schedule's caps.
  */
 export const subjectOf = (pool: Layer.Layer<Services, never, Dialer | Settings>): Subject => ({
   rules,
@@ -203,7 +205,7 @@ export const subjectOf = (pool: Layer.Layer<Services, never, Dialer | Settings>)
     ),
 })
 
-/** respool's own. */
+/** The pool that respool itself uses. */
 export const subject: Subject = subjectOf(
   Evictor.layerNoDeps.pipe(
     Layer.provideMerge(ConnectionPool.layerNoDeps),

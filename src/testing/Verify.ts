@@ -1,5 +1,6 @@
 /**
- * Runs a pool through a schedule and checks it after every step; a failure's message is a schedule that can be replayed.
+ * Runs a pool through a schedule and checks it after every step; a failure's message is a schedule that can be
+ * replayed.
  */
 import { Effect, type Layer, Schema } from "effect"
 import { explain } from "./model/Agreement.ts"
@@ -17,7 +18,7 @@ import * as World from "./world/World.ts"
 
 export interface Subject {
   readonly pool: (limits: Limits) => Layer.Layer<PoolUnderTest, never, ScriptedUpstream>
-  /** What the pool promises; with all of it the model is checked too. */
+  /** What the pool promises; with it the model is checked too. */
   readonly rules?: Rules
   /** Default: all of them. */
   readonly invariants?: ReadonlyArray<Invariant>
@@ -27,7 +28,7 @@ export interface Subject {
 export class LifecycleError extends Schema.TaggedError<LifecycleError>()("LifecycleError", {
   broken: Schema.String,
   detail: Schema.String,
-  /** The step after which it was seen, from 0; as many as there are steps: at the end. */
+  /** The step after which it was seen, counted from 0; equal to `steps`: at the end. */
   step: Schema.Number,
   steps: Schema.Number,
   schedule: Schema.String,
@@ -42,10 +43,13 @@ export class LifecycleError extends Schema.TaggedError<LifecycleError>()("Lifecy
 /** The name under which a contradiction to the model is reported. */
 const agreement = "the model and the pool agree after every step"
 
-/** More steps than these never go together: every order of them has to be tried. */
+/** No more steps than these happen together, since the model has to try every order of them. */
 const maxTogether = 3
 
-/** Time passes when all has settled, and so does what dials do from then on: neither goes together with anything. */
+/**
+ * Time passes, and the outcome of dials changes, only when everything has settled: neither happens together with a
+ * step.
+ */
 const alone = ({ _tag }: Step) => _tag === "Pass" || _tag === "Dials"
 
 export const verify = Effect.fn("Lifecycle.verify")(function* (subject: Subject, schedule: Schedule) {
@@ -86,7 +90,7 @@ export const verify = Effect.fn("Lifecycle.verify")(function* (subject: Subject,
     yield* check(index, together, false)
     together = []
   }
-  // Turns first: only a schedule with a shutdown in it asks what becomes of those that are running.
+  // Turns end first: a shutdown under running turns is tested only by schedules that have one.
   world.interruptAll()
   yield* world.settle()
   world.shutdown()

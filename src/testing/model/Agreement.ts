@@ -1,8 +1,9 @@
 /**
- * Whether the model explains what is seen.
+ * Decides whether the model explains what is seen.
  *
  * Steps that nothing separated may have taken effect in any order, and waiters that need not be served fairly in any
- * order too; so the model is a set of those that still explain everything seen so far, as in a check of linearizability.
+ * order too; so the model is a set of those that still explain everything seen so far, as in a check of
+ * linearizability.
  */
 import type { Model, ModelConnection, ModelTurn } from "./Model.ts"
 import type { Observation, TurnRecord } from "../world/Observation.ts"
@@ -10,7 +11,7 @@ import type { PoolConnection } from "../PoolUnderTest.ts"
 import type { Step } from "../schedule/Schedule.ts"
 import type { ConnectionRecord } from "../world/ScriptedUpstream.ts"
 
-/** As many explanations are followed; further ones are dropped, which no schedule of ordinary length needs. */
+/** The most explanations that are followed; no schedule of ordinary length needs more. */
 const maxModels = 64
 
 /** The models after the steps that explain what is seen; if none does, what contradicts the first of them. */
@@ -58,7 +59,7 @@ function* permutations<A>(items: ReadonlyArray<A>): Generator<ReadonlyArray<A>> 
   }
 }
 
-/** What two models that look alike may still differ in, as far as it matters for what they do next. */
+/** The state of a model that is not seen but matters for what it does next; equal texts mean equal models. */
 const hidden = ({ connections, rules, turns }: Model): string => {
   const all = [...connections.values()]
   const idle = all.filter(({ phase }) => phase === "Idle").sort((a, b) => a.order - b.order)

@@ -1,7 +1,7 @@
 /**
- * What is true of any pool of connections after every step, as named checks that need no model.
+ * Names the checks that hold for any pool of connections after every step, and need no model.
  *
- * A check looks at what is seen now and was seen before, and says what contradicts it, or nothing.
+ * A check compares what is seen now with what was seen before, and says what contradicts it; undefined: nothing does.
  */
 import type { Observation, TurnRecord } from "../world/Observation.ts"
 import { alive, ofScope } from "../world/Observation.ts"
@@ -120,7 +120,7 @@ export const completedIsIdle: Invariant = {
     for (const { connection, end, turn } of ended(seen, before)) {
       if (end !== "completed" || leased(seen).some((other) => other.connection === connection)) continue
       const reported = seen.pool.connections.find((other) => other.connection === connection)
-      // A waiter of the scope may have needed its place.
+      // A turn of the same scope that waited may have needed the connection's capacity.
       if (reported === undefined && seen.upstream.length > before.upstream.length) continue
       if (reported?.phase !== "Idle")
         return `connection ${connection} is ${reported?.phase ?? "gone"} after turn ${turn}`
@@ -143,7 +143,7 @@ export const noForgottenWaiter: Invariant = {
       const mine = ofScope(now, key)
       if (mine.length >= seen.limits.perScope) continue
       const sameScope = seen.turns.filter((other) => other.phase === "Pending" && scopeOf(other.key) === scopeOf(key))
-      // A line has its own cap, which only the pool can count.
+      // A line has a cap of its own, for which only the pool can count.
       const free = sameScope.filter(({ line }) => line === undefined || seen.limits.perLine >= seen.limits.perScope)
       const dialling = mine.filter(({ phase }) => phase === "Dialling").length
       if (free.length > dialling) return `turn ${turn} waits, and there is room`

@@ -1,5 +1,5 @@
 /**
- * The reference model: the state table of a pooled connection, as one reads it.
+ * Does what the state table of a pooled connection says, step by step: the reference model.
  *
  * | from | event | to |
  * |---|---|---|
@@ -8,10 +8,11 @@
  * | Leased | completed, incomplete | Idle, with / without a checkpoint |
  * | Leased | failed, interrupted, peer closed | gone |
  * | Idle | lease that it fits, young enough | Leased |
- * | Idle | ttl, age, room needed, reload, unowned frame, peer closed | gone |
+ * | Idle | ttl, age, room needed, reload, frame of no turn, peer closed | gone |
  * | any | shutdown | gone |
  *
- * Everything happens at once and in order; what the real pool does together must be explained by some order of it.
+ * Each step happens at once, one after the other; what the real pool does together must be explained by some order of
+ * steps.
  */
 import type { TurnEnd } from "../world/Observation.ts"
 import type { IdleConnection, Rules } from "./Rules.ts"
@@ -21,7 +22,7 @@ import { scopeOf } from "../schedule/Schedule.ts"
 export interface ModelConnection extends Omit<IdleConnection, "expired"> {
   readonly line: number | undefined
   readonly phase: "Connecting" | "Leased" | "Idle"
-  /** The turn it is for, unless idle. */
+  /** The turn that it is for; undefined: it is idle. */
   readonly turn: number | undefined
   readonly openedAt: number
   /** When its phase began. */
@@ -50,14 +51,14 @@ export class Model {
   open = true
   now = 0
   dials: DialOutcome = "open"
-  /** Dials so far, of whatever outcome. */
+  /** How many dials there were, successful or not. */
   dialled = 0
   #order = 0
-  /** Something has become idle or gone since those that wait have decided. */
+  /** Whether a connection has become idle or gone since the waiting turns decided. */
   #changed = false
-  /** Waiters are woken later than the next step, and in an unfair pool later than a turn that comes now decides. */
+  /** True: waiting turns are woken after the next steps, so a turn that comes now decides before them. */
   barging = false
-  /** Who is served first of those that wait. */
+  /** The order in which waiting turns are served, the smallest first. */
   rank: (turn: ModelTurn) => number = ({ order }) => order
 
   constructor(rules: Rules, limits: Limits) {
@@ -78,7 +79,7 @@ export class Model {
     return model
   }
 
-  /** Serves those that wait; for steps that were taken with `barging`. */
+  /** Serves the waiting turns after steps that were taken with `barging`. */
   wake() {
     this.barging = false
     this.#serve()
@@ -172,7 +173,7 @@ export class Model {
     this.now = end
   }
 
-  /** Whoever waits decides anew, until that changes nothing more. */
+  /** The waiting turns decide anew, until that changes nothing more. */
   #serve() {
     while (this.#changed) {
       this.#changed = false
@@ -203,9 +204,9 @@ export class Model {
       else if (candidate.line === line || !lineFull()) return this.#lease(candidate, turn.turn, line)
     }
     while (lineFull() || full()) {
-      const place = this.rules.makesRoom ? this.#idleOnes(lineFull() ? ofLine : mine)[0] : undefined
-      if (place === undefined) return turn.until <= this.now && this.#end(turn.turn, "failed")
-      this.#gone(place)
+      const coldest = this.rules.makesRoom ? this.#idleOnes(lineFull() ? ofLine : mine)[0] : undefined
+      if (coldest === undefined) return turn.until <= this.now && this.#end(turn.turn, "failed")
+      this.#gone(coldest)
     }
     const id = ++this.dialled
     const dial = { id, key, line, checkpoint: undefined, turn: turn.turn, openedAt: this.now, since: this.now }
@@ -236,7 +237,7 @@ export class Model {
     this.connections.set(connection.id, { ...connection, ...idle })
   }
 
-  /** The connection ends, and with it whoever had it or waited for it to open. */
+  /** The connection ends, and with it the turn that had it or waited for it to open. */
   #gone(connection: ModelConnection) {
     this.#changed = true
     this.connections.delete(connection.id)

@@ -1,5 +1,6 @@
 /**
- * What a pool promises beyond its caps: times, and which idle connections suit a turn. The model and some checks need it.
+ * Says what a pool promises beyond its caps: times, and which idle connections suit a turn. The model and some checks
+ * need it.
  */
 import type { Key } from "../schedule/Schedule.ts"
 
@@ -7,7 +8,7 @@ import type { Key } from "../schedule/Schedule.ts"
 export interface IdleConnection {
   readonly id: number
   readonly key: Key
-  /** Past its time: closed when it is met. */
+  /** True: it is past its time, and is closed when it is met. */
   readonly expired: boolean
   /** The turn that it remembers; undefined: it holds no conversation. */
   readonly checkpoint: { readonly turn: number; readonly line: number | undefined; readonly order: number } | undefined
@@ -27,7 +28,7 @@ export interface Rules {
   readonly makesRoom: boolean
   /** A completed turn's connection remembers it. */
   readonly remembers: boolean
-  /** Waiters get their turn in the order they came; else any may. */
+  /** Whether waiting turns are served in the order in which they came; else in any order. */
   readonly fair: boolean
   /**
    * Which of the idle connections of the key (the longest idle first) suit a turn, the best first. One past its time is

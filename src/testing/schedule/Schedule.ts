@@ -1,9 +1,10 @@
 /**
- * A schedule: what happens to a pool, as a list of steps in plain data, with a text form that can be replayed.
+ * Describes what happens to a pool as a schedule: a list of steps in plain data, with a text form that can be replayed.
  *
- * One step a line; `#` begins a comment. A `&` at a line's end lets the next step follow at once, before any fiber has
- * run; `&3` lets three fiber slices run first. Without it everything settles. Every sublist of a schedule is a schedule:
- * a step that fits nothing (the end of a turn that is not running) does nothing, so a failing one shrinks freely.
+ * The text has one step for each of its lines; `#` begins a comment. A `&` at the end lets the next step follow at
+ * once, before any fiber has run; `&3` lets three fiber slices run first. Without it everything settles. Every sublist
+ * of a schedule is a schedule: a step that fits nothing (the end of a turn that is not running) does nothing, so a
+ * failing schedule shrinks freely. The steps call a conversation a `line`, which nothing else in respool does.
  *
  *     limits total=2 scope=2 line=1 full=wait
  *     order 0
@@ -15,8 +16,8 @@
 import { Effect, Schema } from "effect"
 
 /**
- * Who asks: a scope (a letter) and the credential it uses now (a digit). Connections are shared only under one key; a cap
- * of the scope counts all its keys, so a new credential is another key of the same scope.
+ * Who asks: a scope (a letter) and the credential that it uses now (a digit). Connections are shared only under one
+ * key. A new credential is another key of the same scope, and the cap of a scope counts all of its keys.
  */
 export type Key = "a1" | "a2" | "b1"
 
@@ -36,12 +37,12 @@ export type Action =
   | { readonly _tag: "Finish"; readonly turn: number; readonly outcome: Outcome }
   /** Interrupts the turn wherever it is suspended: waiting, dialling, or using its connection. */
   | { readonly _tag: "Cancel"; readonly turn: number }
-  /** What dials do from now on. */
+  /** Says what dials do from now on. */
   | { readonly _tag: "Dials"; readonly outcome: DialOutcome }
   /** Decides a dial that hangs. */
   | { readonly _tag: "Answer"; readonly connection: number; readonly outcome: "open" | "refuse" }
   | { readonly _tag: "Close"; readonly connection: number }
-  /** A frame from the upstream; on an idle connection it belongs to nobody. */
+  /** The upstream sends a frame; on an idle connection it belongs to no turn. */
   | { readonly _tag: "Frame"; readonly connection: number }
   | { readonly _tag: "Pass"; readonly seconds: number }
   /** The configuration of a key was reloaded: its idle connections must go. */
@@ -104,12 +105,12 @@ const printStep = (step: Step): string =>
 /** The text form; `note` adds a comment to a step. */
 export const print = (schedule: Schedule, note?: (index: number) => string | undefined): string => {
   const { limits, order, steps } = schedule
-  const head = `limits total=${limits.total} scope=${limits.perScope} line=${limits.perLine} full=${limits.full}`
+  const caps = `limits total=${limits.total} scope=${limits.perScope} line=${limits.perLine} full=${limits.full}`
   const lines = steps.map((step, index) => {
     const comment = note?.(index)
     return comment === undefined ? printStep(step) : `${printStep(step)}  # ${comment}`
   })
-  return [head, `order ${order}`, ...lines].join("\n")
+  return [caps, `order ${order}`, ...lines].join("\n")
 }
 
 const patterns: ReadonlyArray<readonly [RegExp, (groups: ReadonlyArray<string>) => Action]> = [
@@ -155,7 +156,7 @@ const parseStep = (text: string): Step | undefined => {
   return undefined
 }
 
-/** Without a cap. */
+/** Caps that no schedule reaches. */
 const noLimits: Limits = { total: 1_000, perScope: 1_000, perLine: 1_000, full: "refuse" }
 
 /** Reads what `print` wrote; `limits` and `order` may be left out. */

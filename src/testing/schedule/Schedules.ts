@@ -1,8 +1,8 @@
 /**
- * Random schedules, as `Arbitrary`: for `it.effect.prop`, and for `check`.
+ * Makes random schedules, as an `Arbitrary` for `it.effect.prop` and for `check`.
  *
- * A schedule shrinks by leaving out steps, then by making each simpler: everything settles between steps, smaller numbers,
- * fewer keys, no lines.
+ * A schedule shrinks by leaving out steps, then by making each simpler: everything settles between steps, smaller
+ * numbers, fewer keys, no lines.
  */
 import { Arbitrary, Schema } from "effect"
 import type { Action, Key, Limits, Schedule, Step } from "./Schedule.ts"
@@ -15,9 +15,9 @@ export interface ScheduleOptions {
   readonly turns?: number
   readonly connections?: number
   readonly lines?: number
-  /** Keys that turns have. Default all. */
+  /** The keys that turns may have. Default all. */
   readonly keys?: ReadonlyArray<Key>
-  /** Caps that the pool knows; the others are out of reach. Default all. */
+  /** The caps that the pool knows; the others are set so high that they are never reached. Default all. */
   readonly caps?: ReadonlyArray<"total" | "perScope" | "perLine">
   /** What the pool does at a cap, if it can do only one thing. */
   readonly full?: Limits["full"]
@@ -41,7 +41,7 @@ const weights: Record<Action["_tag"], number> = {
   Shutdown: 2,
 }
 
-/** Numbers of which each kind of step takes what it needs. */
+/** Random numbers, from which each kind of step takes those that it needs. */
 interface Draw {
   readonly kind: number
   readonly turn: number
@@ -102,7 +102,7 @@ export const schedules = (options: ScheduleOptions = {}): Arbitrary.Arbitrary<Sc
   }).pipe(
     Arbitrary.map((draw): Step => {
       const action = actionOf(kinds[draw.kind] ?? "Lease", keys[draw.key] ?? "a1", draw)
-      // Mostly alone: 12 of 16 settle.
+      // Most steps settle before the next one: 12 of 16.
       return draw.slices < 12 ? action : { ...action, slices: draw.slices - 12 }
     }),
   )

@@ -1,8 +1,10 @@
 /**
- * A scheduler under control: which of the fibers that are ready runs next is decided by a seed, and how many slices run
- * before the next step by the schedule.
+ * Controls the scheduler of fibers: a seed decides which of the ready fibers runs next, and the schedule how many
+ * slices run before the next step.
  *
- * The same seed gives the same interleaving. Left alone it runs everything that is ready, as any scheduler does.
+ * The same seed gives the same interleaving. Between steps it runs everything that is ready, as any scheduler does.
+ * Effect's schedulers run fibers in the order in which they became ready, so a mistake that needs another order would
+ * never show.
  */
 import { Effect, type Scheduler } from "effect"
 
@@ -25,7 +27,7 @@ export interface Interleaving {
   readonly settle: Effect.Effect<void>
 }
 
-/** `parent` runs what `run` has not. */
+/** `parent` runs what is ready and `run` has not run. */
 export const make = (parent: Scheduler.Scheduler, seed: number): Interleaving => {
   const random = randomFrom(seed)
   const ready: Array<() => void> = []

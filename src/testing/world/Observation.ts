@@ -1,5 +1,5 @@
 /**
- * What can be seen after a step: the turns, the upstream's records, and what the pool reports.
+ * Says what can be seen after a step: the turns, the upstream's records, and what the pool reports.
  */
 import type { PoolReport } from "../PoolUnderTest.ts"
 import type { Key, Limits, Step } from "../schedule/Schedule.ts"
@@ -15,11 +15,11 @@ export interface TurnRecord {
   readonly line: number | undefined
   /** `Pending`: it waits, or its connection is being dialled. */
   readonly phase: "Pending" | "Leased" | "Ended"
-  /** The one it has, or had. */
+  /** The connection that the turn has, or had. */
   readonly connection: number | undefined
   /** Milliseconds of the clock. */
   readonly leasedAt: number | undefined
-  /** It got its connection when the pool had begun to shut down. */
+  /** Whether it got its connection after the pool had begun to shut down. */
   readonly leasedLate: boolean
   readonly end: TurnEnd | undefined
 }
@@ -42,14 +42,14 @@ export interface Observation {
   readonly timers: number
 }
 
-/** Connections that count: dialling, or open and not lost. */
+/** The connections that caps count: dialling, or open and not lost. */
 export const alive = ({ upstream }: Observation): ReadonlyArray<ConnectionRecord> =>
   upstream.filter(({ phase }) => phase === "Dialling" || phase === "Open")
 
 export const ofScope = (records: ReadonlyArray<ConnectionRecord>, key: Key): ReadonlyArray<ConnectionRecord> =>
   records.filter((record) => scopeOf(record.key) === scopeOf(key))
 
-/** A few lines for a failure's message. */
+/** The observation as a few lines of text, for a failure's message. */
 export const show = ({ fibers, now, pool, timers, turns, upstream }: Observation): string => {
   const turn = ({ connection, end, phase, turn }: TurnRecord) =>
     `${turn} ${end ?? phase.toLowerCase()}${connection === undefined ? "" : ` on ${connection}`}`

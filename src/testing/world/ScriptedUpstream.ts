@@ -1,8 +1,9 @@
 /**
- * The other side of the pool under test, without a network: connections that open, hang, fail, speak and hang up as a
- * schedule says, and that count how often they were closed.
+ * Plays the upstream of the pool under test, without a network: its connections open, hang, fail, speak and hang up as
+ * a schedule says.
  *
- * The pool opens its connections here; so what is open, and what was closed how often, is known without asking the pool.
+ * The pool opens its connections here, so it is known without asking the pool which are open, and how often each was
+ * closed.
  */
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import type { Scope } from "effect"
@@ -10,7 +11,7 @@ import type { DialOutcome, Key } from "../schedule/Schedule.ts"
 
 export class ConnectError extends Schema.TaggedError<ConnectError>()("ConnectError", { message: Schema.String }) {}
 
-/** What the pool's reader of a connection hears; never before it has opened nor after it was closed. */
+/** What the pool hears of a connection; nothing before it has opened, nor after it was closed. */
 export interface ConnectionEvents {
   readonly onFrame?: () => void
   readonly onClose?: () => void
@@ -52,9 +53,9 @@ interface Entry {
 export class ScriptedUpstream extends Context.Service<
   ScriptedUpstream,
   {
-    /** For pools that close by themselves; interrupting it abandons the dial. */
+    /** For pools that call `close` themselves; interrupting it abandons the dial. */
     readonly connect: (key: Key, events?: ConnectionEvents) => Effect.Effect<ScriptedConnection, ConnectError>
-    /** For pools that own a connection by a scope. */
+    /** For pools that close a connection with a scope. */
     readonly open: (key: Key, events?: ConnectionEvents) => Effect.Effect<ScriptedConnection, ConnectError, Scope.Scope>
     /** Every dial so far. */
     readonly records: () => ReadonlyArray<ConnectionRecord>
@@ -64,7 +65,7 @@ export class ScriptedUpstream extends Context.Service<
       readonly answer: (id: number, outcome: "open" | "refuse") => void
       readonly close: (id: number) => void
       readonly frame: (id: number) => void
-      /** Called once when the connection ends, by whomever; returns how to stop that. */
+      /** Has the listener called once when either side ends the connection; the result takes the listener away. */
       readonly onEnd: (id: number, listener: () => void) => () => void
     }
   }

@@ -1,5 +1,6 @@
 /**
- * One pool with its scripted upstream, virtual clock and controlled scheduler: applies steps, lets fibers run, and observes.
+ * Holds one pool with its scripted upstream, virtual clock and controlled scheduler: applies steps, lets fibers run,
+ * observes.
  */
 import { Cause, Clock, Context, Effect, Exit, Layer, Metric, References, Scheduler, Scope } from "effect"
 import type { Fiber } from "effect"
@@ -16,11 +17,11 @@ interface Turn extends TurnRecord {
   leasedAt: number | undefined
   leasedLate: boolean
   end: TurnEnd | undefined
-  /** Ends its use of the connection; without one it does nothing. */
+  /** Ends the turn's use of its connection; does nothing where it has none. */
   finish: (outcome: Outcome) => void
 }
 
-/** A turn that did not end well, whatever the reason: its lease's scope closes with it. */
+/** The turn did not end well, for any reason; its lease's scope closes with this failure. */
 class TurnFailed {
   readonly _tag = "TurnFailed"
 }
@@ -56,7 +57,7 @@ class World {
     this.#fibers = fibers
   }
 
-  /** Takes effect at once, in this very call; what it set going goes on when fibers may run. */
+  /** Takes effect at once, in this call; fibers that it starts or resumes run later. */
   apply(step: Exclude<Step, { readonly _tag: "Pass" }>) {
     const { script } = this.#upstream
     switch (step._tag) {
@@ -170,7 +171,7 @@ class World {
   })
 }
 
-/** A pool in a world of its own. */
+/** Builds a pool in a new world. */
 export const make = Effect.fnUntraced(function* (
   pool: (limits: Limits) => Layer.Layer<PoolUnderTest, never, ScriptedUpstream>,
   { limits, order }: Schedule,
@@ -190,7 +191,7 @@ export const make = Effect.fnUntraced(function* (
   const base = Context.make(Clock.Clock, clock).pipe(
     Context.add(Scheduler.Scheduler, interleaving.scheduler),
     Context.add(Metric.FiberRuntimeMetrics, counted),
-    // Thousands of schedules, each with dials that fail: nobody reads their logs and spans.
+    // Thousands of schedules run, with dials that fail: their logs and spans would only cost time.
     Context.add(References.MinimumLogLevel, "None"),
     Context.add(References.TracerEnabled, false),
   )
