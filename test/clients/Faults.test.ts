@@ -225,7 +225,7 @@ for (const [name, stream, client] of clients) {
           Effect.provide(
             TestProxy.layer({
               simulator: { script },
-              settings: { maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000 },
+              settings: { maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000, turnTimeout: 60_000 },
             }),
           ),
         ),

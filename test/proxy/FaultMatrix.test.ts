@@ -132,6 +132,8 @@ const group = (title: string, strict: boolean, http: boolean, chosen: ReadonlyAr
                 maxConnections: 8,
                 firstEventTimeout: 5_000,
                 eventTimeout: 8_000,
+                // The one time-out of JSON over HTTP: time passes by the second here, and each costs a round.
+                turnTimeout: 60_000,
               },
             }),
           ),

@@ -2,11 +2,12 @@
  * A conversation in which something breaks, judged by the same conversation in which nothing does.
  */
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Option } from "effect"
 import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { isArray, isObject } from "../../src/simulator/JsonText.ts"
 import type { ArrivalFault, Fault, Script } from "../../src/simulator/Simulator.ts"
+import { TestProxy } from "./TestProxy.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { eventsOf } from "./Events.ts"
@@ -198,15 +199,22 @@ const looked = Effect.callback<void>((resume) => {
 
 /**
  * Waits for a turn that only time can end, by moving the clock from `begun` on: a second with every so many looks, in which
- * what is under way on a socket arrives.
+ * what is under way on a socket arrives, and one request of another kind. Requests are made by a thread of the platform's
+ * own, which a busy machine may keep waiting while this one looks: once it has answered, it has had its turn.
  */
 export const driven = Effect.fnUntraced(function* <A, R>(
   effect: Effect.Effect<A, never, R>,
   begun: Effect.Effect<void>,
 ) {
+  const proxy = yield* Effect.serviceOption(TestProxy)
+  const probe = Option.match(proxy, {
+    onNone: () => Effect.void,
+    onSome: ({ url }) => Effect.promise(async () => void (await (await fetch(new URL("/healthz", url))).text())),
+  })
   const fiber = yield* Effect.forkChild(effect)
   yield* begun
   while (fiber.pollUnsafe() === undefined) {
+    yield* probe
     yield* TestClock.adjust("1 second")
     for (let look = 0; look < 100; look++) yield* looked
   }
