@@ -1,9 +1,9 @@
 /**
  * Dials over Bun's own TCP and TLS sockets, with a WebSocket client that is written by hand.
  *
- * Measured on Bun 1.4.5 (test/bench/README.md, docs/library.md): a frame that comes in a burst takes a quarter of the
- * CPU that `ws` over `node:net` takes (0.23 to 0.26 against 0.88 to 1.09 µs), 1 MB sent a quarter (0.54 against 2.1
- * ms), and a socket 52 in place of 73 KB. Bun's native `WebSocket` keeps 984 KB a socket after 1 MB was sent.
+ * Measured on Bun 1.4.5 (test/bench/README.md; docs/library.md, Dialers): a frame that comes in a burst takes a quarter
+ * of the CPU that `ws` over `node:net` takes (0.23 to 0.26 against 0.88 to 1.09 µs), 1 MB sent a quarter (0.54 against
+ * 2.1 ms), and a socket 52 in place of 73 KB. Bun's native `WebSocket` keeps 984 KB a socket after 1 MB was sent.
  *
  * Nothing of Bun is touched before the first dial, so the module loads anywhere. What was sent is let go as soon as the
  * system has it. A certificate is verified unless the request says otherwise. When several pings came together only the

@@ -79,7 +79,7 @@ export class Roster {
     for (const connection of this.#connections) connection.evict("shutdown", "respool is shutting down")
   }
 
-  /** Decides in the order of docs/life-of-a-turn.md, Look-up order. `waited`: the turn may not wait any longer. */
+  /** Decides in a fixed order (docs/life-of-a-turn.md, Look-up order). `waited`: the turn may not wait any longer. */
   decide(request: LeaseRequest, waited: boolean): Decision {
     const { affinity, session } = request
     if (!this.#open) return { _tag: "Refuse", reason: "shutdown" }
