@@ -1,30 +1,33 @@
 /**
  * Keyed digests of JSON values and of sequences of them: what the memory of a turn is made of.
  *
- * A digest is SHA-256 over a key and the value's canonical form, cut to 132 bits (22 characters), so equal values have equal
- * digests, others do not, and nobody without the key can test a guess about a text. Items, other values and sequences
- * have keys of their own: no digest of one kind can stand for one of another.
+ * A digest is SHA-256 over a key and the value's canonical form, cut to 132 bits (22 characters). So equal values have
+ * equal digests, other values have others, and a reader without the key can't test a guess about a text. Items, other
+ * values and sequences have different keys, so that a digest of one kind can't stand for one of another.
+ *
+ * Key and text are hashed in one call, not by `createHmac`, which takes 3.2 times as long for a short text (Bun 1.4.5;
+ * no longer at 3 KB). The key in front would let a reader extend a full SHA-256, but not one that is cut short.
  */
 import { createHash, hash } from "node:crypto"
 import { CanonicalWriter, type MemberFilter } from "./Canonical.ts"
 import type { Span } from "./JsonString.ts"
 
 export interface Digester {
-  /** Of an input or output item. */
+  /** The digest of an input or output item, without the members that `keep` refuses. */
   readonly item: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
-  /** Of any other value, as of a request's member. */
+  /** The digest of any other value, such as a request's member. */
   readonly value: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
-  /** Of a sequence: that of `previous` (undefined: of nothing) with one more behind it. */
+  /** The digest of the sequence `previous` (undefined: the empty one) with one more item behind it. */
   readonly rolling: (previous: string | undefined, itemDigest: string) => string
-  /** Of the sequence of nothing. */
+  /** The digest of the empty sequence. */
   readonly root: string
-  /** Of a list of texts, in their order. */
+  /** The digest of a list of texts, in their order. */
   readonly list: (texts: ReadonlyArray<string>) => string
 }
 
 const digestLength = 22
 
-/** Makes the digests of one key, of any length. The key is not kept. */
+/** Makes digests under one key, which may have any length and is not kept. */
 export const makeDigester = (key: Uint8Array): Digester => {
   const keyOf = (kind: string) => createHash("sha256").update(kind).update(key).digest()
 

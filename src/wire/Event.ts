@@ -1,10 +1,12 @@
 /**
- * The upstream's events, one JSON text each: what kind they are, how they look as SSE, and the parts a turn's end needs.
+ * Reads the upstream's events, each one JSON text: their type, their form as SSE, and what a turn's end needs of them.
  *
- * What every event goes through reads no more than it must: an event whose text begins with its `type` is told apart
- * without parsing. Only the few events that a turn's end depends on are scanned. What is taken out of them or put into
- * them is text: numbers, key order and escapes stay as the upstream wrote them. Of a name that appears twice the last
- * counts, as it does for `JSON.parse`.
+ * The type of an event that begins with `{"type":"` is read without a parse. Only the few events on which a turn's end
+ * depends are scanned. What is taken out of an event is text, so numbers, key order and escapes stay as the upstream
+ * wrote them. Where a name appears twice the last member counts, as it does for `JSON.parse`.
+ *
+ * The type is read by hand because every event needs it: for a delta of 180 bytes `JSON.parse` takes 30 times as long,
+ * and for a last event of 22 KB some 400 times (Bun 1.4.5).
  */
 import { Result } from "effect"
 import { type Member, scanObject } from "./Json.ts"
@@ -12,34 +14,34 @@ import { type Span, textOf } from "./JsonString.ts"
 
 const opening = '{"type":"'
 
-/** The fast path takes a type only if it is made of these, so that it needs no decoding. */
+/** A type is read without a parse only if it holds no escape, and so needs no decoding. */
 const plainType = /^[\w.-]+$/
 
 /** The longest type that is kept, in UTF-16 units. */
 const maxKept = 128
 
 interface Opening {
-  /** How such an event begins, up to the comma behind its type. */
+  /** The beginning of such an event, up to the comma behind its type. */
   readonly text: string
-  /** One string for all events of a type, so that two of them are compared without looking at their text. */
+  /** The same string object for all events of a type, so that comparing two types need not look at their characters. */
   readonly type: string
 }
 
-/** That of the latest event: deltas come in runs of one type. */
+/** The latest event's opening, which is tried first, since deltas come in runs of one type. */
 let latest: Opening = { text: "\0", type: "" }
 
 const openings = new Map<string, Opening>()
 
-/** There are some sixty types. */
+/** The API has some sixty types; the bound keeps an upstream that makes types up from filling the memory. */
 const maxOpenings = 256
 
 const openingOf = (type: string): Opening => {
   let known = openings.get(type)
   if (known === undefined) {
-    // A slice keeps the whole text alive, which may be megabytes.
-    const own = Buffer.from(type).toString()
-    known = { text: `${opening}${own}",`, type: own }
-    if (openings.size < maxOpenings) openings.set(own, known)
+    // A copy, since a slice keeps the event's whole text alive, which may be megabytes.
+    const copy = Buffer.from(type).toString()
+    known = { text: `${opening}${copy}",`, type: copy }
+    if (openings.size < maxOpenings) openings.set(copy, known)
   }
   return known
 }
@@ -47,7 +49,7 @@ const openingOf = (type: string): Opening => {
 /**
  * An event's `type`; undefined when the text is not a JSON object with a string of that name.
  *
- * Of a text that begins with its type and ends in a brace, the rest is believed.
+ * A text that begins with its type and ends in a brace is taken for valid JSON without a look at the rest.
  */
 export const eventType = (frame: string): string | undefined => {
   if (frame.startsWith(latest.text) && frame.endsWith("}")) return latest.type
@@ -85,7 +87,7 @@ export const isTerminal = (type: string): boolean => {
   }
 }
 
-/** Whether an event says only that, and where, a turn goes on: nothing of its answer has been seen yet. */
+/** Whether an event tells of the turn's state only, and holds nothing of its answer. */
 export const isLifecycle = (type: string): boolean => {
   switch (type) {
     case "response.created":
@@ -100,23 +102,25 @@ export const isLifecycle = (type: string): boolean => {
   }
 }
 
-/** In valid JSON a line end can only stand between tokens, where one space means the same. */
+/**
+ * Replaces line ends, which end a field of SSE. In JSON they stand only between tokens, where a space means the same.
+ */
 const oneLine = (text: string): string =>
   text.includes("\n") || text.includes("\r") ? text.replace(/[\r\n]+/g, " ") : text
 
-const sseHead = (type: string): string => `event: ${oneLine(type)}\ndata: `
+const beforeData = (type: string): string => `event: ${oneLine(type)}\ndata: `
 
-/** How the latest one began. */
-const latestSse = { type: "", head: sseHead("") }
+/** What stands before the latest event's data, made once for a run of events of one type. */
+const latestSse = { type: "", before: beforeData("") }
 
 /** One server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html). */
 export const toSse = (type: string, frame: string): string => {
   if (type !== latestSse.type) {
-    if (type.length > maxKept) return `${sseHead(type)}${oneLine(frame)}\n\n`
+    if (type.length > maxKept) return `${beforeData(type)}${oneLine(frame)}\n\n`
     latestSse.type = type
-    latestSse.head = sseHead(type)
+    latestSse.before = beforeData(type)
   }
-  return `${latestSse.head}${oneLine(frame)}\n\n`
+  return `${latestSse.before}${oneLine(frame)}\n\n`
 }
 
 const encoder = new TextEncoder()
@@ -143,13 +147,13 @@ export const textAt = (frame: string, path: ReadonlyArray<string>): string | und
   return span === undefined ? undefined : textOf(bytes, span)
 }
 
-/** A finished output item: its raw text, and its place in `response.output`. */
+/** A finished output item: its raw text, and its index in `response.output`. */
 export interface DoneItem {
   readonly item: string
   readonly outputIndex: number
 }
 
-/** The item of a `response.output_item.done`; undefined when the event lacks the item or its place. */
+/** The item of a `response.output_item.done`; undefined when the event lacks the item or its index. */
 export const doneItem = (frame: string): DoneItem | undefined => {
   const bytes = encoder.encode(frame)
   let item: Member | undefined

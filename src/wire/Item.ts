@@ -1,11 +1,12 @@
 /**
- * Reads one input or output item into what it is compared by: digests, no content.
+ * Reads one input or output item into the digests by which it is compared; its content is not kept.
  *
- * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts: members
- * that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of a text; the
- * white space, key order and number spelling inside a call's `arguments`; a missing `type` of a message; one text part in
- * place of a string. Everything else counts, as written. What is too large to look into (arguments over 1 MiB, more parts
- * or members than `scanObject` tells apart) is equal only to what is written the same way.
+ * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts:
+ * members that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of
+ * a text; the white space, key order and number spelling inside a call's `arguments`; whether a message has its `type`;
+ * whether its text is one part or a string. Everything else counts, as written. What is too large to look into
+ * (arguments over 1 MiB, more parts or members than `scanObject` tells apart) is equal only to what is written the same
+ * way.
  */
 import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
@@ -27,20 +28,20 @@ export interface Item {
 }
 
 export interface MessageParts {
-  /** All but the parts: role, and members nobody here knows. `phase` stands apart, since clients lose it. */
+  /** A digest of all but the parts: the role, and members unknown here. `phase` is separate, since clients lose it. */
   readonly frame: string
   readonly phase: string | undefined
   /** One digest per content part. */
   readonly parts: ReadonlyArray<string>
-  /** Of all the text in one piece; undefined if there is any part that is no text. */
+  /** A digest of all the text in one piece; undefined if any part is not text. */
   readonly text: string | undefined
 }
 
+  /** A digest of all but the parts: members unknown here. */
 interface ReasoningParts {
-  /** All but the parts: members that nobody here knows. */
   readonly frame: string
   readonly encrypted: string | undefined
-  /** Undefined: none, or an empty one. */
+  /** Undefined: the item has no summary, or an empty one. */
   readonly summary: string | undefined
   readonly content: string | undefined
 }
@@ -50,7 +51,7 @@ type Members = ReadonlyMap<string, Member>
 const isNull = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x6e
 const isString = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x22
 
-/** Members of an item that say nothing about what it says. */
+/** Members of an item that do not change what it says. */
 const silent: ReadonlySet<string> = new Set([
   "id",
   "status",
@@ -61,13 +62,13 @@ const silent: ReadonlySet<string> = new Set([
 
 const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))
 
-/** For the members of an item that are read apart. */
+/** Refuses the members of an item that get digests apart from the others. */
 const countsBut =
   (apart: ReadonlySet<string>): MemberFilter =>
   (depth, key, bytes, start, end) =>
     counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
 
-/** A phase that is no string is nothing anybody knows, so it counts like any unknown member. */
+/** A `phase` that is not a string has no known meaning, so it counts like any unknown member. */
 const messageFrame: MemberFilter = (depth, key, bytes, start, end) =>
   counts(depth, key, bytes, start, end) &&
   !(depth === 0 && (key === "type" || key === "content" || (key === "phase" && isString(bytes, start))))
@@ -79,7 +80,7 @@ const partCounts: MemberFilter = (depth, key, bytes, start) =>
 /** Reads the item at `span`, which `scanObject` has vouched for as part of a larger text. */
 export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   const members = membersOf(bytes, span, "content")
-  // Not an object, or a name stands twice: nobody can say what it means, so only its very self is equal to it.
+  // Without an object, or with a name twice, its meaning is not certain: only the same value is equal to it.
   if (members === undefined) return opaque(digester.item(bytes, span))
   const type = stringAt(bytes, members, "type")
   const id = stringAt(bytes, members, "id")
@@ -92,8 +93,8 @@ export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Ite
     return readMessage(bytes, span, members, id, digester)
   }
   const args = members.get("arguments")
-  // An output without a call id belongs to the call that its own id names (a local shell's does).
-  // And an item that says nothing else is its id (a generated image is replayed so).
+  // The id counts where an output has no call id, since then it names the call (a local shell's output does so), and
+  // where the item says nothing else (a generated image is replayed so).
   const idCounts =
     (type?.endsWith("_output") === true && !present(bytes, members, "call_id")) || pointsOnly(bytes, members)
   const form =
@@ -147,11 +148,11 @@ const encoder = new TextEncoder()
 
 const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 
-/** Half of a pair can't be written as UTF-8, but as the escape that means the same. */
+/** Writes each half of a surrogate pair as the escape that means the same, since UTF-8 has no bytes for it. */
 const wellFormed = (text: string): string =>
   text.replace(loneSurrogate, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
 
-/** Longer ones, in bytes, are compared as the string they are: reading numbers costs some hundred times their size. */
+/** Longer arguments, in bytes, are compared as a string: reading their numbers costs some hundred times their size. */
 const largestRead = 1 << 20
 
 /** The JSON value that a call's `arguments` spell, or the string itself where they spell none or are too long. */
@@ -184,7 +185,7 @@ const readReasoning = (
     summary: digestOf("summary"),
     content: digestOf("content"),
   }
-  // Without its encrypted content it is the id by which an upstream may know what was thought.
+  // Without encrypted content the upstream can find the reasoning only by the item's id, so the id counts.
   const { content, encrypted, summary } = reasoning
   const said = [encrypted, summary, content, encrypted === undefined ? id : undefined]
   const form = digester.list([frame, ...said.map((part) => part ?? "-")])
@@ -215,7 +216,7 @@ const readMessage = (
       const text = textPart(bytes, part)
       add(text, text === undefined ? digester.item(bytes, part, partCounts) : digester.value(bytes, text))
     }
-    // Neither a string nor a list: it counts as one part, whatever it is.
+    // Content that is neither a string nor a list counts as one part.
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
   const said = phase === undefined ? "no phase" : `phase ${phase}`
@@ -229,10 +230,10 @@ const readMessage = (
   }
 }
 
-/** Members that a part may have and still be nothing but its text. */
+/** Members that a part may have and still say no more than its text. */
 const textPartMembers: ReadonlySet<string> = new Set(["type", "text", "annotations", "logprobs", "parsed"])
 
-/** Where the text of a part lies; undefined for a part that is more or other than its text. */
+/** Where the text of a part lies; undefined for a part that says more than its text, or has none. */
 const textPart = (bytes: Uint8Array, part: Span): Span | undefined => {
   const members = membersOf(bytes, part)
   const type = members === undefined ? undefined : stringAt(bytes, members, "type")

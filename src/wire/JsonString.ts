@@ -1,7 +1,12 @@
 /**
- * What is inside a JSON string, over its bytes: where it ends, what it says, and its one canonical spelling.
+ * Reads a JSON string in its bytes: where it ends, what it says, and its one canonical spelling.
  *
- * `stringEnd` checks what it reads; the others read only what it has vouched for.
+ * `stringEnd` checks what it reads; the others read only what it has checked.
+ *
+ * By hand, because `JSON.parse` says neither where a string ends nor whether its spelling is canonical. For a string of
+ * 3 KB, to decode and parse it takes 2.3 times as long as to find its end, and to stringify it again as well takes 3.8
+ * times as long as to write its canonical spelling (Bun 1.4.5). Bun's `indexOf` finds a quote 20 times as fast, but
+ * sees no escape.
  */
 
 /** A piece of a byte array: `start` inclusive, `end` exclusive, in bytes. */
@@ -10,10 +15,10 @@ export interface Span {
   readonly end: number
 }
 
-/** A byte; 0, which means nothing in JSON, where there is none. */
+/** The byte at an index; 0, which has no meaning in JSON, behind the last. */
 export const byteAt = (bytes: Uint8Array, at: number): number => bytes[at] ?? 0
 
-/** How a byte matters inside a string: 0 plain, 1 quote, 2 backslash, 3 control character. */
+/** The class of a byte inside a string: 0 plain, 1 quote, 2 backslash, 3 control character. */
 const stringClass = new Uint8Array(256)
 stringClass.fill(3, 0, 0x20)
 stringClass[0x22] = 1
@@ -31,7 +36,7 @@ for (const digit of "0123456789abcdefABCDEF") hexDigit[digit.charCodeAt(0)] = 1
 const plainEnd = (bytes: Uint8Array, at: number, end: number): number => {
   const lastEight = end - 8
   let i = at
-  // Eight at a time: 1.15 times as fast under Bun as one by one, 2 times under Node.
+  // Eight at a time is 1.15 times as fast under Bun as one by one, and 2 times under Node.
   while (
     i <= lastEight &&
     (byteAt(stringClass, byteAt(bytes, i)) |
@@ -50,7 +55,7 @@ const plainEnd = (bytes: Uint8Array, at: number, end: number): number => {
   return i
 }
 
-/** Index behind the closing quote of the string whose opening quote is at `at`; `-1 - position` of what is wrong. */
+/** Index behind the closing quote of the string that begins at `at`; `-1 - position` of what is wrong. */
 export const stringEnd = (bytes: Uint8Array, at: number, end: number): number => {
   let i = at + 1
   for (;;) {
@@ -82,13 +87,13 @@ export const canonicalEnd = (bytes: Uint8Array, at: number, end: number): number
   }
 }
 
-// A span is only a piece of a text, so a byte order mark at its start is a character like any other.
+// A byte order mark at the start of a span is a character like any other, since a span is only a piece of a text.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
-/** Text of a span, as it is written. */
+/** The text of a span, as it is written. */
 export const textOf = (bytes: Uint8Array, span: Span): string => decoder.decode(bytes.subarray(span.start, span.end))
 
-/** Value of the string whose text with its quotes lies at `start`..`end`. */
+/** The value of the string that lies, with its quotes, at `start`..`end`. */
 export const decodeString = (bytes: Uint8Array, start: number, end: number): string => {
   if (end - start > maxName) return JSON.parse(textOf(bytes, { start, end })) as string
   let slot = 0
@@ -102,10 +107,12 @@ export const decodeString = (bytes: Uint8Array, start: number, end: number): str
   return (names[slot] = textOf(bytes, { start: start + 1, end: end - 1 }))
 }
 
-/** The longest text, in bytes with its quotes, that is kept for the next time: a member's name or a word of the API. */
+/** The longest string that is kept, in bytes with its quotes: long enough for a member's name or a word of the API. */
 const maxName = 48
 
-/** The same few names come in every item and event, so each is made into a string once. */
+/**
+ * Strings made before, by a hash. The same few names come in every item: to decode and parse one again takes 1.9 times.
+ */
 const names: Array<string | undefined> = Array.from({ length: 1024 })
 
 const isText = (bytes: Uint8Array, start: number, end: number, text: string): boolean => {
@@ -118,7 +125,7 @@ const hexDigits = new TextEncoder().encode("0123456789abcdef")
 
 const hexValue = (byte: number): number => (byte <= 0x39 ? byte - 0x30 : (byte | 0x20) - 0x57)
 
-/** The code unit of a `\u` escape whose four digits begin at `at`. */
+/** The code unit of a `\u` escape; `at` is the index of its four digits. */
 const codeUnit = (bytes: Uint8Array, at: number): number =>
   (hexValue(byteAt(bytes, at)) << 12) |
   (hexValue(byteAt(bytes, at + 1)) << 8) |
@@ -148,8 +155,9 @@ for (const [letter, character] of shortEscapes) {
 }
 
 /**
- * Writes the valid string at `start`..`end`, quotes and all, with every character in its one spelling, to `bytes` at
- * `position`, and returns the index behind it. That is never longer than what it is made from.
+ * Writes the valid string at `start`..`end`, quotes included, with every character in its canonical spelling, to
+ * `bytes` at `position`, and returns the index behind it. The canonical spelling is never longer than the string it is
+ * made from.
  */
 export const writeCanonicalString = (
   from: Uint8Array,
@@ -206,7 +214,7 @@ export const writeCanonicalString = (
   return at
 }
 
-/** A copy of a valid string in its canonical spelling, with its quotes. */
+/** The canonical spelling of a valid string, with its quotes, as new bytes. */
 export const canonicalString = (from: Uint8Array, start: number, end: number): Uint8Array => {
   const bytes = new Uint8Array(end - start)
   return bytes.subarray(0, writeCanonicalString(from, start, end, bytes, 0))

@@ -1,8 +1,10 @@
 /**
- * An event that carries a response, as every terminal event does, read once for all that is asked of it.
+ * An event that carries a response, as every terminal event does, scanned once for all that a turn reads from it.
  *
- * A finished response repeats the request's instructions and tools, so it is by far the longest event of a turn. What is
- * taken out of it or put into it is text: everything else stays as the upstream wrote it, to the byte.
+ * A finished response repeats the request's instructions and tools, so it is by far the longest event of a turn. What
+ * is taken out of it or put into it is text: everything else stays as the upstream wrote it, to the byte. That is why
+ * it is scanned: `JSON.parse` and `JSON.stringify` would round numbers and respell strings, though they take only 0.3
+ * to 0.5 times as long (22 KB of ASCII, Bun 1.4.5).
  */
 import { Result } from "effect"
 import { type Member, scanObject } from "./Json.ts"
@@ -14,7 +16,7 @@ export interface ResponseEvent {
   readonly bytes: Uint8Array
   /** Where the response lies in the bytes; it is an object. */
   readonly response: Span
-  /** Members of the response; `output` with its elements, unless they are too many to tell apart. */
+  /** The response's members; `output` has its elements, unless they are too many to tell apart. */
   readonly members: ReadonlyArray<Member>
 }
 
@@ -30,7 +32,7 @@ export const readResponse = (frame: string): ResponseEvent | undefined => {
   return Result.isSuccess(members) ? { frame, bytes, response, members: members.success } : undefined
 }
 
-/** Of a name that appears twice the last counts, as it does for `JSON.parse`. */
+/** Where a name appears twice the last member counts, as it does for `JSON.parse`. */
 const memberOf = ({ members }: ResponseEvent, name: string): Member | undefined =>
   members.findLast(({ key }) => key === name)
 
@@ -58,9 +60,12 @@ export const outputIn = (event: ResponseEvent): ReadonlyArray<string> | undefine
 }
 
 export interface Changes {
-  /** To stand as the response's `output`, if it has none there: absent, null or empty (docs/protocol.md 2.2). */
+  /** Items for the response's `output` where that is absent, null or empty (docs/protocol.md 2.2). */
   readonly output: ReadonlyArray<string>
-  /** True: the client sent no `previous_response_id`, so it reads null, as its own request would have made it. */
+  /**
+   * True: the client sent no `previous_response_id`, so it must read null there, as if its request had gone up as it
+   * is.
+   */
   readonly withoutAnchor: boolean
 }
 
@@ -70,7 +75,7 @@ interface Splice {
   readonly text: string
 }
 
-/** The event's text with the changes in it; everything else stays as it is. */
+/** The event's text with the changes made; everything else stays as it is. */
 export const changed = (event: ResponseEvent, { output, withoutAnchor }: Changes): string => {
   const splices: Array<Splice> = withoutAnchor ? anchorSplices(event) : []
   if (output.length > 0) {
@@ -105,18 +110,19 @@ const anchorSplices = ({ members }: ResponseEvent): Array<Splice> =>
 const anchorMember = /"previous_response_id"\s*:\s*("[^"\\]*")/g
 
 /**
- * An event that is not the last, without the anchor that respool set.
+ * An event that is not the last, without the `previous_response_id` that respool set.
  *
- * Such an event may repeat 20 KB of instructions and tools, for whose scan a turn would pay 100 µs each time. In JSON text
- * the name between its quotes can only be a member's, since the quotes of a text inside are escaped. So where it stands
- * once with our anchor behind it, it is the response's; in any other case the event is scanned.
+ * Such an event may repeat 20 KB of instructions and tools, and a scan of it takes 14 to 19 times as long as this
+ * search (about 100 µs, Bun 1.4.5). In JSON text the name between its quotes can only be a member's, since quotes
+ * inside a string are escaped. So where it stands once, with respool's value behind it, it is the response's; any other
+ * event is scanned.
  */
-export const withoutAnchor = (frame: string, own: string): string => {
+export const withoutAnchor = (frame: string, value: string): string => {
   if (!frame.includes(anchor)) return frame
   const found = [...frame.matchAll(anchorMember)]
   const [only] = found
   if (only === undefined) return frame
-  if (found.length === 1 && only[1] === JSON.stringify(own)) {
+  if (found.length === 1 && only[1] === JSON.stringify(value)) {
     const end = only.index + only[0].length
     return `${frame.slice(0, end - only[1].length)}null${frame.slice(end)}`
   }

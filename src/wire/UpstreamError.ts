@@ -1,12 +1,15 @@
 /**
- * Reads what an upstream's `error` event says, in the words of the HTTP answer that it would have been.
+ * Reads an upstream's `error` event as the HTTP answer that it stands for: status, headers and body.
  *
  * Two forms are legal: an envelope with a nested `error`, and the flat event of SSE (docs/protocol.md 1.7).
  */
 import { eventType, textAt } from "./Event.ts"
 
 export interface UpstreamError {
-  /** The upstream's own (400 to 599), or else by its code: rate limit 429, credential 401, invalid request 400, server error 500, else 502. */
+  /**
+   * The status that the event names (400 to 599), or one by its code: rate limit 429, credential 401, invalid request
+   * 400, server error 500, any other 502.
+   */
   readonly status: number
   readonly type: string | undefined
   readonly code: string | undefined
@@ -14,7 +17,7 @@ export interface UpstreamError {
   readonly param: string | undefined
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  /** `{"error":{…}}`; a nested error as the upstream wrote it. */
+  /** `{"error":{…}}`; a nested error is kept as the upstream wrote it. */
   readonly body: string
 }
 
