@@ -1,11 +1,11 @@
 /**
- * Reads the body of an upstream's HTTP answer where it must be had whole: bounded in bytes, a refusal's in time as well.
+ * Reads the whole body of an upstream's HTTP answer: bounded in bytes, and that of a refusal in time as well.
  */
 import { Duration, Effect, Stream } from "effect"
 import type { ForwardAnswer } from "./Forwarder.ts"
 import { TurnError } from "./TurnError.ts"
 
-/** A JSON answer in bytes, and one event in UTF-16 units: what one message of an upstream may hold. */
+/** The most that one message of an upstream may hold: a JSON answer, in bytes, or one event, in UTF-16 units. */
 export const maxAnswer = 64 * 1024 * 1024
 
 export const tooLarge = new TurnError({
@@ -14,7 +14,7 @@ export const tooLarge = new TurnError({
   message: `the upstream's answer is over the limit of ${maxAnswer} bytes`,
 })
 
-/** Of the body that explains a refusal: its bytes, and the time for them. What is over is cut off. */
+/** The most bytes of the body that explains a refusal, and the time for them. The rest is cut off. */
 const maxRefusal = 1024 * 1024
 const refusalWithin = Duration.seconds(10)
 
@@ -25,7 +25,7 @@ export const readAnswer = Effect.fnUntraced(function* ({ body }: ForwardAnswer) 
   return overflowed() ? yield* tooLarge : text()
 })
 
-/** The text of a refusal, as far as it comes: its status counts, whatever becomes of its body. */
+/** The text of a refusal, as far as it comes: the status counts even where the body breaks off. */
 export const readRefusal = Effect.fnUntraced(function* ({ body }: ForwardAnswer) {
   const { take, text } = taker(maxRefusal)
   yield* Stream.runForEachWhile(body, (part) => Effect.sync(() => take(part))).pipe(
@@ -37,7 +37,7 @@ export const readRefusal = Effect.fnUntraced(function* ({ body }: ForwardAnswer)
 
 const decoder = new TextDecoder()
 
-/** Takes what comes, and no more than may be kept: `take` says whether there is room for more. */
+/** Keeps the first `atMost` bytes of what comes; `take` says whether there is room for more. */
 const taker = (atMost: number) => {
   const parts: Array<Uint8Array> = []
   let room = atMost
@@ -48,7 +48,7 @@ const taker = (atMost: number) => {
       return room >= 0
     },
     text: () => decoder.decode(Buffer.concat(parts)),
-    /** More came than may be kept. */
+    /** True: more came than may be kept. */
     overflowed: () => room < 0,
   }
 }

@@ -1,16 +1,16 @@
 /**
- * Who asks for a turn, and what is shown to the upstream for it.
+ * The caller that asks for a turn, and the credential that the upstream is shown for it.
  *
  * Neither a scope, nor a label, nor a credential's identity ever holds a secret.
  */
 import { Redacted } from "effect"
 
 export interface Caller {
-  /** Who asks, as far as reuse is concerned. Undefined: the caller is not known, so nothing is pooled or remembered. */
+  /** Callers of one scope share connections and memory. Undefined: the caller is unknown, so nothing is kept for it. */
   readonly scope: string | undefined
   /** Names the caller in logs and metrics. */
   readonly label: string
-  /** Undefined: the caller brings none, so the upstream is shown its own, or none. */
+  /** Undefined: the caller brings none, so the upstream is shown the one configured for it, or none. */
   readonly credential: Credential | undefined
   /** True: many callers share one upstream account, so an id must belong to the caller that uses it (`Ownership`). */
   readonly tenant: boolean
@@ -23,8 +23,8 @@ export interface Credential {
   /** Stands for the credential where connections are compared: equal for equal credentials of this process only. */
   readonly identity: string
   /**
-   * `caller`: the caller brought it, and may read whatever an upstream repeats of it. `app`: it is the app's that took the
-   * caller in. `upstream`: it is configured for the upstream. The last two are kept from the caller (`Redaction`).
+   * `caller`: the caller brought it, and may read it where an upstream repeats it. `app`: it belongs to the app that
+   * embeds respool. `upstream`: it is configured for the upstream. The last two are kept from the caller (`Redaction`).
    */
   readonly owner: "caller" | "app" | "upstream"
 }
@@ -35,16 +35,16 @@ const credentialOf = (owner: Credential["owner"], authorization: string, identit
   owner,
 })
 
-/** What the caller brought itself. `authorization` is the header's value: `Bearer …`. */
+/** A credential that the caller brought. `authorization` is the header's value: `Bearer …`. */
 export const callerCredential = (authorization: string, identity: string): Credential =>
   credentialOf("caller", authorization, identity)
 
 /**
- * A credential of the app's own, for callers that have none: no caller ever reads it, even where an upstream repeats it.
- * `identity` tells several of them apart, and must hold no secret.
+ * A credential of the app, for callers that have none: no caller ever reads it, even where an upstream repeats it.
+ * `identity` tells several such credentials apart, and must hold no secret.
  */
 export const appCredential = (authorization: Redacted.Redacted<string>, identity = "app"): Credential =>
   credentialOf("app", Redacted.value(authorization), identity)
 
-/** A caller that is not known. */
+/** The caller of a request that does not say who sends it. */
 export const anonymous: Caller = { scope: undefined, label: "anonymous", credential: undefined, tenant: false }

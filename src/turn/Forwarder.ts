@@ -1,5 +1,5 @@
 /**
- * The contract for requests that are no turns: sent to the upstream as they are, answered as they come.
+ * The contract for requests that are not turns: they are sent to the upstream unchanged, and so is the answer back.
  */
 import type { Effect, Scope, Stream } from "effect"
 import { Context } from "effect"
@@ -12,10 +12,10 @@ export interface ForwardRequest {
   readonly path: string
   readonly headers: Readonly<Record<string, string | undefined>>
   readonly caller: Caller
-  /** What the body names, where the body was read; it decides where the request goes. */
+  /** The model that the body names, where the body was read; it decides which upstream gets the request. */
   readonly model?: string | undefined
   readonly body: Uint8Array | Stream.Stream<Uint8Array, unknown> | undefined
-  /** Aborts the request when it closes, wherever the answer is then; else only reading the body ends it. */
+  /** Aborts the request when it closes, even while the answer streams. Default: only the end of the body ends it. */
   readonly scope?: Scope.Scope
 }
 
@@ -30,9 +30,9 @@ export interface ForwardAnswer {
 export class Forwarder extends Context.Service<
   Forwarder,
   {
-    /** False: every request goes to one place, so that nobody need read a body for its model. */
+    /** False: every request goes to the same upstream, so that no body need be read for its model. */
     readonly needsModel: () => boolean
-    /** Any status of HTTP is an answer; it fails when none came. Interrupting it, or the body, aborts the request. */
+    /** Succeeds with any status, fails without an answer. Interrupting it, or reading the body, aborts the request. */
     readonly forward: (request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
   }
 >()("respool/turn/Forwarder") {}

@@ -1,12 +1,12 @@
 /**
- * Takes a credential out of what an upstream says, before a caller reads it to whom the credential does not belong.
+ * Takes a credential out of what an upstream says, before it reaches a caller to whom the credential does not belong.
  *
- * An upstream may repeat what it was sent, anywhere: in a refusal, in a header, in an event, in a list of models. So all
- * that goes out is looked through, for the credential in each spelling that a header or JSON can give it. A caller that
+ * An upstream may repeat what it was sent, anywhere: in a refusal, in a header, in an event, in a list of models. So
+ * all that goes out is searched for the credential, in each spelling that a header or JSON can give it. A caller that
  * brought the credential itself reads everything as it is, and its turns pay nothing.
  *
- * By hand, since it is done per event: a plain search for three texts costs about 0.1 µs in an event of 180 bytes, and
- * nothing is copied where nothing is found.
+ * The search is a plain one per spelling, since it is done per event: three of them take about 0.1 µs in a delta of 180
+ * bytes, a `replaceAll` for each 1.6 times as long, one regular expression 0.6 times (Bun 1.4.5).
  */
 import { Effect, Redacted, Stream } from "effect"
 import { readRefusal } from "./AnswerBody.ts"
@@ -18,15 +18,15 @@ import type { TurnError } from "./TurnError.ts"
 export interface Redaction {
   readonly text: (text: string) => string
   readonly error: (error: TurnError) => TurnError
-  /** The same sink, told everything without the credential. */
+  /** A sink that hands everything on to the given one, without the credential. */
   readonly sink: (sink: TurnSink) => TurnSink
-  /** The same answer: its body as it streams, or that of a refusal whole, as far as it comes. */
+  /** The answer without the credential. Its body streams on; that of a refusal is read first, as far as it comes. */
   readonly answer: (answer: ForwardAnswer) => Effect.Effect<ForwardAnswer>
 }
 
 const mark = "[redacted]"
 
-/** A secret as it is, and as it stands in a URL, in JSON, or in base64. */
+/** The texts by which a secret may be repeated: as it is, and as written in a URL, in JSON, or in base64. */
 const spellingsOf = (secret: string): ReadonlyArray<string> => {
   if (secret === "") return []
   const json = JSON.stringify(secret).slice(1, -1)
@@ -43,10 +43,10 @@ const spellingsOf = (secret: string): ReadonlyArray<string> => {
   ]
 }
 
-/** An `authorization` header's value counts with and without its scheme. */
+/** The secret in the value of an `authorization` header, which an upstream may repeat with or without the scheme. */
 const withoutScheme = (value: string) => value.replace(/^\S+\s+/, "")
 
-/** Replaces the secret, without its scheme, in however it is spelled. */
+/** Replaces the secret, without its scheme, in each of its spellings. */
 export const redactorOf = (secret: Redacted.Redacted<string>): ((text: string) => string) => {
   const spellings = spellingsOf(withoutScheme(Redacted.value(secret)))
   return (text) => {
@@ -58,7 +58,7 @@ export const redactorOf = (secret: Redacted.Redacted<string>): ((text: string) =
 
 const known = new WeakMap<Credential, Redaction>()
 
-/** Undefined: nothing is shown to the upstream, or only what the caller brought itself. */
+/** Undefined: the upstream is shown no credential, or one that the caller brought itself. */
 export const redactionOf = (credential: Credential | undefined): Redaction | undefined => {
   if (credential === undefined || credential.owner === "caller") return undefined
   let redaction = known.get(credential)
@@ -97,7 +97,7 @@ const make = ({ headers }: Credential): Redaction => {
     answer: Effect.fnUntraced(function* (answer) {
       const headers = ofHeaders(answer.headers)
       const { status } = answer
-      // The status of a refusal counts, and must not be lost with a body that breaks off.
+      // The caller needs the status of a refusal even where its body breaks off, so the body is read first.
       if (status < 200 || status >= 300) {
         return { status, headers, body: Stream.make(Buffer.from(text(yield* readRefusal(answer)))) }
       }
@@ -116,7 +116,7 @@ const make = ({ headers }: Credential): Redaction => {
   }
 }
 
-/** Looks through bytes that come in pieces. Only what may be the beginning of a spelling is held back for the next piece. */
+/** Searches bytes that come in pieces. Only what may be the beginning of a spelling is held back for the next piece. */
 class Pieces {
   #held: Uint8Array = new Uint8Array()
   readonly #spellings: ReadonlyArray<Buffer>
@@ -125,7 +125,7 @@ class Pieces {
     this.#spellings = spellings
   }
 
-  /** What may go on of all that came so far. */
+  /** The bytes that may go out, without the credential, now that `piece` has come. */
   next(piece: Uint8Array): Uint8Array {
     let left =
       this.#held.length === 0
@@ -143,7 +143,7 @@ class Pieces {
     return Buffer.concat(parts)
   }
 
-  /** What was held back, once nothing follows. */
+  /** The bytes that were held back, to be sent once no piece follows. */
   rest(): ReadonlyArray<Uint8Array> {
     return this.#held.length === 0 ? [] : [this.#held]
   }

@@ -1,7 +1,8 @@
 /**
- * Says which scopes may no longer be served, so that what is kept for them upstream can go.
+ * Says which scopes may no longer be served, so that the connections and memory kept for them can go.
  *
- * Who decides about scopes is downstream, and the connections are upstream: both know this service, and not each other.
+ * The keys that decide about scopes are downstream, and the connections are upstream. Both know this service, and not
+ * each other.
  */
 import type { Scope } from "effect"
 import { Context, Effect, Layer } from "effect"
@@ -9,7 +10,7 @@ import { Context, Effect, Layer } from "effect"
 export class Revocation extends Context.Service<
   Revocation,
   {
-    /** Replaces the revoked scopes and tells who listens; a scope that is not among them any more is served again. */
+    /** Replaces the set of revoked scopes and calls the listeners. A scope that left the set is served again. */
     readonly revoke: (scopes: ReadonlySet<string>) => void
     readonly isRevoked: (scope: string) => boolean
     /** Calls `listener` at each change, for as long as the current scope lasts. */
@@ -22,7 +23,7 @@ export class Revocation extends Context.Service<
     return {
       revoke: (scopes) => {
         revoked = scopes
-        // Who begins to listen while others are told has missed nothing.
+        // A copy: a listener that is added during the calls sees the new set anyway, and need not be called.
         const listening = [...listeners]
         for (const listener of listening) listener()
       },

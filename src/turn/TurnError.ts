@@ -3,8 +3,10 @@
  *
  * `delivery` says what the upstream may have seen, because that decides what may be tried again
  * (docs/life-of-a-turn.md, Retries):
- * `NotSent` nothing was written; `Ambiguous` written, and no answer came; `Accepted` the upstream had begun to answer;
- * `Rejected` the upstream refused it. `answer` is the upstream's own refusal, to be shown to the client as it is.
+ * - `NotSent`: nothing was written.
+ * - `Ambiguous`: the request was written, and no answer came.
+ * - `Accepted`: the upstream had begun to answer.
+ * - `Rejected`: the upstream refused the request. `answer` is its refusal, to be shown to the client as it is.
  */
 import { Cause, Schema } from "effect"
 
@@ -12,7 +14,7 @@ export const Delivery = Schema.Literals(["NotSent", "Ambiguous", "Accepted", "Re
 export type Delivery = typeof Delivery.Type
 
 export const TurnErrorReason = Schema.Literals([
-  // Before anything was sent.
+  // These end a turn before anything was sent.
   "no_scope",
   "credential_unavailable",
   "dial_failed",
@@ -24,7 +26,7 @@ export const TurnErrorReason = Schema.Literals([
   "session_busy",
   "message_too_big",
   "socket_lost_before_send",
-  // After the request left.
+  // These end a turn after the request was sent.
   "upstream_error",
   "upstream_closed",
   "upstream_protocol",
@@ -42,7 +44,7 @@ export type TurnErrorReason = typeof TurnErrorReason.Type
 const fields = {
   reason: TurnErrorReason,
   delivery: Delivery,
-  /** Ours, never the upstream's. */
+  /** Respool's words, never the upstream's. */
   message: Schema.String,
   /** The upstream's refusal: HTTP status, headers (lower case) and body text, as an HTTP client would have got it. */
   answer: Schema.optionalKey(
@@ -52,15 +54,15 @@ const fields = {
       body: Schema.String,
     }),
   ),
-  /** The upstream's own code for its refusal. */
+  /** The code that the upstream gave its refusal. */
   code: Schema.optionalKey(Schema.String),
-  /** The upstream's own `error` event, for a client that already reads a stream. */
+  /** The upstream's `error` event as it came, for a client that already reads a stream. */
   event: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect()),
 }
 
 export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", fields) {
-  /** The same error but for what is given. */
+  /** A copy of the error with some fields changed. */
   with(change: Partial<Pick<TurnError, keyof typeof fields>>): TurnError {
     const { answer, cause, code, delivery, event, message, reason } = this
     const known = Object.entries({ answer, cause, code, event }).filter(([, value]) => value !== undefined)
@@ -68,7 +70,9 @@ export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", fiel
   }
 }
 
-/** What a turn's failure is to its client. An interruption that a client can still hear of is ours: we are stopping. */
+/**
+ * The error to tell the client. An interruption of which a client can still be told means that the proxy is stopping.
+ */
 export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
   const error = Cause.findErrorOption(cause)
   if (error._tag === "Some") return error.value
@@ -78,8 +82,8 @@ export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
 }
 
 /**
- * What is said of an upstream's refusal where its own words must not go, since they may repeat what it was sent: in logs
- * and spans. A code is a word of the API's.
+ * Describes an upstream's refusal in logs and spans. The upstream's words must not go there, since they may repeat what
+ * it was sent; its code may, if it looks like one of the API's.
  */
 export const refusedWith = (code: string | undefined): string =>
   code !== undefined && /^[a-z_]{1,64}$/.test(code)

@@ -1,5 +1,5 @@
 /**
- * What is noted of a turn as it goes, for its log line: it stands before the answer in the chain of sinks.
+ * Takes notes of a turn for its line in the log. In the chain of sinks it stands right before the answer.
  */
 import type { TurnRequest, TurnRoute, TurnSink } from "./Executor.ts"
 import { isTerminal } from "../wire/Event.ts"
@@ -13,7 +13,7 @@ export class TurnReport implements TurnSink {
   readonly #now: () => number
   #firstEventAt: number | undefined
 
-  /** `now` is the clock that the turn's `startedAt` is of. */
+  /** `now` reads the clock by which the turn's `startedAt` was taken. */
   constructor(turn: TurnRequest, answer: TurnSink, now: () => number) {
     this.#turn = turn
     this.#answer = answer
@@ -39,12 +39,12 @@ export class TurnReport implements TurnSink {
     this.#answer.onDrain(resume, taken)
   }
 
-  /** Type of the terminal event, once it was handed on; none follows it. */
+  /** The type of the terminal event; undefined until it was handed on. */
   get ended(): string | undefined {
     return isTerminal(this.#lastType) ? this.#lastType : undefined
   }
 
-  /** Fields of the log line; durations in milliseconds, sizes in bytes. */
+  /** The fields of the log line; durations are in milliseconds, sizes in bytes. */
   fields(status: string): Record<string, string | number> {
     const { caller, id, session, startedAt, turnId } = this.#turn
     const route = this.#route
@@ -56,7 +56,7 @@ export class TurnReport implements TurnSink {
       ...(route === undefined
         ? {}
         : {
-            // Where there is one only, its name says nothing.
+            // The only upstream of a configuration is named `default`, which would tell the reader nothing.
             ...(route.upstream === "default" ? {} : { upstream: route.upstream }),
             transport: route.transport,
             connection: `${route.connection}${route.connectionId === 0 ? "" : ` #${route.connectionId}`}`,

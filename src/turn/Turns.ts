@@ -1,10 +1,10 @@
 /**
- * Runs the turns: one fiber each, from the request to the terminal event, supervised in one place.
+ * Runs and supervises the turns: one fiber each, from the request to the terminal event.
  *
- * A turn outlives what began it, since its answer streams on; so its fiber belongs to this service, not to the request. The
- * client going away interrupts it. What listens for clients drains first when the server stops; closing this service's
- * scope then interrupts the turns that are left, before anything they use is closed. Nothing here knows how clients
- * speak: HTTP, a socket, or a call in the same process each bring a sink of their own.
+ * A turn outlives the handler of its request, since its answer streams on. So its fiber belongs to this service, and a
+ * client that goes away interrupts it. When the server stops, the listener drains first; closing this service's scope
+ * then interrupts the turns that are left, before anything they use is closed. Nothing here knows how clients speak:
+ * HTTP, a socket, or a call in the same process each bring a sink.
  */
 import type { Fiber } from "effect"
 import { Cause, Clock, Context, Effect, Exit, FiberSet, Layer } from "effect"
@@ -19,8 +19,9 @@ export class Turns extends Context.Service<
   Turns,
   {
     /**
-     * Begins a turn, whose events go to `sink`. `onEnd` is called once, in the step in which the turn is over: nothing
-     * reaches the sink after it, and nobody needs the request's body any more. Interrupting the fiber cancels the turn.
+     * Begins a turn and sends its events to `sink`. `onEnd` is called once, in the step in which the turn is over:
+     * nothing reaches the sink after it, and the request's body is not needed any more. Interrupting the fiber cancels
+     * the turn.
      */
     readonly start: (
       turn: TurnRequest,
@@ -48,9 +49,9 @@ const make = Effect.gen(function* () {
       failure?.reason === "internal" ? Effect.logError("a turn failed unexpectedly", failure.cause) : Effect.void
     return Effect.logInfo("turn").pipe(
       Effect.annotateLogs(report.fields(statusOf(exit, report))),
-      // The upstream's own words may repeat what it was sent, so only ours are logged.
+      // The upstream's words may repeat what it was sent, so only respool's are logged.
       failure === undefined || failure.reason === "upstream_error"
-        ? (line) => line
+        ? (logged) => logged
         : Effect.annotateLogs({ error: failure.message }),
       Effect.andThen(defect),
     )
@@ -74,7 +75,7 @@ const make = Effect.gen(function* () {
 
 const word = (type: string): string => type.replace("response.", "")
 
-/** How the turn ended, in one word: the terminal event's, or the error's reason, or `cancelled`. */
+/** How the turn ended, in one word: the terminal event's type, the error's reason, or `cancelled`. */
 const statusOf = (exit: Exit.Exit<TurnEnd, TurnError>, { ended }: TurnReport): string => {
   if (Exit.isSuccess(exit)) return word(exit.value.type)
   // A client that leaves after the terminal event has cancelled nothing.

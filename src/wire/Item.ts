@@ -37,8 +37,8 @@ export interface MessageParts {
   readonly text: string | undefined
 }
 
-  /** A digest of all but the parts: members unknown here. */
 interface ReasoningParts {
+  /** A digest of all but the parts: members unknown here. */
   readonly frame: string
   readonly encrypted: string | undefined
   /** Undefined: the item has no summary, or an empty one. */

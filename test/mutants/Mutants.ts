@@ -19,8 +19,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "always-lenient-further-back",
     "src/turn/memory/Checkpoint.ts",
-    `  const allLeftOut = policy === "lenient" && head.reasoning === undefined`,
-    `  const allLeftOut = head.reasoning === undefined`,
+    `  const allLeftOut = policy === "lenient" && prefix.reasoning === undefined`,
+    `  const allLeftOut = prefix.reasoning === undefined`,
   ),
   mutant(
     "always-lenient",
@@ -104,7 +104,7 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "lenient-with-any-reasoning",
     "src/turn/memory/Checkpoint.ts",
-    `  const allLeftOut = policy === "lenient" && head.reasoning === undefined`,
+    `  const allLeftOut = policy === "lenient" && prefix.reasoning === undefined`,
     `  const allLeftOut = policy === "lenient"`,
   ),
   mutant(
@@ -147,20 +147,20 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "one-item-too-early",
     "src/turn/memory/Checkpoint.ts",
-    `  const from = head.end + consumed`,
-    `  const from = head.end + Math.max(0, consumed - 1)`,
+    `  const from = prefix.end + consumed`,
+    `  const from = prefix.end + Math.max(0, consumed - 1)`,
   ),
   mutant(
     "one-item-too-late",
     "src/turn/memory/Checkpoint.ts",
-    `  const from = head.end + consumed`,
-    `  const from = head.end + consumed + 1`,
+    `  const from = prefix.end + consumed`,
+    `  const from = prefix.end + consumed + 1`,
   ),
   mutant(
     "only-lengths-compared",
     "src/turn/memory/Checkpoint.ts",
-    `  if (input === undefined || head === undefined || head.digest !== input.digest) return undefined`,
-    `  if (input === undefined || head === undefined) return undefined`,
+    `  if (input === undefined || prefix === undefined || prefix.digest !== input.digest) return undefined`,
+    `  if (input === undefined || prefix === undefined) return undefined`,
   ),
   mutant(
     "only-the-last-item-compared",

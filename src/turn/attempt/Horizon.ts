@@ -1,8 +1,9 @@
 /**
- * The retry horizon: holds what a turn's events say before its answer begins, so that a retry stays unseen.
+ * The retry horizon: holds a turn's events back until its answer begins, so that the client does not see a retry.
  *
- * Until the first event that is not mere lifecycle nothing of an attempt is shown, and a further attempt takes its place
- * whole. From there on every event passes as it comes. What is held is bounded (docs/life-of-a-turn.md, Horizons).
+ * Until the first event that is not mere lifecycle the client is shown nothing of an attempt, and another attempt can
+ * replace it as a whole. From there on every event passes as it comes. What is held is bounded (docs/life-of-a-turn.md,
+ * Horizons).
  */
 import { isLifecycle } from "../../wire/Event.ts"
 import type { TurnRoute, TurnSink } from "../Executor.ts"
@@ -12,7 +13,7 @@ const maxHeldEvents = 64
 const maxHeldText = 1024 * 1024
 
 export class Horizon implements TurnSink {
-  /** An event has gone on to the client. */
+  /** True: the client has been shown an event. */
   shown = false
   /** How the latest attempt travels; undefined until it is about to be sent. */
   attempt: TurnRoute | undefined
@@ -25,7 +26,7 @@ export class Horizon implements TurnSink {
     this.#sink = sink
   }
 
-  /** What follows is another attempt, and `because` is the reason for its way. */
+  /** Begins another attempt; `because` is the reason that its route is given. */
   restart(because: string) {
     this.#because = because
     this.attempt = undefined

@@ -1,23 +1,23 @@
 /**
- * Collects what a turn's events say that outlives them: the finished output items and the terminal event's id.
+ * Collects what is needed of a turn's events at its end: the finished output items, and the response's id.
  *
- * The terminal event may leave `output` out; then finished items stand for it (docs/protocol.md 2.2). They are kept as raw
- * text, by output index, for the length of the turn only, and at most `maxItems` of them with `maxBytes` in all. A turn
- * that says more streams on, but nothing is collected of it any more: its terminal event stays as the upstream wrote it,
- * and its end has no `responseId` and no `output`, so that nobody takes a part of the turn for the whole of it.
+ * The terminal event may leave `output` out; then the finished items are put there (docs/protocol.md 2.2). They are
+ * kept as raw text, by output index, until the turn ends, and at most `maxItems` of them with `maxBytes` in all. A turn
+ * that has more streams on, but nothing is collected of it any more: its terminal event stays as the upstream wrote it,
+ * and its end has no `responseId` and no `output`, so that a part of the turn is never remembered as the whole.
  */
 import { doneItem } from "../../wire/Event.ts"
 import type { ResponseEvent } from "../../wire/ResponseEvent.ts"
 import { changed, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
 import type { TurnEnd } from "../Executor.ts"
 
-/** Of one turn, in bytes of UTF-8: what one message of an upstream may hold. */
+/** The most that is kept of one turn, in bytes of UTF-8: as much as one message of an upstream may hold. */
 const maxBytes = 64 * 1024 * 1024
 const maxItems = 10_000
 
 export interface Finish {
   readonly event: ResponseEvent
-  /** The event as the client gets it. */
+  /** The terminal event's text as the client gets it. */
   readonly frame: string
   readonly end: TurnEnd
 }
@@ -27,7 +27,7 @@ export class OutputCollector {
   #bytes = 0
   #gaveUp = false
 
-  /** Reads one event; only finished items are looked into. */
+  /** Takes one event; only finished items are kept. */
   add(type: string, frame: string) {
     if (this.#gaveUp || type !== "response.output_item.done") return
     const done = doneItem(frame)
@@ -41,8 +41,8 @@ export class OutputCollector {
   }
 
   /**
-   * The terminal event as the client gets it, and what it ends with; undefined when it is not whole, or holds no response.
-   * `withoutAnchor`: the request went up with a `previous_response_id` that the client did not send.
+   * The terminal event as the client gets it, and the turn's end; undefined when the event is cut or holds no response.
+   * `withoutAnchor`: the request was sent with a `previous_response_id` that the client did not send.
    */
   finish(type: string, text: string, withoutAnchor = false): Finish | undefined {
     const event = readResponse(text)

@@ -1,7 +1,7 @@
 /**
- * Watches one sent request for the time-outs of its turn; the same watch for every way a turn can travel.
+ * Watches one sent request for the time-outs of its turn, over any transport.
  *
- * What happens on the hot path is a field write each. One deadline at a time is set, and looked at when it has come, never
+ * An event costs one write to a field: only one deadline is set at a time, and it is checked when it has come, never
  * per event. The first of these ends the watch:
  * - `first_event_timeout`: no event since the request was sent;
  * - `event_timeout`: no event since the last one, counted only while the upstream may send;
@@ -25,66 +25,69 @@ export interface TurnClockOptions {
   readonly times: TurnTimes
   /** When the turn's request came in, in milliseconds of the clock. */
   readonly startedAt: number
-  /** True: the answer comes in one piece at its end, so that only the whole turn is timed. */
+  /** True: the answer comes in one piece at the turn's end, so that only the whole turn is timed. */
   readonly atOnce?: boolean
 }
 
 export class TurnClock {
-  /** Since when the upstream has had the word; the first event is waited for from the start. */
+  /** When the last event came, or the upstream could go on after a pause; undefined until the first event. */
   #heardAt: number | undefined
   readonly #clock: Clock.Clock
   #accepted = false
   readonly #options: TurnClockOptions
   readonly #sentAt: number
-  /** Since when the client is behind without having taken anything. */
+  /** Since when the client has been behind and taken nothing; undefined: it is not behind. */
   #stuckAt: number | undefined
 
-  /** Made right before the request is sent. */
+  /** To be called right before the request is sent. */
   constructor(options: TurnClockOptions) {
     this.#options = options
     this.#clock = options.clock
     this.#sentAt = this.#now()
   }
 
-  /** An event came. */
+  /** Notes that an event came. */
   heard() {
     this.#heardAt = this.#now()
   }
 
-  /** The upstream has taken the request, but that is no event. */
+  /** Notes that the upstream has taken the request, which is not an event. */
   accepted() {
     this.#accepted = true
   }
 
-  /** The client is behind, so the upstream is kept waiting. */
+  /** Notes that the client is behind, so that the upstream is made to wait. */
   paused() {
     this.#stuckAt ??= this.#now()
   }
 
-  /** The client took something, and may still be behind. */
+  /** Notes that the client took something; it may still be behind. */
   taken() {
     if (this.#stuckAt !== undefined) this.#stuckAt = this.#now()
   }
 
-  /** The upstream may send again: it has its whole time for that. */
+  /** Notes that the upstream may send again; its time for the next event starts anew. */
   resumed() {
     this.#stuckAt = undefined
     if (this.#heardAt !== undefined) this.#heardAt = this.#now()
   }
 
-  /** What the upstream has seen of the request, once it was written. */
+  /** How far the request got, once it was written. */
   get delivery(): "Accepted" | "Ambiguous" {
     return this.#accepted || this.#heardAt !== undefined ? "Accepted" : "Ambiguous"
   }
 
-  /** Calls `ended` at most once, at once if the time is over already. What it returns stops the watch. */
+  /**
+   * Calls `ended` at most once, and in this step if the time is over already. The function returned stops the watch.
+   */
   watch(deadlines: Deadlines, ended: (error: TurnError) => void): () => void {
     const { clientTimeout } = this.#options.times
     let deadline: Deadline | undefined
     const look = () => {
       const left = this.#deadline() - this.#now()
       if (left <= 0) return ended(this.#error())
-      // A pause wakes nobody. Looking again within the client's time is soon enough to see every one before it is due.
+      // A pause sets no deadline. To look again within `clientTimeout` is soon enough to see every pause before it is
+      // due.
       deadline = deadlines.after(Math.min(left, clientTimeout), look)
     }
     look()

@@ -1,8 +1,9 @@
 /**
- * What a completed turn covered, and whether a new request begins with it: digests only, no content.
+ * What a completed turn covered, and whether a new request continues it: digests only, no content.
  *
- * The client's own last input is one rolling digest, whatever its size. The items of the last response are kept one by one,
- * since the next request replays them for the first time, in the client's own way; after that they are part of the digest.
+ * The client's last input is one rolling digest, however long it is. The items of the last response are kept one by
+ * one, since the next request replays them for the first time, as the client spells them; after that they are part of
+ * the digest.
  */
 import type { Digester } from "../../wire/Digest.ts"
 import { type Item, readItem } from "../../wire/Item.ts"
@@ -13,11 +14,11 @@ import { matches } from "./Matching.ts"
 
 export interface Checkpoint {
   readonly responseId: string
-  /** Of the client's own last input; undefined: it can't be found by content, only by its id. */
+  /** The prefix of the client's last input; undefined: the turn can be found only by its response's id. */
   readonly input: Prefix | undefined
-  /** Items of the last response. */
+  /** The items of the last response. */
   readonly output: ReadonlyArray<Item>
-  /** Digest of the members that decide. */
+  /** A digest of the members that decide. */
   readonly members: string
 }
 
@@ -31,7 +32,7 @@ export const checkpointOf = (
   digester: Digester,
 ): Checkpoint => {
   const last = lineage.prefixes.at(-1)
-  // A client that chains by itself sent only a delta. An input that ends in reasoning has no end that a prefix could mark.
+  // A client with an anchor sent only what is new. And where an input ends in reasoning, no prefix ends at its end.
   const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)
   return {
     responseId,
@@ -44,17 +45,17 @@ export const checkpointOf = (
   }
 }
 
-/** Index of the first item of the lineage that the checkpoint does not cover; undefined when it is not its head. */
+/** The index of the first item that the checkpoint does not cover; undefined: the lineage does not begin with it. */
 export const covered = (checkpoint: Checkpoint, lineage: Lineage, policy: ReasoningPolicy): number | undefined => {
   const { input, output } = checkpoint
-  const head = input === undefined ? undefined : prefixOver(lineage, input.count)
-  if (input === undefined || head === undefined || head.digest !== input.digest) return undefined
-  const allLeftOut = policy === "lenient" && head.reasoning === undefined
-  if (head.reasoning !== input.reasoning && !allLeftOut) return undefined
-  const consumed = matches(output, lineage.items, head.end - lineage.firstItem, policy)
+  const prefix = input === undefined ? undefined : prefixOver(lineage, input.count)
+  if (input === undefined || prefix === undefined || prefix.digest !== input.digest) return undefined
+  const allLeftOut = policy === "lenient" && prefix.reasoning === undefined
+  if (prefix.reasoning !== input.reasoning && !allLeftOut) return undefined
+  const consumed = matches(output, lineage.items, prefix.end - lineage.firstItem, policy)
   if (consumed === undefined) return undefined
-  const from = head.end + consumed
-  // What a model said and this chain did not: the client put it there, and only the whole history tells where it belongs.
+  const from = prefix.end + consumed
+  // The client put in an item that a model said, but not on this chain: only the whole history tells where it belongs.
   for (let i = from - lineage.firstItem; i < lineage.items.length; i++) {
     const item = lineage.items[i]
     if (item?.fromModel === true || item?.kind === "reference") return undefined

@@ -1,8 +1,9 @@
 /**
- * Reads from a request what its continuity is judged by: the items as digests, and the members that decide.
+ * Reads from a request what tells whether it continues an earlier one: its items and the members that decide, as
+ * digests.
  *
  * Digests are keyed and rolling, so a prefix stands for its items in their order, and no text is kept
- * (docs/life-of-a-turn.md, Memory). Reasoning rolls apart from the rest, since a client may leave it out later.
+ * (docs/life-of-a-turn.md, Memory). Reasoning has a separate rolling digest, since a client may leave it out later.
  */
 import type { Digester } from "../../wire/Digest.ts"
 import { type Item, readItem } from "../../wire/Item.ts"
@@ -11,35 +12,35 @@ import { memberSpan, readMember } from "../../wire/RequestBody.ts"
 import { membersDigest } from "./Members.ts"
 
 export interface Lineage {
-  /** The client's own `previous_response_id`. */
+  /** The `previous_response_id` that the client sent. */
   readonly anchor: string | undefined
   /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
   readonly comparable: boolean
-  /** The items, but for those of a known head, which its prefix stands for. */
+  /** The items behind the known head; those in it are covered by its prefix. */
   readonly items: ReadonlyArray<Item>
   /** How many items come before `items`. */
   readonly firstItem: number
-  /** `prefixes[0]` covers what comes before `items`; each further one covers one more item that is no reasoning. */
+  /** `prefixes[0]` covers what comes before `items`; each further one covers one more item that is not reasoning. */
   readonly prefixes: readonly [Prefix, ...ReadonlyArray<Prefix>]
-  /** True: state is kept in a `conversation`, which excludes an anchor of ours. */
+  /** True: the request names a `conversation`, which excludes an anchor set by respool. */
   readonly conversation: boolean
-  /** One digest over the members that decide. */
+  /** A digest over the members that decide. */
   readonly members: string
 }
 
 export interface Prefix {
   readonly digest: string
-  /** How many items it covers that are no reasoning. */
+  /** How many items it covers that are not reasoning. */
   readonly count: number
-  /** Index of the item behind the prefix's last. */
+  /** The index of the item behind the prefix's last. */
   readonly end: number
-  /** Digest of the reasoning inside, with its places; undefined: there is none. */
+  /** A digest of the reasoning inside and of its positions; undefined: there is none. */
   readonly reasoning: string | undefined
 }
 
 const encoder = new TextEncoder()
 
-/** A text as input is one message of the user. */
+/** The body's items. An `input` that is a text is one message of the user. */
 const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | undefined => {
   if (body.items !== undefined) return body.items.map((span) => readItem(body.bytes, span, digester))
   const input = memberSpan(body, "input")
@@ -79,6 +80,6 @@ export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix)
 /** How many items the input has. */
 export const itemsIn = ({ firstItem, items }: Lineage): number => firstItem + items.length
 
-/** The prefix over so many items that are no reasoning; undefined when there are fewer, or its end lies in a known head. */
+/** The prefix over `count` items that are not reasoning; undefined: there are fewer, or it ends inside a known head. */
 export const prefixOver = ({ prefixes }: Lineage, count: number): Prefix | undefined =>
   count < prefixes[0].count ? undefined : prefixes[count - prefixes[0].count]

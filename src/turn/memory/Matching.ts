@@ -2,15 +2,15 @@
  * The relation between the items that the upstream answered with and the items that a client replays for them.
  *
  * It is a relation between two lists, not a property of one item: a client may leave reasoning out, and may write one
- * message for several text parts or several messages for one. Anything else that is missing, changed or in another place
- * is an edit (docs/protocol.md 7.4).
+ * message for several text parts or several messages for one. Anything else that is missing, changed or moved is an
+ * edit (docs/protocol.md 7.4).
  */
 import type { Item, MessageParts } from "../../wire/Item.ts"
 
 /** Whether a client may leave reasoning out of its replay and still be continued. */
 export type ReasoningPolicy = "lenient" | "strict"
 
-/** How many of `replayed`, from index `from`, account for all of `recorded`; undefined when they don't. */
+/** How many items of `replayed`, from index `from`, stand for all of `recorded`; undefined when they don't. */
 export const matches = (
   recorded: ReadonlyArray<Item>,
   replayed: ReadonlyArray<Item>,
@@ -26,7 +26,7 @@ export const matches = (
   return at - from
 }
 
-/** How many replayed items stand for one recorded item; 0: none do. */
+/** How many replayed items stand for one recorded item; 0: none does. */
 const matchOne = (recorded: Item, replayed: ReadonlyArray<Item>, at: number): number => {
   const item = replayed[at]
   if (item === undefined) return 0
@@ -37,14 +37,14 @@ const matchOne = (recorded: Item, replayed: ReadonlyArray<Item>, at: number): nu
   return recorded.form === item.form ? 1 : 0
 }
 
-/** By encrypted content if both have it, else by id, else by summary; and what both show must be the same. */
+/** Compares encrypted content if both have it, else ids, else summaries. What both show must always be the same. */
 const sameReasoning = (recorded: Item, replayed: Item): boolean => {
   const a = recorded.reasoning
   const b = replayed.reasoning
   if (a === undefined || b === undefined || a.frame !== b.frame) return false
   const differs = (x: string | undefined, y: string | undefined) => x !== undefined && y !== undefined && x !== y
   if (differs(a.encrypted, b.encrypted) || differs(a.summary, b.summary) || differs(a.content, b.content)) return false
-  // What the client shows and the upstream never said is an edit, too.
+  // A part that the client shows and the upstream never sent is an edit, too.
   if (b.encrypted !== undefined && a.encrypted === undefined) return false
   if (b.summary !== undefined && a.summary === undefined) return false
   if (b.content !== undefined && a.content === undefined) return false
@@ -63,7 +63,7 @@ const matchMessage = (recorded: MessageParts, replayed: ReadonlyArray<Item>, at:
   if (!fits(first)) return 0
   const inOnePiece = first.text !== undefined && first.text === recorded.text ? 1 : 0
 
-  // Part by part first: it may be several messages, of which the first alone holds all the text there is.
+  // Part by part first: several messages may stand for the recorded one, even where the first holds all its text.
   let message: MessageParts | undefined = first
   let found = 0
   let consumed = 0

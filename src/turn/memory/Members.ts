@@ -1,8 +1,8 @@
 /**
- * Which members of a request bind the chain, and why: those must be equal for a suffix.
+ * Says which members of a request decide, and why: those must be the same as in the turn before to send only a suffix.
  *
- * A chained request does not inherit `instructions`, `tools` and the like (docs/protocol.md 1.3), so they are sent with every
- * turn and may change lawfully. What is not listed may change as well: the upstream judges what it is sent.
+ * A chained request does not inherit `instructions`, `tools` and the like (docs/protocol.md 1.3), so they are sent with
+ * every turn and may change. A member that is not listed may change as well: the upstream judges what it is sent.
  */
 import type { Digester } from "../../wire/Digest.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
@@ -56,7 +56,7 @@ const deciding = Object.entries(memberRules)
   .filter(([, { role }]) => role === "decides")
   .map(([name]) => name)
 
-/** One digest over the members that decide. A null one means the default, as a missing one does. */
+/** One digest over the members that decide. A null member means the default, as a missing one does. */
 export const membersDigest = (body: RequestBody, digester: Digester): string => {
   const texts = deciding.map((name) => {
     const span = memberSpan(body, name)

@@ -2,7 +2,7 @@
  * Decides what of a request must be sent on a connection: pure data in, pure data out.
  *
  * The law: the context the upstream rebuilds from the planned request equals the context of the client's full request
- * (docs/life-of-a-turn.md, Plan). Whatever is not certain is `Full`, with a named reason.
+ * (docs/life-of-a-turn.md, Plan). Where that is not certain the plan is `Full`, with a named reason.
  */
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
@@ -14,9 +14,9 @@ export type Plan =
   | {
       readonly _tag: "Suffix"
       readonly reason: "continued" | "client_chain"
-      /** Set by us; undefined when the client's own anchor stays in the request as it is. */
+      /** The anchor that respool sets; undefined when the client's anchor stays in the request as it is. */
       readonly previousResponseId: string | undefined
-      /** Index of the first input item to send. */
+      /** The index of the first input item to send. */
       readonly fromItem: number
     }
   | { readonly _tag: "Full"; readonly reason: FullReason; readonly fromItem: 0; readonly previousResponseId: undefined }
@@ -24,15 +24,15 @@ export type Plan =
 type FullReason =
   /** The connection remembers nothing: a first turn, as far as it knows. */
   | "no_checkpoint"
-  /** The remembered items are not the head of the new input: an edit, a compaction, or another conversation. */
+  /** The new input does not begin with the remembered items: an edit, a compaction, or another conversation. */
   | "history_changed"
   /** A member that decides (model, store, …) differs from the remembered turn's. */
   | "members_changed"
   /** The request keeps its state in a `conversation`, which excludes a `previous_response_id`. */
   | "conversation_bound"
-  /** Every item is known already, so there is nothing to send a suffix of. */
+  /** Every item is known already, so the suffix would be empty. */
   | "nothing_new"
-  /** The client chains by itself, and no connection here holds its anchor. */
+  /** The client sent an anchor, and no connection here holds that response. */
   | "client_anchor"
   /** `input` is neither a list nor a text, so there is nothing to compare. */
   | "input_not_a_list"

@@ -14,7 +14,7 @@ import type { ReasoningPolicy } from "./Matching.ts"
 /** A chain of responses on one connection, each continuing the one before: the unit of lease and memory. */
 export type ChainId = number
 
-/** Where a checkpoint can be found: inside one affinity, and inside one session if it has a name. */
+/** Where a checkpoint can be found: inside one affinity, and inside one session if the client named it. */
 export interface RecallKey {
   readonly affinity: string
   readonly session: string | undefined
@@ -33,11 +33,11 @@ export class TurnMemory extends Context.Service<
     readonly record: (chain: ChainId, key: RecallKey, checkpoint: Checkpoint) => void
     readonly forget: (chain: ChainId) => void
     readonly checkpointOf: (chain: ChainId) => Checkpoint | undefined
-    /** The chain whose current response this is. */
+    /** The chain that can continue this response, since its last turn made it. */
     readonly holderOf: (affinity: string, responseId: string) => ChainId | undefined
     /**
-     * Chains whose checkpoint is the head of the lineage and has the same deciding members, longest first; in the
-     * session, or in the whole affinity when none is named.
+     * The chains that the lineage continues: it begins with their checkpoint and has the same deciding members. The
+     * longest comes first. They are looked for in the session, or in the whole affinity when none is named.
      */
     readonly recall: (key: RecallKey, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<ChainId>
     readonly size: () => number
@@ -46,13 +46,15 @@ export class TurnMemory extends Context.Service<
   static readonly layer = Layer.sync(TurnMemory, () => make())
 }
 
-/** No digest holds a line end, so the affinity in front can't run into what follows. */
+/**
+ * One key for an affinity and a name in it. An affinity is a digest, without line ends, so no two pairs share a key.
+ */
 const under = (affinity: string, session: string | undefined) =>
   session === undefined ? affinity : `${affinity}\n${session}`
 
 const make = (): TurnMemory["Service"] => {
   const entries = new Map<ChainId, Entry>()
-  /** By `under`, then by the digest of the prefix. */
+  /** Chains by the key that `under` makes, then by the digest of the prefix. */
   const prefixesIn = new Map<string, Map<string, Set<ChainId>>>()
   const anchors = new Map<string, ChainId>()
 
@@ -105,7 +107,7 @@ const make = (): TurnMemory["Service"] => {
     for (let index = lineage.prefixes.length - 1; index >= 0; index--) {
       for (const chain of group.get(lineage.prefixes[index]?.digest ?? "") ?? []) {
         const checkpoint = entries.get(chain)?.checkpoint
-        // One with other deciding members can't be continued, and its chain may be in use: not this turn's to end.
+        // A checkpoint with other deciding members can't be continued. Its chain may be in use, so it is left as it is.
         if (checkpoint === undefined || checkpoint.members !== lineage.members) continue
         if (covered(checkpoint, lineage, policy) !== undefined) found.push(chain)
       }
