@@ -1,5 +1,5 @@
 /**
- * An error in the API's own shape: what a client of the Responses API already knows how to read.
+ * An error in the shape that the API gives its errors, which every client of the Responses API can read.
  *
  * It is an `HttpServerRespondable`, so a handler fails with it and the server answers it as
  * `{"error":{"message","type","code","param"}}` with its status and headers (docs/protocol.md 1.7).
@@ -35,7 +35,7 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   static readonly badRequest = (code: string, message: string, param: string | null = null) =>
     new ApiError({ status: 400, message, type: "invalid_request_error", code, param })
 
-  /** 404 in the words the API uses for an id that is not there, so that a stranger's id and no id look alike. */
+  /** 404 in the API's words for an id that does not exist, so that another tenant's id and no id look alike. */
   static readonly notFound = (code: string, message: string, param: string | null = null) =>
     new ApiError({ status: 404, message, type: "invalid_request_error", code, param })
 
@@ -45,7 +45,7 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   static readonly tooLarge = (message: string) =>
     new ApiError({ status: 413, message, type: "invalid_request_error", code: "request_too_large", param: null })
 
-  /** An error of ours that may be tried again later. */
+  /** 503: the proxy can't serve the request now, and the client may try again later. */
   static readonly unavailable = (code: string, message: string, retryAfterSeconds: number) =>
     new ApiError({
       status: 503,

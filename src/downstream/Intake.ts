@@ -1,8 +1,8 @@
 /**
- * Makes a turn of a request's bytes: what every front does once it knows the caller and has the bytes.
+ * Makes a turn of a request's bytes: the step that every front takes once it knows the caller and has the bytes.
  *
- * It knows nothing of how they came. It refuses only what can't be carried, and what the caller may not use; everything
- * else is the upstream's to judge.
+ * It does not know by which front they came. It refuses only what can't be carried, and ids that the caller may not
+ * use; the upstream judges everything else.
  */
 import { Context, Effect, Layer, Result } from "effect"
 import { randomUUID } from "node:crypto"
@@ -20,11 +20,11 @@ import { checkTenantBody, recordEvents, tenantHeaders } from "./tenants/Tenant.t
 
 export interface Incoming {
   readonly caller: Caller
-  /** The client's headers, lower case. */
+  /** The client's headers, names in lower case. */
   readonly headers: RequestHeaders
   /** The query of the client's URL, with its `?`. Default: none. */
   readonly query?: string
-  /** The request's JSON, decoded. Not copied: whoever gives them must leave them alone. */
+  /** The request's JSON, decoded. The bytes are not copied, so the front must not change them. */
   readonly bytes: Uint8Array
   /** Whether the client reads events as they come. Default: what the body's `stream` says. */
   readonly stream?: boolean
@@ -35,7 +35,7 @@ export interface Incoming {
 export class Intake extends Context.Service<
   Intake,
   {
-    /** Fails with the answer for a request that can't be carried, or that uses an id which is not the caller's. */
+    /** Fails with the answer for a request that can't be carried, or that uses an id of another caller. */
     readonly read: (incoming: Incoming) => Effect.Effect<TurnRequest, ApiError>
   }
 >()("respool/downstream/Intake") {
@@ -50,9 +50,9 @@ const make = Effect.gen(function* () {
   const ownership = yield* Ownership
   const heads = yield* BodyHeads
 
-  /** Among which remembered bodies this one's beginning is looked for: by the headers, since nothing is read yet. */
+  /** The group in which the body's head is looked for. Only the headers name it, since the body is not read yet. */
   const groupOf = ({ caller: { scope, tenant }, headers }: Incoming): string | undefined => {
-    // A tenant's body is looked through whole, for ids that are not its own.
+    // A tenant's body is read whole anyway, in search of ids of other tenants.
     if (scope === undefined || tenant) return undefined
     const name = sessions.name(headers, undefined)
     return name === undefined ? scope : sessionKey(scope, name)

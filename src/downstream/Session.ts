@@ -1,5 +1,5 @@
 /**
- * Reads how a client names its conversation: a hint that narrows the search for a connection, never proof of continuity.
+ * Reads how a client names its conversation: a hint that narrows the search for a connection, no proof of continuity.
  *
  * The first source that is present and not blank wins:
  *
@@ -9,7 +9,7 @@
  * 4. the body's `prompt_cache_key`.
  *
  * A name is at most 256 characters long; a longer one is replaced by its SHA-256. A name means nothing outside its
- * scope: `sessionKey` joins the two so that nobody can name somebody else's session
+ * scope: `sessionKey` joins the two so that no caller can name another caller's session
  * (docs/life-of-a-turn.md, Caller and session).
  */
 import { Context, Layer } from "effect"
@@ -17,7 +17,7 @@ import { createHash } from "node:crypto"
 
 const maxLength = 256
 
-/** Lower-case names to values, as the server hands them over. */
+/** Values by names in lower case, as the server hands them over. */
 export type RequestHeaders = Readonly<Record<string, string | undefined>>
 
 const present = (value: string | undefined): string | undefined => {

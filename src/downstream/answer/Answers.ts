@@ -1,8 +1,9 @@
 /**
- * Answers turns: begins each, and gives its answer as soon as that is certain, as a stream of events or as one object.
+ * Starts turns and answers them, as a stream of events or as one object, as soon as the answer's status is certain.
  *
- * A stream's head leaves with the first event; a quiet one's after a while, and from then on comments show life. A client
- * that goes away before its answer interrupts `answer`, and with it the turn; afterwards the stream's `cancel` does.
+ * The head of a stream leaves with the first event, or after a while without one; from then on comments keep the stream
+ * alive. A client that goes away before its answer interrupts `answer`, and with it the turn; afterwards the stream's
+ * `cancel` ends the turn.
  */
 import type { Exit } from "effect"
 import { Clock, Context, Deferred, Effect, Fiber, Layer } from "effect"
@@ -24,8 +25,9 @@ export interface AnswerOptions {
   readonly released: () => void
 }
 
-/** The head leaves at the latest this long after the request was sent, and so often a quiet stream shows life; in ms. */
+/** The head leaves at the latest so many milliseconds after the request was sent upstream. */
 const headWithin = 2_000
+/** A quiet stream sends a comment every so many milliseconds. */
 const heartbeatEvery = 15_000
 
 export class Answers extends Context.Service<

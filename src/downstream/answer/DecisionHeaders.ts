@@ -1,19 +1,19 @@
 /**
- * The headers of a turn's answer: the upstream's own, the client's request id, and what respool decided.
+ * The headers of a turn's answer: those of the upstream, the client's request id, and what respool decided.
  *
- * They say what is known when the head leaves; the log line has the final words.
+ * They say what is known when the head leaves; the log line of the turn says how it ended.
  */
 import type { TurnRequest, TurnRoute } from "../../turn/Executor.ts"
 
 export interface DecisionHeadersOptions {
-  /** The clock that the turn's `startedAt` is of. */
+  /** Reads the clock by which the turn's `startedAt` was taken. */
   readonly now: () => number
-  /** False: only the upstream's headers and the request id. */
+  /** False: send only the upstream's headers and the request id. */
   readonly decisions: boolean
 }
 
 export class DecisionHeaders {
-  /** The upstream's own answer headers, where the transport has them per turn. */
+  /** The headers of the upstream's answer, where the transport has them per turn. */
   upstream: Readonly<Record<string, string>> = {}
   #route: TurnRoute | undefined
   #routedAt = 0
@@ -26,7 +26,7 @@ export class DecisionHeaders {
     this.#options = options
   }
 
-  /** The attempt is about to be sent. True: it is the turn's first. */
+  /** Notes that an attempt is about to be sent. True: it is the turn's first. */
   routed(route: TurnRoute): boolean {
     const first = this.#route === undefined
     this.#route = route
@@ -34,12 +34,12 @@ export class DecisionHeaders {
     return first
   }
 
-  /** The first event has come. */
+  /** Notes when the first event came. */
   begun() {
     this.#firstEventAt ??= this.#options.now()
   }
 
-  /** As known now. */
+  /** All headers, as far as they are known now. */
   get all(): Record<string, string> {
     const { decisions, now } = this.#options
     const headers: Record<string, string> = { ...this.upstream, "x-request-id": this.#turn.id }
@@ -49,7 +49,7 @@ export class DecisionHeaders {
     headers["x-respool-connection"] = route.connection
     headers["x-respool-input"] = route.input
     headers["x-respool-reason"] = route.reason
-    // W3C Server-Timing: until the connection was had, and from there to the upstream's first event.
+    // W3C Server-Timing: the time until a connection was leased, and from there to the upstream's first event.
     const first = this.#firstEventAt ?? now()
     headers["server-timing"] =
       `lease;dur=${this.#routedAt - this.#turn.startedAt}, upstream;dur=${first - this.#routedAt}`

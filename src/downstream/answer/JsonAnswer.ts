@@ -1,5 +1,5 @@
 /**
- * A turn's answer as one JSON object: the terminal event's response, in the upstream's own bytes.
+ * A turn's answer as one JSON object: the terminal event's response, as the upstream wrote it.
  *
  * Nothing is sent before the terminal event, so every error has its real status.
  */
@@ -45,7 +45,7 @@ export class JsonAnswer implements TurnSink {
     if (Exit.isSuccess(exit) && body !== undefined) {
       return { status: 200, headers: { ...headers, "content-type": "application/json" }, body }
     }
-    // Whatever the upstream calls its error: the model had begun to answer, so the turn has run.
+    // The model had begun to answer, so the turn has run, even where the upstream calls its error a refusal.
     if (this.#begun) headers["x-should-retry"] = "false"
     return failureAnswer(Exit.isFailure(exit) ? failureOf(exit.cause) : noAnswer, headers)
   }

@@ -1,7 +1,8 @@
 /**
- * Puts a `TurnError` into the words of the API: an answer with its status before the head has left, an in-stream `error` event after.
+ * Tells a client of a `TurnError` in the API's words: by an answer with its status before the head has left, and by an
+ * `error` event in the stream afterwards.
  *
- * What the upstream itself answered goes to the client as it is. A failure that may have run upstream says
+ * An answer of the upstream goes to the client as it is. Where the turn may have run upstream, the answer says
  * `x-should-retry: false`, which the OpenAI SDKs obey, so that no client doubles a turn (docs/protocol.md 4).
  */
 import type { TurnError } from "../../turn/TurnError.ts"
@@ -26,7 +27,7 @@ const statuses: Partial<Record<TurnError["reason"], number>> = {
 
 const mayHaveRun = (error: TurnError) => error.delivery === "Ambiguous" || error.delivery === "Accepted"
 
-/** An answer's own framing, its hop's headers and the upgrade's are not those of the answer that is made of it. */
+/** Headers of an upstream's answer that hold for that message or connection only, and are not passed on. */
 const ofMessage =
   /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|sec-websocket-.*|content-(length|encoding|type)|set-cookie)$/
 
@@ -34,7 +35,7 @@ const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 const headerName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
 
-/** Of an upstream's refusal, whose headers may come from an event's JSON and so be anything. */
+/** The headers of a refusal that may be passed on. They may come from an event's JSON, and so be no valid headers. */
 const passing = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(
     Object.entries(headers).filter(
@@ -43,38 +44,38 @@ const passing = (headers: Readonly<Record<string, string>>): Record<string, stri
   )
 
 /**
- * The answer, while nothing has been sent to the client. `headers` are the turn's; what is said here of another try
- * wins over them. `reads`: the request only read something, so it may be repeated whatever became of it.
+ * The answer, while nothing has been sent to the client. `headers` are the turn's; the headers that are set here about
+ * a retry replace them. `reads`: the request only read something, so a client may always repeat it.
  */
 export const failureAnswer = (error: TurnError, headers: Readonly<Record<string, string>>, reads = false): Answer => {
   const retry: Record<string, string> = mayHaveRun(error) && !reads ? { "x-should-retry": "false" } : {}
-  const ours = passing(headers)
+  const ofTurn = passing(headers)
   if (error.answer !== undefined) {
     const { body } = error.answer
-    // What is no status of an answer can't be passed on as one.
+    // The upstream's number may not be a status that an HTTP answer can have.
     const status = error.answer.status >= 200 && error.answer.status <= 599 ? error.answer.status : 502
     const type = error.answer.headers["content-type"] ?? ""
     const contentType = headerValue.test(type) && type !== "" ? type : "application/json"
     return {
       status,
-      headers: { ...passing(error.answer.headers), ...ours, ...retry, "content-type": contentType },
+      headers: { ...passing(error.answer.headers), ...ofTurn, ...retry, "content-type": contentType },
       body,
     }
   }
   const status = statuses[error.reason] ?? 502
   if (status === 503) retry["retry-after"] = "1"
   const { body } = apiError(error, status)
-  return { status, headers: { ...ours, ...retry, "content-type": "application/json" }, body }
+  return { status, headers: { ...ofTurn, ...retry, "content-type": "application/json" }, body }
 }
 
 /**
- * The in-stream event, once the client reads a stream. `sequence` is the number that follows the last event's.
+ * The `error` event, once the client reads a stream. `sequence` is the number that follows that of the last event.
  *
- * What the upstream answered without an event of its own becomes the envelope of the socket, which says its status and
- * headers as well (docs/protocol.md 1.7).
+ * A refusal that did not come as an event becomes the envelope that the upstream's sockets use, which holds the status
+ * and the headers as well (docs/protocol.md 1.7).
  */
 export const failureEvent = ({ answer, event, message, reason }: TurnError, sequence: number): string => {
-  // A failed response may have been told as a refusal, and is shown as what it is.
+  // The event may be a `response.failed` that was treated as a refusal, so it keeps its type.
   if (event !== undefined) return toSse(eventType(event) ?? "error", event)
   const error = answer === undefined ? undefined : textAt(answer.body, ["error"])
   if (answer !== undefined && error?.startsWith("{") === true) {

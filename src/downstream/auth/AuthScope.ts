@@ -1,10 +1,11 @@
 /**
- * Says who is asking: the scope that may share connections and memory, and the credential that goes upstream.
+ * Identifies the caller of a request: the scope that shares connections and memory, and the upstream credential.
  *
- * A scope, a label and a credential's identity never contain a secret. Where they come from one, they are an HMAC-SHA-256
- * of it under a key that is drawn when the layer is built and never leaves the process, so they can be neither reversed
- * nor guessed and mean nothing to another process. The `Authorization` scheme's case and blanks around its parts do not
- * change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and session).
+ * A scope, a label and a credential's identity never contain a secret. Where they are made from one, they are its
+ * HMAC-SHA-256 under a key that is drawn when the layer is built and never leaves the process, so they can be neither
+ * reversed nor guessed and mean nothing to another process. The `Authorization` scheme's case and blanks around its
+ * parts do not change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and
+ * session).
  */
 import type { Headers } from "effect/http"
 import { Context, Effect, Layer, Option } from "effect"
@@ -15,19 +16,21 @@ import { ApiError } from "../ApiError.ts"
 import { Keys, scopeOf } from "./Keys.ts"
 
 interface Authorization {
-  /** Lower case. */
+  /** In lower case. */
   readonly scheme: string
   readonly parameter: string
-  /** The header as the caller wrote it, without the blanks around it. */
+  /** The header's value as the caller wrote it, without the blanks around it. */
   readonly value: string
 }
 
-/** RFC 9110 11.4: a token, blanks, and the rest. `undefined` where the header is absent, blank, or one word alone. */
+/**
+ * Splits a header as RFC 9110 11.4 says: a token, blanks, the rest. Undefined where it is absent, blank, or one word.
+ */
 const parseAuthorization = (header: string | undefined): Authorization | undefined => {
   const parts = header === undefined ? null : /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(\S.*)$/.exec(header.trim())
   if (parts?.[1] === undefined || parts[2] === undefined) return undefined
   const scheme = parts[1].toLowerCase()
-  // Two `authorization` headers arrive joined with ", ". Nobody can say which of them the upstream would take.
+  // Two `authorization` headers arrive joined with ", ", and it is not known which of them the upstream would take.
   if (scheme === "bearer" && /[\s,]/.test(parts[2])) return undefined
   return { scheme, parameter: parts[2], value: parts[0] }
 }
@@ -72,14 +75,15 @@ export class AuthScope extends Context.Service<
     readonly resolve: (headers: Headers.Headers) => Effect.Effect<Caller, ApiError>
   }
 >()("respool/downstream/AuthScope") {
-  /** The embedder's own rule. Its scopes must be strings that no caller can choose freely. */
+  /** A rule of the app that embeds respool. Its scopes must be strings that no caller can choose freely. */
   static readonly layer = (
     resolve: (headers: Headers.Headers) => Effect.Effect<Caller, ApiError>,
   ): Layer.Layer<AuthScope> => Layer.succeed(AuthScope, { resolve })
 
   /**
-   * The caller's own upstream credential is forwarded, and whoever sends the same one is the same scope. Nobody is
-   * turned away: without a credential, or with one that cannot be read, there is no scope and the upstream judges.
+   * The upstream credential that the caller brings is forwarded, and callers with the same one have the same scope. No
+   * caller is refused here: without a credential, or with one that cannot be read, it has no scope, and the upstream
+   * judges.
    */
   static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.effect(
     AuthScope,
@@ -89,9 +93,9 @@ export class AuthScope extends Context.Service<
   )
 
   /**
-   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`), and all of them share one upstream account,
-   * whose credential is the upstream's own in the settings: they bring none. A key that was made for a user stands for the
-   * user, so that the user's keys share sessions. A missing and a wrong key fail with 401 `invalid_api_key`.
+   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`) and no upstream credential: they share the
+   * account of the upstream's credential in the settings. A key that was made for a user stands for the user, so that
+   * the user's keys share sessions. A missing and a wrong key fail with 401 `invalid_api_key`.
    */
   static readonly layerKeys: Layer.Layer<AuthScope, never, Keys> = Layer.effect(
     AuthScope,

@@ -2,13 +2,13 @@
  * Keeps the keys that this proxy hands out: made once, stored as hashes, compared in constant time.
  *
  * A key is `respool_<id>_<secret>`, with 12 hex digits of id and 32 random bytes of secret in base64url. The file holds
- * `{"keys":[{"id","name","user"?,"hash","createdAt"}]}`, where `hash` is the hex SHA-256 of the whole key. A fast hash is
- * right here: slow ones protect what people choose, while 256 random bits cannot be searched however fast one tries, and
- * a slow hash on every request would only let strangers keep the proxy busy.
+ * `{"keys":[{"id","name","user"?,"hash","createdAt"}]}`, where `hash` is the hex SHA-256 of the whole key. A fast hash
+ * is right here: slow ones protect what people choose, while 256 random bits cannot be searched at any speed, and a
+ * slow hash on every request would only let callers without a key keep the proxy busy.
  *
- * The file must be its owner's alone, and is replaced as a whole, so a reader never sees half of it. A running proxy
- * looks at it once a second and follows it, and whoever has no key left in it is revoked; a file that turned bad changes
- * nothing and is warned about once.
+ * Other users of the machine must not be able to read the file. It is replaced as a whole, so a reader never sees half
+ * of it. A running proxy looks at it once a second and follows it: a scope with no key left in it is revoked. A file
+ * that turned bad changes nothing and is warned about once.
  */
 import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
@@ -43,7 +43,7 @@ const unavailable = (path: string) => (cause: unknown) =>
 
 const hashOf = (key: string) => createHash("sha256").update(key).digest()
 
-/** Draws a new key. `secret` is shown to its owner once; `record` is what is kept. */
+/** Draws a new key. `secret` is the key itself, to be shown once; `record` is what is kept. */
 export const makeKey = Effect.fnUntraced(function* (options: {
   readonly name: string
   readonly user?: string | undefined
@@ -67,13 +67,13 @@ const openToOthers = (path: string, what: string, mode: number) =>
     message: `${what} ${path} is open to other users of this machine: run \`chmod ${mode.toString(8)} ${quoted(path)}\``,
   })
 
-/** As a POSIX shell takes it for one word. */
+/** A path as a POSIX shell reads it as one word. */
 const quoted = (path: string) =>
   /^[\w./@%+=:,][\w./@%+=:,-]*$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 
 /**
- * Makes the folder for what belongs to the keys (mode 0700), with those above it. One that is there must be a folder and
- * open to nobody else.
+ * Makes the folder for data that belongs to the keys (mode 0700), and the folders above it. Where the path exists
+ * already, it must be a folder that is closed to other users.
  */
 export const privateFolder = Effect.fnUntraced(function* (
   path: string,
@@ -81,7 +81,7 @@ export const privateFolder = Effect.fnUntraced(function* (
   const fs = yield* FileSystem.FileSystem
   const unusable = (cause: unknown) =>
     new KeysFileError({ reason: "Unavailable", path, message: `folder ${path} cannot be made or read`, cause })
-  // Given its mode here, since whoever writes into it would leave it open to whom the process's mask lets in.
+  // Made here with its mode: a store that made the folder itself would leave it as open as the process's umask allows.
   yield* fs.makeDirectory(path, { recursive: true, mode: 0o700 }).pipe(Effect.mapError(unusable))
   const { mode } = yield* Effect.mapError(fs.stat(path), unusable)
   if (isOpenToOthers(mode)) return yield* openToOthers(path, "folder", 0o700)
@@ -104,7 +104,7 @@ const readKeys = Effect.fnUntraced(function* (
     ),
   )
   if (isOpenToOthers(info.mode)) return yield* openToOthers(path, "keys file", 0o600)
-  // The decoder's own words quote what they found, which may be a secret that was pasted into the file.
+  // The decoder's error quotes the file, where a secret may have been pasted in, so it is not shown.
   const malformed = (what: string) =>
     new KeysFileError({ reason: "Malformed", path, message: `keys file ${path} ${what}` })
   const { keys } = yield* Schema.decodeEffect(KeysFile)(text).pipe(
@@ -114,7 +114,7 @@ const readKeys = Effect.fnUntraced(function* (
   return keys
 })
 
-/** Holds `<path>.lock` while `effect` runs, so that two writers never start from the same file. Waits up to 5 s. */
+/** Holds `<path>.lock` while `effect` runs, so that no writer loses another's change. Waits for it up to 5 s. */
 const withLock = <A, R>(path: string, effect: Effect.Effect<A, KeysFileError, R>) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -131,7 +131,7 @@ const withLock = <A, R>(path: string, effect: Effect.Effect<A, KeysFileError, R>
       ),
     )
     const release = Effect.ignore(fs.remove(lock, { force: true }))
-    // Retried as a whole, since the acquisition itself cannot be interrupted and a wait must be.
+    // The whole is retried, not `take`, since an acquisition cannot be interrupted, and a wait must be.
     return yield* Effect.acquireUseRelease(
       take,
       () => effect,
@@ -145,10 +145,10 @@ const withLock = <A, R>(path: string, effect: Effect.Effect<A, KeysFileError, R>
   })
 
 /**
- * Makes a key and adds it to the file, which is made (mode 0600) if there is none. Several may run at once.
+ * Makes a key and adds it to the file, which is made (mode 0600) if there is none. Several processes may do so at once.
  *
  * @param name 1 to 64 letters, digits, blanks and `._@+'-`, for people and logs
- * @param user whose key it is: 1 to 128 of `A-Z a-z 0-9 . _ @ + -`. All keys of one user are one scope.
+ * @param user the user who gets the key: 1 to 128 of `A-Z a-z 0-9 . _ @ + -`. All keys of one user are one scope.
  * @returns the key, which cannot be had again, and what was kept of it
  */
 export const addKey = Effect.fn("Keys.addKey")(function* (options: {
@@ -195,7 +195,7 @@ const verifyWith = (keys: ReadonlyMap<string, KeyRecord>, secret: string): Optio
   return equal && record !== undefined ? Option.some(record) : Option.none()
 }
 
-/** Whose sessions a key opens: its user's, else its own. */
+/** The scope of a key: that of its user, or one for the key alone. */
 export const scopeOf = ({ id, user }: KeyRecord): string => (user === undefined ? `key:${id}` : `user:${user}`)
 
 const byId = (records: ReadonlyArray<KeyRecord>): ReadonlyMap<string, KeyRecord> =>
@@ -204,11 +204,11 @@ const byId = (records: ReadonlyArray<KeyRecord>): ReadonlyMap<string, KeyRecord>
 export class Keys extends Context.Service<
   Keys,
   {
-    /** The record of a whole key as the caller sent it; none if it is not one of ours. */
+    /** The record of a key as the caller sent it; none if this proxy did not hand it out. */
     readonly verify: (secret: string) => Effect.Effect<Option.Option<KeyRecord>>
   }
 >()("respool/downstream/Keys") {
-  /** A fixed set of keys, for embedders that keep them elsewhere. */
+  /** A fixed set of keys, for apps that keep them elsewhere. */
   static readonly layer = (records: ReadonlyArray<KeyRecord>): Layer.Layer<Keys> =>
     Layer.sync(Keys, () => {
       const keys = byId(records)
@@ -238,7 +238,7 @@ export class Keys extends Context.Service<
           function* (unlessWithin: number) {
             const now = yield* Clock.currentTimeMillis
             if (!lastLook.isDue(now, unlessWithin)) return
-            // Set before the first wait: of many requests at once only one looks at the file.
+            // Set before the first wait, so that only one of many requests at once looks at the file.
             lastLook.was(now)
             const { stamp } = yield* lookAt(fs, path)
             if (stamp === seen) return
@@ -249,7 +249,7 @@ export class Keys extends Context.Service<
           Effect.catch((error) => Effect.logWarning(`${error.message}; the keys read before stay in force`)),
         )
 
-        // Whoever was revoked may never ask again. While others do, theirs are the looks.
+        // A revoked caller may never ask again, so the file is looked at without requests too.
         yield* Effect.sleep(lookEvery).pipe(Effect.andThen(follow(2 * lookEvery)), Effect.forever, Effect.forkScoped)
 
         const verify = Effect.fn("Keys.verify")(function* (secret: string) {

@@ -1,17 +1,20 @@
 /**
- * Lets in what there is room for: so many requests with a body at a time, and so many bytes of their bodies in memory.
+ * Admits requests while there is room: so many with a body at a time, and so many bytes of their bodies in memory.
  *
- * What comes over either limit is answered 503 with `retry-after` at once; nobody waits here, so there is no queue to
- * bound. Bytes count from when they are announced or, where they are not, as they arrive, until the place is given up:
- * a turn keeps its body for as long as it may have to send it again. What a step copies while it runs is not counted.
+ * A request over either limit is answered 503 with `retry-after` at once. No request waits here, so there is no queue
+ * to bound (Effect's `Semaphore` would let it wait). Bytes count from when they are announced or, where they are not,
+ * as they arrive, until the place is given up: a turn keeps its body for as long as it may have to send it again.
+ * Copies that a step makes while it runs are not counted.
  */
 import { Context, Effect, Layer } from "effect"
 import { Settings } from "../../config/Settings.ts"
 import { ApiError } from "../ApiError.ts"
 
-/** One request's place. Whoever holds it must `release` it; that may be done more than once. */
+/** One request's place. The handler that entered must `release` it, and may do so more than once. */
 export interface Place {
-  /** Says how many bytes of the body are in memory now. False: there is no room for them, and nothing has changed. */
+  /**
+   * Tells how many bytes of the body are in memory now. False: there is no room for them, and the count is as before.
+   */
   readonly holds: (bytes: number) => boolean
   readonly release: () => void
 }
@@ -21,7 +24,7 @@ export class Admission extends Context.Service<
   {
     /** A place for a request with a body; 503 `server_overloaded` if all are taken. */
     readonly enter: Effect.Effect<Place, ApiError>
-    /** Places that are taken, and the bytes that they hold. */
+    /** How many places are taken, and how many bytes they hold. */
     readonly taken: () => { readonly places: number; readonly bytes: number }
   }
 >()("respool/downstream/Admission") {
@@ -61,7 +64,7 @@ const make = ({ maxBodies, maxTurns }: { readonly maxBodies: number; readonly ma
 
 const tooMany = ApiError.unavailable("server_overloaded", "The server has as many requests as it can take.", 1)
 
-/** What a request is told that there is no memory for. */
+/** The answer to a request for which there is no memory. */
 export const tooMuch = ApiError.unavailable(
   "server_overloaded",
   "The server holds as many bytes of requests as it can take.",

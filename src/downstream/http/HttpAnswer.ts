@@ -1,5 +1,5 @@
 /**
- * An answer as a response of HTTP. A stream's body goes out raw: the platform reads it itself, with no fiber between.
+ * Makes an HTTP response of an answer. A stream goes out raw, so that the platform reads it without a fiber between.
  */
 import { HttpServerResponse } from "effect/http"
 import type { Answer } from "../answer/Answer.ts"

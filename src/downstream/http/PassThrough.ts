@@ -1,11 +1,12 @@
 /**
- * Every path but the turn's: the request goes to the upstream and its answer comes back, unchanged and streaming.
+ * Passes requests on every path but the turn's to the upstream, and its answers back, unchanged and streaming.
  *
- * A body is bounded like a turn's, in size and time. One whose length is announced is read whole and counts until the
- * upstream has answered; one in chunks streams, so that its size is known to be too large only after some has gone up.
- * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long as in a turn.
+ * A body is bounded like a turn's, in size and time. A body of announced length is read whole and counts until the
+ * upstream has answered; one in chunks streams, so that it may turn out to be too large after some of it has gone up.
+ * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long.
  *
- * Where many tenants share one upstream account only some paths exist, and only the caller's own ids (`TenantPaths`).
+ * Where many tenants share one upstream account, only some paths exist (`TenantPaths`), and a tenant may use only ids
+ * that belong to it.
  */
 import { Context, Effect, Layer, Result, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
@@ -51,7 +52,7 @@ const make = Effect.gen(function* () {
   const admission = yield* Admission
   const { forward: send, needsModel } = yield* Forwarder
 
-  /** Runs with a place for the request's body, if it has one. */
+  /** Runs `use` with a place in `Admission`, if the request has a body. */
   const placed = <A, E>(request: Request, use: (place: Place | undefined) => Effect.Effect<A, E>) =>
     hasBody(request)
       ? Effect.acquireUseRelease(admission.enter, use, ({ release }) => Effect.sync(release))
@@ -73,7 +74,7 @@ const make = Effect.gen(function* () {
     const noted = (error: ApiError) => Effect.sync(() => void (refused = error))
     const body = Stream.tapError(yield* streamRequestBytes(request, limits), noted)
     const answer = yield* relay({ ...outgoing, headers, body }, id)
-    // Without its body the upstream was only told that the request is over.
+    // The upstream saw a cut request, so its answer says nothing about the reason: the client gets that.
     return refused === undefined ? answer : yield* refused
   })
 
@@ -81,13 +82,13 @@ const make = Effect.gen(function* () {
     request: Request,
     outgoing: Outgoing,
     id: string,
-    owner: string,
+    scope: string,
     place?: Place,
   ) {
     const { method, path } = outgoing
     const route = tenantPath(method, path.split("?")[0] ?? "")
     if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${method} ${path})`)
-    if (route.responseId !== undefined) yield* ownership.checkResponseId(owner, route.responseId)
+    if (route.responseId !== undefined) yield* ownership.checkResponseId(scope, route.responseId)
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
       return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
@@ -98,10 +99,10 @@ const make = Effect.gen(function* () {
     })
     const body = parseRequestBody(bytes)
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
-    yield* checkTenantBody(ownership, owner, body.success)
+    yield* checkTenantBody(ownership, scope, body.success)
     const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
     const model = modelIn(bytes)
-    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, (text) => record(owner, text))
+    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, (text) => record(scope, text))
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
@@ -116,10 +117,10 @@ const make = Effect.gen(function* () {
     )
   })
 
-  const record = (owner: string, text: string) =>
-    Effect.ignore(Effect.try(() => ownership.record(owner, idsOf(JSON.parse(text)))))
+  const record = (scope: string, text: string) =>
+    Effect.ignore(Effect.try(() => ownership.record(scope, idsOf(JSON.parse(text)))))
 
-  /** `seen` gets the whole answer before it goes out. */
+  /** Sends a request and answers the client. `seen`: the answer is read whole and given to it before it goes out. */
   const relay = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
     send(request).pipe(
       Effect.map(neverSilent),
@@ -131,7 +132,7 @@ const make = Effect.gen(function* () {
       }),
     )
 
-  /** Its body fails when the upstream is silent for too long, counted while somebody waits for more. */
+  /** The answer with a body that fails when the upstream is silent for too long while the client waits for more. */
   const neverSilent = (answer: ForwardAnswer): ForwardAnswer => ({
     ...answer,
     body: Stream.timeoutOrElse(answer.body, {
@@ -168,7 +169,9 @@ const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect
 
 const isJson = (contentType: string | undefined): boolean => /^application\/(.+\+)?json\b/i.test(contentType ?? "")
 
-/** Undefined where the body names none, or is nothing that can be read: then the default upstream judges it. */
+/**
+ * The model that a body names; undefined where it names none or can't be read, so that the default upstream judges it.
+ */
 const modelIn = (bytes: Uint8Array): string | undefined => {
   const body = parseRequestBody(bytes)
   const model = Result.isSuccess(body) ? readMember(body.success, "model") : undefined

@@ -1,8 +1,8 @@
 /**
- * The API as clients see it: the turn's route, everything else passed through, and errors in the API's own shape.
+ * The API as clients see it: the turn's route, everything else passed through, and errors in the API's shape.
  *
- * `Routes.layer` adds to any `HttpRouter`, so an app may serve it beside its own routes; `layerNotFound` answers what no
- * route fits, for those who want that in the API's shape too.
+ * `layerNoDeps` adds the routes to any `HttpRouter`, so an app may serve them beside others. `layerNotFound` answers
+ * requests that no route fits in the API's shape too.
  */
 import { Clock, Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -32,7 +32,7 @@ const make = Effect.gen(function* () {
 
   const callerOf = Effect.fnUntraced(function* (request: Request) {
     const caller = yield* auth.resolve(request.headers)
-    // Without a scope no id could be checked, so a shared account must not be reached.
+    // Without a scope no id can be checked, so the request must not reach the shared account.
     if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
     return caller
   })
@@ -47,7 +47,7 @@ const make = Effect.gen(function* () {
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 
-  // Once there is an answer the turn may go on, and gives up the place at its own end.
+  // Once there is an answer the turn may go on; it gives up the place when it ends.
   const postTurn = (request: Request) =>
     Effect.acquireUseRelease(
       admission.enter,
@@ -60,8 +60,8 @@ const make = Effect.gen(function* () {
     return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
   }
 
-  // Both depend on no upstream: with it away, turns fail one by one and a restart mends nothing. While the server starts
-  // or drains, the listener answers 503 to all.
+  // Neither probe asks an upstream: where one is down, turns fail one by one, and a restart would not help. While the
+  // server starts or drains, the listener answers every request with 503.
   const probe = (status: string) => (request: Request) =>
     request.method === "GET" || request.method === "HEAD"
       ? Effect.succeed(HttpServerResponse.text(`{"status":"${status}"}`, { contentType: "application/json" }))
@@ -89,7 +89,7 @@ const make = Effect.gen(function* () {
 
 export const layerNoDeps = Layer.unwrap(make)
 
-/** Answers what no route fits with 404 in the API's shape. */
+/** Answers a request that no route fits with 404 in the API's shape. */
 export const layerNotFound = HttpRouter.add(
   "*",
   "/*",
@@ -100,11 +100,11 @@ export const layerNotFound = HttpRouter.add(
 
 const unknownTenant = ApiError.unauthorized("invalid_api_key", "The caller has no scope on this account.")
 
-/** An offer to upgrade to anything else may be ignored (RFC 9110, 7.8). */
+/** Whether a request asks for a WebSocket. An offer to upgrade to anything else may be ignored (RFC 9110, 7.8). */
 const asksForWebSocket = ({ headers, method }: Request) =>
   method === "GET" && /(^|,)\s*websocket\s*(,|$)/i.test(headers["upgrade"] ?? "")
 
-/** `fetch` sends no other. */
+/** The methods that are passed on; `fetch`, which sends them upstream, knows no other. */
 const forwardable: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
 const wrongMethod = (allowed: string) =>
@@ -117,7 +117,7 @@ const wrongMethod = (allowed: string) =>
     headers: { allow: allowed },
   })
 
-/** 426 is what makes the clients that try a WebSocket first go on over HTTP at once (docs/protocol.md 3.7). */
+/** Status 426 makes clients that try a WebSocket first go on over HTTP at once (docs/protocol.md 3.7). */
 const upgradeRequired = new ApiError({
   status: 426,
   message: "respool does not take WebSockets from clients: send the request over HTTP.",

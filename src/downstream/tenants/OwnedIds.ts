@@ -1,7 +1,7 @@
 /**
- * Finds the ids of the upstream account in requests and answers: what a request builds on, and what an answer made.
+ * Finds the ids of the upstream account in requests and answers: those that a request uses or an answer made.
  *
- * Pure functions over parsed JSON. They read only what has the right shape; what has not is the upstream's to refuse.
+ * Pure functions over parsed JSON. They read only values of the right shape, and leave others to the upstream.
  */
 import { Predicate } from "effect"
 
@@ -12,9 +12,9 @@ export interface IdAt {
 }
 
 export interface ReferencedIds {
-  /** What the request asks the upstream to continue or to fetch. */
+  /** Ids that the request asks the upstream to continue or to fetch. */
   readonly references: ReadonlyArray<IdAt>
-  /** Every other place where the upstream may look an id up: full items, containers, files, approvals, … */
+  /** All other ids that the upstream may look up: those of full items, containers, files, approvals, … */
   readonly mentions: ReadonlyArray<IdAt>
 }
 
@@ -22,14 +22,14 @@ const asList = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value)
 
 const isId = (value: unknown): value is string => typeof value === "string" && value !== ""
 
-/** Of `"id"` and `{"id": "id"}`, which mean the same. */
+/** The id in `"id"` or `{"id": "id"}`, which mean the same. */
 const valueOrId = (value: unknown): unknown => (Predicate.isObject(value) ? value["id"] : value)
 
-/** `id`, `container`, `file_id`, `vector_store_ids`, …: the names under which the API's requests hold ids. */
+/** Whether the API's requests hold ids under a name: `id`, `container`, `file_id`, `vector_store_ids`, … */
 const holdsIds = (name: string) =>
   name === "id" || name === "container" || name.endsWith("_id") || name.endsWith("_ids")
 
-/** Keeps its own stack, since how deep a body is nested is the client's choice. */
+/** The ids anywhere in a value. It does not recurse, since a client may nest a body very deep. */
 const mentionedIn = (value: unknown): ReadonlySet<string> => {
   const ids = new Set<string>()
   const stack = [value]
@@ -47,7 +47,7 @@ const mentionedIn = (value: unknown): ReadonlySet<string> => {
   return ids
 }
 
-/** An item that is only a pointer: its `type` may be missing or null, as may a message's (docs/protocol.md 7.1). */
+/** The id of an item that is only a reference. Its `type` may be missing or null (docs/protocol.md 7.1). */
 const referenceOf = (item: unknown): string | undefined => {
   if (!Predicate.isObject(item) || !isId(item["id"])) return undefined
   const isAbsent = (name: string) => Predicate.isNullish(item[name])
@@ -55,7 +55,7 @@ const referenceOf = (item: unknown): string | undefined => {
   return isReference ? item["id"] : undefined
 }
 
-// Free text to the upstream, whatever it holds.
+// The upstream reads these as free text, so what looks like an id in them is none.
 const freeText: ReadonlySet<string> = new Set(["metadata", "client_metadata"])
 
 /** The ids of one request, given as the parsed body or only those of its top-level members that can hold ids. */
@@ -68,7 +68,7 @@ export const referencedIds = (request: unknown): ReferencedIds => {
   }
   for (const [param, value] of Object.entries(request)) {
     if (param === "previous_response_id" || param === "response_id" || param === "conversation") {
-      // Whatever the shape: an upstream that unwraps what this does not would let a stranger in.
+      // In any shape: an upstream that unwraps more shapes than this check would let another tenant in.
       for (const id of mentionedIn({ id: value })) references.push({ id, param })
     } else if (param === "input") {
       for (const item of asList(value)) {
@@ -83,7 +83,7 @@ export const referencedIds = (request: unknown): ReferencedIds => {
   return { references, mentions }
 }
 
-/** The ids of an item that the upstream gave it: its own, and where its code ran and what it left there. */
+/** The ids that the upstream made for an item: the item's, and those of its code's container and the files there. */
 const idsOfItem = (item: { readonly [name: PropertyKey]: unknown }): ReadonlyArray<unknown> => {
   const ids = [item["id"], item["container_id"]]
   if (Predicate.isObject(item["environment"])) ids.push(item["environment"]["container_id"])
@@ -97,22 +97,26 @@ const idsOfItem = (item: { readonly [name: PropertyKey]: unknown }): ReadonlyArr
   return ids
 }
 
-/** Beside it, a compaction repeats messages of its request, under the client's own ids (docs/protocol.md 1.6). */
+/**
+ * Whether a compaction made this item; it also repeats its request's messages, with their ids (docs/protocol.md 1.6).
+ */
 const isCompaction = (item: { readonly [name: PropertyKey]: unknown }) =>
   typeof item["type"] === "string" && item["type"].startsWith("compaction")
 
 /**
- * The ids that an answer made: of a response (or a conversation, or a compaction), its output items and conversation, and
- * of the containers that its tools ran in with the files they left there. Takes the object, one item, or a list of items.
+ * The ids that an answer made: of a response (or a conversation, or a compaction), its output items and conversation,
+ * and of the containers that its tools ran in with the files they left there. Takes the object, one item, or a list of
+ * items.
  *
- * What an answer only repeats of its request (`previous_response_id`, `tools`, `metadata`, a compaction's messages, …),
- * what a tool said, and a file that was cited were not made by it: recording those would hand one tenant's ids to another.
+ * Ids that an answer repeats of its request (`previous_response_id`, `tools`, `metadata`, a compaction's messages, …),
+ * that a tool printed, or of files that it cites were not made by it: to record those would give one tenant's ids to
+ * another.
  */
 export const idsOf = (responseOrItems: unknown): ReadonlyArray<string> => {
   const ids: Array<unknown> = []
   for (const value of asList(responseOrItems)) {
     if (!Predicate.isObject(value)) continue
-    // Items have a `type`, the API's top-level objects never do.
+    // Items have a `type`, and the API's top-level objects never have one.
     if (typeof value["type"] === "string") {
       ids.push(...idsOfItem(value))
     } else {

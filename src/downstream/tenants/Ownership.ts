@@ -1,17 +1,18 @@
 /**
- * Remembers which scope made which id of the shared upstream account, and refuses a scope the ids of another.
+ * Remembers the owner of each id of a shared upstream account, which is a scope, and refuses it to every other scope.
  *
- * Where many tenants share one upstream account, an id is a way into somebody's conversation. A request may continue and
- * fetch (`previous_response_id`, `conversation`, item references) only what was recorded for its own scope; an id in any
- * other place is refused only when it was recorded for another scope, since a client may replay ids that it made itself
- * or that were forgotten here. A stranger's id and no id get the same answer: the API's 404
- * (docs/operate.md, Who is asking).
+ * Where many tenants share one upstream account, an id gives access to a tenant's conversation. A request may continue
+ * and fetch (`previous_response_id`, `conversation`, item references) only ids that were recorded for its scope. Any
+ * other id in it is refused only when it was recorded for another scope, since a client may replay ids that it made
+ * itself or that were forgotten here. An id of another scope and an id that does not exist get the same answer: the
+ * API's 404 (docs/operate.md, Who is asking).
  *
- * An id belongs to the first scope it was recorded for until it is forgotten, so nothing that an upstream repeats can
- * move it. Rows are forgotten by age and, oldest first, by count. They are kept in a `KeyValueStore` in segments that
- * are only ever written under a new name, so a crash in the middle of a write loses at most the last second; a segment
- * that cannot be read is skipped with a warning. One process uses a store at a time: it does not see another's rows
- * before it starts again.
+ * An id belongs to the first scope it was recorded for until it is forgotten, so an upstream that repeats an id in
+ * another scope's answer does not change its owner. Rows are forgotten by age and, oldest first, by count. They are
+ * kept in a `KeyValueStore` in segments that are only ever written under a new name, so a crash in the middle of a
+ * write loses at most the last second; a segment that cannot be read is skipped with a warning. One process uses a
+ * store at a time: it does not see the rows of another process before it starts again.
+ * Segments are by hand, because one file for each id takes 11 times as long to write (2,000 ids, Bun 1.4.5).
  */
 import { Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
 import { KeyValueStore } from "effect/persistence"
@@ -65,14 +66,14 @@ const refused = (found: IdAt): ApiError => {
   }
 }
 
-/** The rows in the order of their age, oldest first. */
+/** The rows by id, in the order of their age, oldest first. */
 class Ledger {
   readonly rows = new Map<string, Row>()
   readonly clock: Clock.Clock
   readonly maxEntries: number
   readonly maxAge: number
   /**
-   * Goes once through the rows as they are forgotten. Asking the map for its first row each time would step over all
+   * Goes once through the rows as they are forgotten. To ask the map for its first row each time would step over all
    * rows that were deleted before it: 100 µs and more per record in a full map on Bun 1.4.5, instead of about 5.
    */
   private walk = this.rows.values()
@@ -84,7 +85,7 @@ class Ledger {
     this.maxAge = Duration.toMillis(options.maxAge ?? "30 days")
   }
 
-  /** False if the id is another's. */
+  /** Records a row; false if the id belongs to another scope. */
   add(row: Row): boolean {
     const owner = this.ownerOf(row.id)
     if (owner !== undefined && owner !== row.scope) return false
@@ -108,7 +109,7 @@ class Ledger {
   nextRow(): Row | undefined {
     const next = this.walk.next()
     if (next.done !== true) return next.value
-    // At its end an iterator stays there, whatever is added afterwards.
+    // An iterator that reached the end does not see rows that are added afterwards.
     this.walk = this.rows.values()
     return this.walk.next().value
   }
@@ -155,14 +156,14 @@ interface StoredSegment {
   readonly rows: ReadonlyArray<Row>
 }
 
-/** What is still to be known of a segment that is written for good. */
+/** What is kept in memory of a segment that is full, and never written again. */
 const closed = ({ key, rows }: StoredSegment) => ({
   key,
   count: rows.length,
   newestAt: rows.reduce((latest, row) => Math.max(latest, row.at), 0),
 })
 
-/** Reads all segments, oldest first. One that cannot be read is left where it is, for somebody to look at. */
+/** Reads all segments, oldest first. One that cannot be read is left where it is, for the operator to look at. */
 const readSegments = Effect.fnUntraced(function* (store: KeyValueStore.KeyValueStore) {
   const keys = (yield* store.keys).filter((key) => key.startsWith(segmentPrefix)).sort()
   const segments = yield* Effect.forEach(
@@ -185,12 +186,12 @@ const makeStored = Effect.fnUntraced(function* (options: OwnershipOptions) {
   const store = yield* KeyValueStore.KeyValueStore
   const ledger = new Ledger(yield* Clock.Clock, options)
   const loaded = yield* readSegments(store)
-  // A clock that was set back must not make rows that never age.
+  // After the clock was set back, rows of the future would never age, so they count as made now.
   const now = ledger.clock.currentTimeMillisUnsafe()
   const rows = loaded.segments.flatMap((segment) => segment.rows)
   for (const row of rows.sort((a, b) => a.at - b.at)) ledger.add({ ...row, at: Math.min(row.at, now) })
 
-  // Another process may still be writing its last rows while this one starts: the names never meet.
+  // Another process may still write its last rows while this one starts, so each has names that the other never uses.
   const instance = randomBytes(4).toString("hex")
   let number = loaded.last
   const newest = loaded.segments.at(-1)
@@ -215,7 +216,7 @@ const makeStored = Effect.fnUntraced(function* (options: OwnershipOptions) {
     const replaced = tail
     tail = next.rows.length < segmentRows ? next : undefined
     if (tail === undefined) full.push(closed(next))
-    // Only now: whoever starts in between reads some rows twice, which is harmless.
+    // Removed only now: a process that starts in between reads some rows twice, which is harmless.
     if (replaced !== undefined) yield* remove(replaced.key)
   })
 
@@ -235,7 +236,7 @@ const makeStored = Effect.fnUntraced(function* (options: OwnershipOptions) {
     yield* dropOldest()
   }).pipe(
     Effect.catch((error) => {
-      // Behind a store that stays broken, no more is held than would be kept anyway.
+      // While the store stays broken, no more rows wait than would be kept anyway.
       pending = pending.slice(-ledger.maxEntries)
       dirty.openUnsafe()
       return Effect.logWarning(`ownership records cannot be kept, will try again: ${error.message}`)
@@ -244,7 +245,7 @@ const makeStored = Effect.fnUntraced(function* (options: OwnershipOptions) {
     Effect.uninterruptible,
   )
 
-  // Registered before the fiber starts, so it runs after the fiber has ended: the two never write at once.
+  // Registered before the fiber is forked, so it runs after the fiber has ended, and the two never write at once.
   yield* Effect.addFinalizer(() => flush)
   yield* dirty.await.pipe(
     Effect.andThen(Effect.sleep("1 second")),
@@ -259,36 +260,34 @@ const makeStored = Effect.fnUntraced(function* (options: OwnershipOptions) {
   })
 })
 
+/** Its checks are effects, so that a database can stand behind them. */
 export class Ownership extends Context.Service<
   Ownership,
   {
-    /** Ids that an answer to this scope made (`idsOf`). Synchronous: called in the step that ends the turn. */
+    /** Records ids that an answer to this scope made (`idsOf`). Synchronous: done before an event goes out. */
     readonly record: (scope: string, ids: Iterable<string>) => void
     readonly owns: (scope: string, id: string) => boolean
     readonly ownedByAnother: (scope: string, id: string) => boolean
-    /**
-     * Fails with the answer for a request that uses an id it must not. Takes what `referencedIds` takes. An effect, so that a
-     * database can stand behind it.
-     */
+    /** Fails with the answer for a request (as `referencedIds` takes it) that uses an id it must not use. */
     readonly check: (scope: string, request: unknown) => Effect.Effect<void, ApiError>
-    /** The same for a response id in a path. */
+    /** Does the same for the id of a response in a path. */
     readonly checkResponseId: (scope: string, id: string) => Effect.Effect<void, ApiError>
   }
 >()("respool/downstream/Ownership") {
-  /** Kept over a restart; written at most once a second and when the layer ends. Fails if the store cannot be listed. */
+  /** Keeps rows over a restart: written once a second and at the layer's end. Fails if the store cannot be listed. */
   static readonly layer = (
     options: OwnershipOptions = {},
   ): Layer.Layer<Ownership, KeyValueStore.KeyValueStoreError, KeyValueStore.KeyValueStore> =>
     Layer.effect(Ownership, makeStored(options))
 
-  /** Kept while the process lives. */
+  /** Keeps rows in memory only. */
   static readonly layerMemory = (options: OwnershipOptions = {}): Layer.Layer<Ownership> =>
     Layer.effect(
       Ownership,
       Effect.map(Clock.Clock, (clock) => serve(new Ledger(clock, options), () => {})),
     )
 
-  /** Nothing is recorded and everything is allowed: every caller has an upstream account of its own. */
+  /** Records nothing and allows everything: every caller has a separate upstream account. */
   static readonly layerOff: Layer.Layer<Ownership> = Layer.succeed(Ownership, {
     record: () => {},
     owns: () => true,

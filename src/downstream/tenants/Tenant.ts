@@ -1,6 +1,6 @@
 /**
- * The rules where many tenants share one upstream account: no request may use an id of another, and what an answer makes
- * belongs to who asked for it (docs/operate.md, Who is asking).
+ * The rules where many tenants share one upstream account: no tenant may use an id of another, and the ids that an
+ * answer makes belong to the tenant that asked for it (docs/operate.md, Who is asking).
  */
 import { Effect } from "effect"
 import { CanonicalWriter } from "../../wire/Canonical.ts"
@@ -12,7 +12,7 @@ import type { Ownership } from "./Ownership.ts"
 
 const decoder = new TextDecoder()
 
-/** Which part of the shared account a request is for is not the tenant's to choose. */
+/** Headers that choose a part of the shared account, which a tenant must not do. */
 const ofTheAccount = ["openai-organization", "openai-project", "chatgpt-account-id"]
 
 export const tenantHeaders = (headers: Readonly<Record<string, string | undefined>>) => ({
@@ -21,12 +21,12 @@ export const tenantHeaders = (headers: Readonly<Record<string, string | undefine
 })
 
 /**
- * Fails with the answer for a body that uses an id it must not. A member that appears twice anywhere is refused first:
- * nobody can say which of the two the upstream reads.
+ * Fails with the answer for a body that uses an id it must not use. A member that appears twice anywhere is refused
+ * first, since it is not known which of the two the upstream reads.
  */
 export const checkTenantBody = (
   ownership: Ownership["Service"],
-  owner: string,
+  scope: string,
   body: RequestBody,
 ): Effect.Effect<void, ApiError> =>
   Effect.suspend(() => {
@@ -44,13 +44,15 @@ export const checkTenantBody = (
         )
       }
     }
-    return ownership.check(owner, JSON.parse(decoder.decode(body.bytes)))
+    return ownership.check(scope, JSON.parse(decoder.decode(body.bytes)))
   })
 
 /** Events that carry the whole response before its end: the first of them tells the client its id. */
 const naming: ReadonlySet<string> = new Set(["response.created", "response.queued", "response.in_progress"])
 
-/** Records the ids of a turn's events; called with each before it goes out, so that no client knows an id before its owner. */
+/**
+ * Records the ids that a turn makes, event by event before each goes out: an id has its owner before a client reads it.
+ */
 export const recordEvents = (ownership: Ownership["Service"], owner: string) => (type: string, text: string) => {
   if (type === "response.output_item.done" || type === "response.output_item.added") {
     const done = doneItem(text)

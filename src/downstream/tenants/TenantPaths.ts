@@ -2,13 +2,13 @@
  * The paths that exist where many tenants share one upstream account (docs/operate.md, Who is asking): responses,
  * compact and models.
  *
- * Everything else of the API reaches what the account holds (files, containers, batches of others), so it does not exist.
+ * All other paths of the API reach files, containers and batches of other tenants, so they do not exist.
  */
 
-/** A path that exists; `responseId` is the id it names, which must be the caller's own. */
+/** A path that exists; `responseId` is the id it names, which must belong to the caller. */
 export interface TenantPath {
   readonly responseId: string | undefined
-  /** Its JSON body may hold ids, and its answer makes some. */
+  /** True: the JSON body may hold ids, and the answer makes some. */
   readonly compact: boolean
 }
 
@@ -30,10 +30,10 @@ export const tenantPath = (method: string, path: string): TenantPath | undefined
   return known ? { responseId: decoded(id), compact: false } : undefined
 }
 
-/** No slash and no percent sign, which an upstream that decodes late would take for steps to another path. */
+/** A model's name without slash and percent sign, by which an upstream that decodes late would get to another path. */
 const modelName = /^(?!\.\.?$)[\w.:@+~-]+$/
 
-/** A part of a path that does not decode names nothing anybody owns. */
+/** A part of a path, decoded. One that does not decode becomes an id that does not exist. */
 const decoded = (part: string): string => {
   try {
     return decodeURIComponent(part)
