@@ -1,14 +1,14 @@
 /**
- * Follows `respool.json`: what changed there about upstreams holds for the next turn, without a restart.
+ * Follows `respool.json`: changes to upstreams hold from the next turn on, without a restart.
  *
- * - An upstream that did not change keeps its connections. Of a changed one the idle connections go at once, and those in
- *   use when their turn is over.
+ * - An upstream that did not change keeps its connections. Of a changed one the idle connections go at once, and those
+ *   in use when their turn is over.
  * - A file that can't be used, or is gone, changes nothing; one line in the log says why. Nor can a file be used that
  *   would be safe only together with the other settings that it changes.
- * - Other settings, and what the environment says, hold from the next start on; a line names those that changed.
+ * - Other settings, and those of the environment, hold from the next start on; the log names those that changed.
  *
- * The file is looked at every second. `now` reads it though it did not change, with the key and certificate files that
- * it names; the command line calls it at SIGHUP. Keys are followed by `Keys`, tokens by `Credentials`.
+ * The file is looked at every second. `now` reads it even if it did not change, with the key and certificate files that
+ * it names; the command line calls it at SIGHUP. `Keys` follows the keys file, and `Credentials` follows tokens.
  */
 import { Context, Effect, FileSystem, Layer, Redacted, Schedule, Semaphore } from "effect"
 import { gone, lookAt, lookEvery } from "./config/Files.ts"
@@ -28,7 +28,7 @@ export class Reload extends Context.Service<Reload, { readonly now: Effect.Effec
 
 const shown = (value: unknown) => JSON.stringify(Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
-/** Settings that changed and hold from the next start on. What upstreams are made of is not among them. */
+/** The settings that changed and hold from the next start on: all but those of upstreams. */
 const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<string> =>
   (Object.keys(rows) as ReadonlyArray<keyof typeof rows>).filter(
     (name) => !areOfUpstreams.has(name) && shown(started[name]) !== shown(read[name]),
@@ -36,7 +36,7 @@ const waiting = (started: SettingsValues, read: SettingsValues): ReadonlyArray<s
 
 const make = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
-  // A reload reads the files, and logs, as the proxy does, in whichever fiber it is asked for.
+  // A reload has the context of this layer (file system, loggers), not that of the fiber that calls `now`.
   const context = yield* Effect.context<FileSystem.FileSystem>()
   const started = yield* Settings
   const upstreams = yield* Upstreams
@@ -49,11 +49,11 @@ const make = Effect.gen(function* () {
 
   const reload = Effect.gen(function* () {
     seen = yield* stamp
-    // Without the file all turns would go to the default upstream, with credentials that callers brought for another.
+    // Without the file all turns would go to the default upstream, with credentials that callers brought for others.
     if (wasThere && seen === gone.stamp) return yield* new SettingsError({ message: `${path} is gone` })
     const read = yield* Settings.readWhile(started)
     yield* checkCredentialFiles(read, upstreams.all())
-    // Written or taken away under the reading: the next look reads it again.
+    // The file changed while it was read, so the next look reads it again.
     if ((yield* stamp) !== seen) return void (seen = "")
     wasThere = seen !== gone.stamp
     const { gone: left, kept, made } = upstreams.replace(read.upstreams)

@@ -2,7 +2,7 @@
  * The package's entry point: the layers of respool, to run whole or to compose into another Effect app.
  *
  *     Server.layer          the proxy: needs Settings, FileSystem and Path
- *     Server.layerRoutes    the API's routes for your own HttpRouter: needs AuthScope, Ownership, Executor, Forwarder
+ *     Server.layerRoutes    the API's routes for an app's HttpRouter: needs AuthScope, Ownership, Executor, Forwarder
  *     Server.layerExecutor  turns over sockets with the HTTP fallback: needs Settings and a Dialer
  *
  * Every service is a class with its layers on it, so replacing one needs nothing but another layer.

@@ -1,5 +1,5 @@
 /**
- * The only place where layers meet: how the parts become an executor, the API's routes, and a server.
+ * Puts the layers together, which no other file does: to an executor, the API's routes, and a server.
  *
  *     routes ─▶ turns ─▶ executor = fallback(WebSocket executor ─▶ pool ─▶ dialer, HTTP executor ─▶ fetch)
  *
@@ -37,7 +37,7 @@ import { Routing } from "./upstream/route/Routing.ts"
 import { Upstreams } from "./upstream/route/Upstreams.ts"
 import { WebSocketExecutor } from "./upstream/socket/WebSocketExecutor.ts"
 
-/** Pool, memory, evictor and the upstreams: what connections live in. Needs `Settings` and a `Dialer`. */
+/** The pool of connections, with its memory, evictor and upstreams. Needs `Settings` and a `Dialer`. */
 export const layerPool = Evictor.layerNoDeps.pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
   Layer.provideMerge([TurnMemory.layer, BodyHeads.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
@@ -52,12 +52,14 @@ export const layerExecutorNoCredentials = Layer.merge(
   Forwarding.layerNoDeps,
 ).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps]), Layer.provideMerge(layerPool))
 
-/** The same, with the credentials that callers bring, or fixed ones. Needs `Settings` and a `Dialer`. */
+/** `Executor` and `Forwarder` with credentials that callers bring, or fixed ones. Needs `Settings` and a `Dialer`. */
 export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Credentials.layerFixed))
 
 const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
 
-/** `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with its pool. */
+/**
+ * `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with a pool.
+ */
 export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps)
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
@@ -91,7 +93,7 @@ const layerListener = Layer.unwrap(
   ),
 )
 
-/** Said at every start, since what was set for a trial is easily left so. */
+/** Warns at every start, since a setting that was made for a trial is easily forgotten. */
 const layerWarnings = Layer.effectDiscard(
   Effect.gen(function* () {
     const { upstreams } = yield* Settings
@@ -103,7 +105,7 @@ const layerWarnings = Layer.effectDiscard(
   }),
 )
 
-/** The whole proxy but for its `Dialer`, its settings and the platform's file system. `HttpServer` tells the address. */
+/** The whole proxy without its `Dialer`, settings and the platform's file system. `HttpServer` tells the address. */
 export const layerNoDialer = Layer.merge(
   HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), { disableLogger: true, disableListenLog: true }),
   layerWarnings,
@@ -115,5 +117,5 @@ export const layerNoDialer = Layer.merge(
   Layer.provide(CheckFiles.layer),
 )
 
-/** The whole proxy, with Bun's own sockets upstream. */
+/** The whole proxy, with Bun's sockets upstream. */
 export const layer = layerNoDialer.pipe(Layer.provide(layerBun))
