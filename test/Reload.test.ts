@@ -12,10 +12,9 @@ import { agent } from "../src/simulator/Script.ts"
 import type { SimulatorService } from "../src/simulator/Simulator.ts"
 import { ask, outputOf } from "./support/Ask.ts"
 import { simulatorOf } from "./support/Several.ts"
+import { user } from "./support/Items.ts"
 
 const script = agent({ rounds: 0, words: 5 })
-
-const user = (content: string) => ({ role: "user", content })
 
 /** A proxy for what its `respool.json` says, which a test may write again. */
 const configured = Effect.fnUntraced(function* (json: object, isNamed = true) {

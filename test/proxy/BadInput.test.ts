@@ -7,6 +7,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import { outputOf } from "../support/Ask.ts"
 import type { RawRequest } from "../support/RawConnection.ts"
 import { rawConnection } from "../support/RawConnection.ts"
+import { user } from "../support/Items.ts"
 
 const maxBody = 32 * 1024
 const proxied = TestProxy.layer({ settings: { maxBody }, simulator: { script: agent({ rounds: 0 }) } })
@@ -98,7 +99,6 @@ const bads: ReadonlyArray<Bad> = [
   bad("DELETE /healthz", 405, "method_not_allowed", { path: "/healthz", method: "DELETE" }),
 ]
 
-const user = (content: string) => ({ role: "user", content })
 const turnOf = (input: ReadonlyArray<unknown>): RawRequest => ({
   headers: ours,
   body: JSON.stringify({ model: "gpt-5.5", store: false, input }),

@@ -6,8 +6,7 @@ import type { Script } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { ask, outputOf } from "../support/Ask.ts"
-
-const user = (content: string) => ({ role: "user", content })
+import { user } from "../support/Items.ts"
 
 /** Compacts where the request asks the server to, or an item does. */
 const script: Script = ({ context, index, request }) => ({

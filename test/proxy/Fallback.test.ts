@@ -12,6 +12,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
 import { ask, outputOf } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
+import { user } from "../support/Items.ts"
 
 const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
   TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
@@ -209,7 +210,6 @@ describe("A turn goes over HTTP at once", () => {
   it.effect("and the session's connection goes on where it was", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
-      const user = (content: string): JsonObject => ({ role: "user", content })
       const begun = yield* post({ input: [user("One")] })
       const history = [user("One"), ...outputOf(begun), user("Two")]
       assert.deepStrictEqual(way(yield* post({ input: history, background: true })), ["http", "background"])

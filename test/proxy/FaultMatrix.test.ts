@@ -24,8 +24,8 @@ import {
   script,
   settled,
   terminal,
-  user,
 } from "../support/Faulty.ts"
+import { user } from "../support/Items.ts"
 
 /** Over HTTP what is broken off may be lost with it, so the break waits until the client has read what comes before. */
 const strike = (wanted: Cell): ReadonlyArray<AnyFault> => {

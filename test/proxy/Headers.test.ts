@@ -11,11 +11,10 @@ import { ask, outputOf } from "../support/Ask.ts"
 import { completed, delta, sse } from "../support/HttpTurn.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import { chunk, rawUpstream } from "../support/RawUpstream.ts"
+import { user } from "../support/Items.ts"
 
 const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
   TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
-
-const user = (content: string): JsonObject => ({ role: "user", content })
 
 const post = Effect.fnUntraced(function* (
   input: ReadonlyArray<JsonObject>,

@@ -3,12 +3,11 @@ import { Effect, Schema } from "effect"
 import type { Script } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
+import { user } from "../support/Items.ts"
 
 type Json = Schema.Schema.Type<typeof Schema.Json>
 
 const Answer = Schema.Struct({ id: Schema.String, output: Schema.Array(Schema.Json) })
-
-const user = (text: string): Json => ({ role: "user", content: text })
 
 /** Every answer tells what the last user message said, so that no two branches have the same conversation. */
 const echo: Script = ({ context, index }) => ({

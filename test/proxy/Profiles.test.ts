@@ -11,10 +11,9 @@ import type { Asked } from "../support/Ask.ts"
 import { ask, outputOf } from "../support/Ask.ts"
 import { eventsOf } from "../support/Events.ts"
 import { simulatorOf } from "../support/Several.ts"
+import { user } from "../support/Items.ts"
 
 const script = agent({ rounds: 1, words: 8 })
-
-const user = (content: string) => ({ role: "user", content })
 
 /** The item that answers a call, or none. */
 const resultOf = ({ call_id, type }: JsonObject): ReadonlyArray<JsonObject> => {

@@ -5,7 +5,8 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { AnyFault, Got } from "../support/Faulty.ts"
-import { ask, endingOf, extended, reference, saidIn, script, settled, user } from "../support/Faulty.ts"
+import { ask, endingOf, extended, reference, saidIn, script, settled } from "../support/Faulty.ts"
+import { user } from "../support/Items.ts"
 
 /** One turn, or the second of two, and what the design's table says of it. */
 interface Example {

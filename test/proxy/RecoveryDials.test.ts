@@ -5,7 +5,8 @@ import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Got } from "../support/Faulty.ts"
-import { ask, driven, endingOf, extended, reference, script, settled, user } from "../support/Faulty.ts"
+import { ask, driven, endingOf, extended, reference, script, settled } from "../support/Faulty.ts"
+import { user } from "../support/Items.ts"
 
 const proxied = (settings: Partial<SettingsValues> = {}) => TestProxy.layer({ settings, simulator: { script } })
 

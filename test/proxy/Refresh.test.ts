@@ -9,10 +9,9 @@ import { tokenEndpoint } from "../support/TokenEndpoint.ts"
 import type { Answer } from "../support/Ask.ts"
 import { ask, outputOf } from "../support/Ask.ts"
 import { simulatorOf } from "../support/Several.ts"
+import { user } from "../support/Items.ts"
 
 const script = agent({ rounds: 0 })
-
-const user = (content: string) => ({ role: "user", content })
 
 const turn = Effect.fnUntraced(function* (...input: ReadonlyArray<JsonObject>) {
   const { url } = yield* TestProxy

@@ -5,6 +5,7 @@ import { agent } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { ask, idOf, outputOf } from "../support/Ask.ts"
+import { user } from "../support/Items.ts"
 
 /** How a caller sets out: what it sends with every turn. */
 interface As {
@@ -13,7 +14,6 @@ interface As {
   readonly members?: JsonObject
 }
 
-const user = (content: string) => ({ role: "user", content })
 const first = [user("What is known?")]
 
 const proxied = TestProxy.layer({ simulator: { script: agent({ rounds: 0 }) } })

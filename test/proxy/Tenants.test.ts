@@ -13,8 +13,9 @@ import { chunk, head, lastChunk, rawUpstream } from "../support/RawUpstream.ts"
 import { askRaw, makeRecorder } from "../support/Recorder.ts"
 import type { Made } from "../support/Tenancy.ts"
 import { everyKind, madeBy, makeTenancy, recordIds, revokeKey, startProxy, upstreamKey } from "../support/Tenancy.ts"
+import { user } from "../support/Items.ts"
+import { utf8 } from "../support/Bytes.ts"
 
-const user = (content: string) => ({ role: "user", content })
 const tools = [{ type: "function", name: "look_up", parameters: {}, strict: false }]
 const turnOf = (more: JsonObject): JsonObject => ({ model: "gpt-5.5", tools, input: [user("And then?")], ...more })
 const idIn = (item: JsonObject) => String(item["id"])
@@ -430,7 +431,7 @@ describe("In keys mode a body gets around no check", () => {
           const response = await fetch(`${url}/${path}`, {
             method: "POST",
             headers: { authorization: `Bearer ${key}`, "content-encoding": "gzip" },
-            body: Bun.gzipSync(new TextEncoder().encode(unknown[0] ?? "")),
+            body: Bun.gzipSync(utf8(unknown[0] ?? "")),
           })
           return response.status
         })

@@ -12,6 +12,7 @@ import type { Answer } from "../support/Ask.ts"
 import { ask } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { user } from "../support/Items.ts"
 
 const proxied = (simulator: SimulatorOptions = {}, settings: Partial<SettingsValues> = {}) =>
   TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
@@ -42,7 +43,6 @@ const assertJson = (answer: Answer) => {
   assert.strictEqual(answer.headers.get("content-length"), String(Buffer.byteLength(answer.text)))
 }
 
-const user = (content: string): JsonObject => ({ role: "user", content })
 const said: JsonObject = { type: "message", id: "msg_1", role: "assistant", content: [] }
 
 /** Completes a first turn, and says of the second, late, that it has forgotten the first. */

@@ -10,10 +10,9 @@ import { ask, outputOf } from "../support/Ask.ts"
 import type { Heard } from "../support/PlainUpstream.ts"
 import type { PlainUpstream } from "../support/PlainUpstream.ts"
 import { plainOf, simulatorOf } from "../support/Several.ts"
+import { user } from "../support/Items.ts"
 
 const key = (apiKey: string): CredentialSettings => ({ _tag: "Fixed", apiKey: Redacted.make(apiKey) })
-
-const user = (content: string) => ({ role: "user", content })
 
 const script = agent({ rounds: 0 })
 

@@ -19,13 +19,12 @@ import {
   upgrade,
   weather,
 } from "../support/TestClient.ts"
+import { user } from "../support/Items.ts"
 
 const codex = Simulator.layer({ profile: "codex" })
 const headers = { authorization: "Bearer test-key-a", "chatgpt-account-id": "account-a" }
 const handshake = { ...headers, "openai-beta": "responses_websockets=2026-02-06" }
 const base = { model: "gpt-5.5-codex", store: false, instructions: "Be brief." }
-const user = (content: string) => ({ role: "user", content })
-
 const isExtra = ({ type }: Event) =>
   type === "keepalive" || !type.startsWith("response.") || type === "response.metadata"
 const typesOf = (events: ReadonlyArray<Event>) => events.filter(isExtra).map(({ type }) => type)

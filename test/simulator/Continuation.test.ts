@@ -2,8 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { at, callIds, codeOf, connect, get, idOf, outputFor, post, weather } from "../support/TestClient.ts"
-
-const user = (content: string) => ({ role: "user", content })
+import { user } from "../support/Items.ts"
 
 describe("Continuation", () => {
   it.effect("continues the latest response of the connection with the new items only", () =>

@@ -2,6 +2,7 @@
  * Request bodies that no client means to send, drawn from a seed, and an oracle of their own for what becomes of them.
  */
 import * as Zlib from "node:zlib"
+import { utf8 } from "./Bytes.ts"
 
 export interface Fuzzed {
   readonly body: Uint8Array
@@ -24,8 +25,6 @@ const randomOf = (seed: number): Random => {
     return ((mixed ^ (mixed >>> 14)) >>> 0) % below
   }
 }
-
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 const of = <A>(random: Random, list: ReadonlyArray<A>): A => {
   const one = list[random(list.length)]

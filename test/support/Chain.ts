@@ -16,17 +16,16 @@ import { choicesFrom, type Exchange } from "./Conversation.ts"
 import { type Json, type JsonObject, respelled, write } from "./JsonValue.ts"
 import type { ReplayStyle } from "./ReplayStyle.ts"
 import { type Known, sameContext } from "./SameContext.ts"
+import { utf8 } from "./Bytes.ts"
 
 export type Policy = "lenient" | "strict"
 
 export const policies: ReadonlyArray<Policy> = ["lenient", "strict"]
 
-export const digester = makeDigester(new TextEncoder().encode("test"))
-
-const encoder = new TextEncoder()
+export const digester = makeDigester(utf8("test"))
 
 export const lineageFrom = (body: string): Lineage =>
-  lineageOf(Result.getOrThrow(parseRequestBody(encoder.encode(body))), digester)
+  lineageOf(Result.getOrThrow(parseRequestBody(utf8(body))), digester)
 
 /** What the client sends for one exchange: all that was, in its own style, and what is new. */
 export const inputOf = (conversation: ReadonlyArray<Exchange>, now: number, style: ReplayStyle) => {
@@ -96,7 +95,7 @@ export const converse = (
   const heads = makeBodyHeads(new Uint8Array(16), 0)
   for (const [turn, { answer }] of conversation.entries()) {
     const input = edit(inputOf(conversation, turn, style), turn)
-    const bytes = encoder.encode(bodyOf(input, seed + turn))
+    const bytes = utf8(bodyOf(input, seed + turn))
     const body = Result.getOrThrow(parseRequestBody(bytes))
     const lineage = lineageOf(body, digester)
     const head = heads.find("line", bytes)

@@ -2,6 +2,7 @@
  * An upstream that repeats the credential it was sent wherever an upstream can say something, as some do.
  */
 import { Context, Effect, Layer } from "effect"
+import { utf8 } from "./Bytes.ts"
 
 /** How it answers a message on a socket. */
 export type OnSocket =
@@ -113,7 +114,7 @@ const overHttp = (manner: OnHttp, stream: boolean, words: string): Response => {
     case "cut":
       return new Response(
         new ReadableStream({
-          start: (controller) => controller.enqueue(new TextEncoder().encode(`data: ${created}\n\ndata: ${delta}\n\n`)),
+          start: (controller) => controller.enqueue(utf8(`data: ${created}\n\ndata: ${delta}\n\n`)),
           pull: (controller) => controller.error(undefined),
         }),
         { headers: { "content-type": "text/event-stream" } },

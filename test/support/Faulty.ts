@@ -11,6 +11,7 @@ import { TestProxy } from "./TestProxy.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { eventsOf } from "./Events.ts"
+import { user } from "./Items.ts"
 
 export type AnyFault = Fault | ArrivalFault
 
@@ -46,8 +47,6 @@ export interface Asking {
   /** Sees a stream's text as it grows. */
   readonly seen?: (text: string) => void
 }
-
-export const user = (content: string): JsonObject => ({ role: "user", content })
 
 export const ask = ({ input, more, query = "", seen, session, stream, url }: Asking) =>
   Effect.promise(async (signal): Promise<Got> => {

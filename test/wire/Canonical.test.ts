@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { CanonicalWriter, type MemberFilter } from "../../src/wire/Canonical.ts"
 import { changed, Choices, drawTree, hasDuplicate, numbers, same, spell } from "../support/JsonTexts.ts"
-
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+import { utf8 } from "../support/Bytes.ts"
 
 /** The span of a JSON text without the white space around it. */
 const spanOf = (text: string) => {

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { makeDigester } from "../../src/wire/Digest.ts"
+import { utf8 } from "../support/Bytes.ts"
 
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const whole = (bytes: Uint8Array) => ({ start: 0, end: bytes.length })
 const digester = makeDigester(utf8("test-key-a"))
 const item = (text: string, of = digester) => of.item(utf8(text), whole(utf8(text)))

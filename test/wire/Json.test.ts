@@ -3,8 +3,7 @@ import { Result } from "effect"
 import { maxDepth, scanObject } from "../../src/wire/Json.ts"
 import { textOf } from "../../src/wire/JsonString.ts"
 import { Choices, damaged, drawObject, drawTree, numbers, spell } from "../support/JsonTexts.ts"
-
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+import { utf8 } from "../support/Bytes.ts"
 
 const reasonOf = (bytes: Uint8Array): string => {
   const scanned = scanObject(bytes)

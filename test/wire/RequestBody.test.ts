@@ -3,8 +3,8 @@ import { Result } from "effect"
 import { textOf } from "../../src/wire/JsonString.ts"
 import { memberSpan, memberText, parseRequestBody, readMember, toFrame } from "../../src/wire/RequestBody.ts"
 import { Choices, drawBody, numbers, spell } from "../support/JsonTexts.ts"
+import { utf8 } from "../support/Bytes.ts"
 
-const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
 const parse = (text: string) => Result.getOrThrow(parseRequestBody(utf8(text)))
 const errorOf = (bytes: Uint8Array) => Result.getOrThrow(Result.flip(parseRequestBody(bytes)))
 const frameOf = (text: string, fromItem = 0, previousResponseId?: string): string =>

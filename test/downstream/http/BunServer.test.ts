@@ -6,6 +6,7 @@ import { TestClock } from "effect/testing"
 import * as Net from "node:net"
 import { ApiError } from "../../../src/downstream/ApiError.ts"
 import * as BunServer from "../../../src/downstream/http/BunServer.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -159,7 +160,7 @@ describe("BunServer", () => {
       const cancelled = yield* Deferred.make<void>()
       const raw = new Response(
         new ReadableStream({
-          start: (controller) => controller.enqueue(new TextEncoder().encode("data: 1\n\n")),
+          start: (controller) => controller.enqueue(utf8("data: 1\n\n")),
           cancel: () => void Deferred.doneUnsafe(cancelled, Effect.void),
         }),
         { status: 201, headers: { "content-type": "text/event-stream", "x-raw": "yes" } },

@@ -9,6 +9,7 @@ import * as Zlib from "node:zlib"
 import * as BunServer from "../../../src/downstream/http/BunServer.ts"
 import type { Options } from "../../../src/downstream/http/RequestBytes.ts"
 import { readRequestBytes } from "../../../src/downstream/http/RequestBytes.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
@@ -63,7 +64,7 @@ const exchange = (port: number, text: string, what: (received: string) => boolea
     return Effect.sync(() => socket.destroy())
   })
 
-const plain = new TextEncoder().encode(JSON.stringify({ input: "ümläut ".repeat(5_000) }))
+const plain = utf8(JSON.stringify({ input: "ümläut ".repeat(5_000) }))
 const expected = `${plain.length} ${hash(plain)}`
 
 const encoders: ReadonlyArray<readonly [string, (bytes: Uint8Array) => Uint8Array<ArrayBuffer>]> = [
@@ -129,7 +130,7 @@ describe("readRequestBytes", () => {
       for (const [name, encode] of encoders) {
         const whole = encode(plain)
         for (const body of [
-          new TextEncoder().encode("no such thing"),
+          utf8("no such thing"),
           whole.slice(0, whole.length - 1),
           whole.slice(0, whole.length >> 1),
           whole.slice(0, 4),

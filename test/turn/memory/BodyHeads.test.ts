@@ -4,13 +4,10 @@ import { BodyHeads, make } from "../../../src/turn/memory/BodyHeads.ts"
 import { lineageOf, type Prefix } from "../../../src/turn/memory/Lineage.ts"
 import { parseRequestBody } from "../../../src/wire/RequestBody.ts"
 import { digester } from "../../support/Chain.ts"
+import { user } from "../../support/Items.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
-const encoder = new TextEncoder()
-
-const user = (text: string) => ({ role: "user", content: text })
-
-const bytesOf = (input: ReadonlyArray<unknown>, model = "m") =>
-  encoder.encode(JSON.stringify({ model, input, store: false }))
+const bytesOf = (input: ReadonlyArray<unknown>, model = "m") => utf8(JSON.stringify({ model, input, store: false }))
 
 const read = (bytes: Uint8Array) => {
   const body = Result.getOrThrow(parseRequestBody(bytes))

@@ -2,16 +2,17 @@ import { assert, describe, it } from "@effect/vitest"
 import { checkpointOf } from "../../../src/turn/memory/Checkpoint.ts"
 import { type Plan, plan } from "../../../src/turn/memory/Plan.ts"
 import { digester, lineageFrom, policies, type Policy } from "../../support/Chain.ts"
+import { user } from "../../support/Items.ts"
 
 const body = (items: ReadonlyArray<string>) => `{"model":"m","input":[${items.join()}]}`
 
-const user = (text: string) => `{"role":"user","content":${JSON.stringify(text)}}`
+const asked = (text: string) => JSON.stringify(user(text))
 
 /** The plan of a turn that replays `replayed` for the answer `recorded`. */
 const afterAnswer = (recorded: ReadonlyArray<string>, replayed: ReadonlyArray<string>, policy: Policy): Plan =>
   plan(
-    lineageFrom(body([user("a"), ...replayed, user("b")])),
-    checkpointOf(lineageFrom(body([user("a")])), "resp_1", recorded, digester),
+    lineageFrom(body([asked("a"), ...replayed, asked("b")])),
+    checkpointOf(lineageFrom(body([asked("a")])), "resp_1", recorded, digester),
     policy,
   )
 
@@ -19,8 +20,8 @@ const afterAnswer = (recorded: ReadonlyArray<string>, replayed: ReadonlyArray<st
 const afterOwn = (before: ReadonlyArray<string>, after: ReadonlyArray<string>, policy: Policy): Plan => {
   const answer = ['{"id":"m9","type":"message","role":"assistant","content":[{"type":"output_text","text":"x"}]}']
   return plan(
-    lineageFrom(body([...after, user("a"), ...answer, user("b")])),
-    checkpointOf(lineageFrom(body([...before, user("a")])), "resp_1", answer, digester),
+    lineageFrom(body([...after, asked("a"), ...answer, asked("b")])),
+    checkpointOf(lineageFrom(body([...before, asked("a")])), "resp_1", answer, digester),
     policy,
   )
 }
@@ -187,22 +188,22 @@ describe("an edit", () => {
 describe("what a plan does not begin with", () => {
   it("is a checkpoint that nothing is asked after", () => {
     const answer = [message(text("a"))]
-    const known = checkpointOf(lineageFrom(body([user("a")])), "resp_1", answer, digester)
-    assert.strictEqual(plan(lineageFrom(body([user("a"), ...answer])), known, "lenient").reason, "nothing_new")
+    const known = checkpointOf(lineageFrom(body([asked("a")])), "resp_1", answer, digester)
+    assert.strictEqual(plan(lineageFrom(body([asked("a"), ...answer])), known, "lenient").reason, "nothing_new")
   })
 
   it("is a checkpoint of an input that ended in reasoning, since nothing marks its end", () => {
-    const input = [user("a"), thought(summary("a"))]
+    const input = [asked("a"), thought(summary("a"))]
     const known = checkpointOf(lineageFrom(body(input)), "resp_1", [call("{}")], digester)
-    for (const own of [input, [user("a")]]) {
-      const next = lineageFrom(body([...own, call("{}"), user("b")]))
+    for (const own of [input, [asked("a")]]) {
+      const next = lineageFrom(body([...own, call("{}"), asked("b")]))
       assert.strictEqual(plan(next, known, "strict").reason, "history_changed")
     }
   })
 
   it("is an anchor that the connection does not hold", () => {
-    const known = checkpointOf(lineageFrom(body([user("a")])), "resp_1", [], digester)
-    const anchored = (id: string) => lineageFrom(`{"previous_response_id":"${id}","input":[${user("b")}]}`)
+    const known = checkpointOf(lineageFrom(body([asked("a")])), "resp_1", [], digester)
+    const anchored = (id: string) => lineageFrom(`{"previous_response_id":"${id}","input":[${asked("b")}]}`)
     assert.strictEqual(plan(anchored("resp_2"), known, "lenient").reason, "client_anchor")
     assert.strictEqual(plan(anchored("resp_1"), undefined, "lenient").reason, "client_anchor")
     assert.deepStrictEqual(plan(anchored("resp_1"), known, "lenient"), {
@@ -214,13 +215,13 @@ describe("what a plan does not begin with", () => {
   })
 
   it("is anything, for an input that is neither a list nor a text", () => {
-    const known = checkpointOf(lineageFrom(body([user("a")])), "resp_1", [], digester)
+    const known = checkpointOf(lineageFrom(body([asked("a")])), "resp_1", [], digester)
     assert.strictEqual(plan(lineageFrom('{"input":{"a":1}}'), known, "lenient").reason, "input_not_a_list")
   })
 
   it("is a delta of the client's own chain, which shows only its end", () => {
-    const delta = lineageFrom(`{"previous_response_id":"resp_0","input":[${user("b")}]}`)
+    const delta = lineageFrom(`{"previous_response_id":"resp_0","input":[${asked("b")}]}`)
     const known = checkpointOf(delta, "resp_1", [], digester)
-    assert.strictEqual(plan(lineageFrom(body([user("b"), user("c")])), known, "lenient").reason, "history_changed")
+    assert.strictEqual(plan(lineageFrom(body([asked("b"), asked("c")])), known, "lenient").reason, "history_changed")
   })
 })

@@ -7,6 +7,7 @@ import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstre
 import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 type Seen =
   | { readonly _tag: "Text"; readonly text: string }
@@ -116,8 +117,6 @@ const ping = (payload: string) => frame(9, payload)
 const closing = (code: number, reason: string) =>
   frame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]))
 
-const bytes = (value: string) => new TextEncoder().encode(value)
-
 const request = (url: string, more: Partial<DialRequest> = {}): DialRequest => ({
   url,
   headers: { authorization: "Bearer test-key-a" },
@@ -192,17 +191,17 @@ for (const [name, layer] of [
           "y".repeat(70_000),
           "é".repeat(1_000_000),
         ]
-        for (const message of messages) assert.isTrue(socket.send(bytes(message)))
+        for (const message of messages) assert.isTrue(socket.send(utf8(message)))
         for (const message of messages) assert.deepStrictEqual(yield* next, { _tag: "Text", text: message })
       }))
 
     test("leaves the bytes it sends as they were", () =>
       Effect.gen(function* () {
         const { next, socket } = yield* dial(yield* echo)
-        const whole = bytes("--payload--")
+        const whole = utf8("--payload--")
         assert.isTrue(socket.send(whole.subarray(2, 9)))
         assert.deepStrictEqual(yield* next, { _tag: "Text", text: "payload" })
-        assert.deepStrictEqual(whole, bytes("--payload--"))
+        assert.deepStrictEqual(whole, utf8("--payload--"))
       }))
 
     test("survives a ping that came with the upgrade's answer", () =>
@@ -233,7 +232,7 @@ for (const [name, layer] of [
         peer.socket.write(Buffer.concat([text("é".repeat(100)), text("after")]))
         assert.deepStrictEqual(yield* next, { _tag: "Overflow" })
         yield* peer.closed
-        assert.isFalse(socket.send(bytes("late")))
+        assert.isFalse(socket.send(utf8("late")))
         assert.strictEqual(all.length, 1)
       }))
 
@@ -251,7 +250,7 @@ for (const [name, layer] of [
         const { all, next, peer, socket } = yield* connected()
         peer.socket.end(closing(4001, "session over"))
         assert.deepStrictEqual(yield* next, { _tag: "Close", code: 4001, reason: "session over" })
-        assert.isFalse(socket.send(bytes("too late")))
+        assert.isFalse(socket.send(utf8("too late")))
         socket.ping()
         socket.pause()
         socket.resume()
@@ -294,7 +293,7 @@ for (const [name, layer] of [
           const { next, peer, socket } = yield* connected()
           peer.socket.write(bad)
           assert.strictEqual((yield* next)._tag, "Close")
-          assert.isFalse(socket.send(bytes("late")))
+          assert.isFalse(socket.send(utf8("late")))
         }
       }))
 
@@ -307,7 +306,7 @@ for (const [name, layer] of [
         )
         for (let i = 0; i < burst; i++) assert.deepStrictEqual(yield* next, { _tag: "Alive" })
         assert.deepStrictEqual(yield* next, { _tag: "Text", text: "still here" })
-        assert.isTrue(socket.send(bytes("up")))
+        assert.isTrue(socket.send(utf8("up")))
         socket.ping()
         yield* peer.until((received) => pongs(received).includes(`p${burst - 1}`))
         peer.socket.write(frame(10, ""))
@@ -488,7 +487,7 @@ for (const [name, layer] of [
         assert.strictEqual(all.length, count)
         assert.isFalse(all.some((seen) => seen._tag === "Close"))
         assert.strictEqual(peer.received().length, 0)
-        assert.isFalse(socket.send(bytes("late")))
+        assert.isFalse(socket.send(utf8("late")))
         yield* Scope.close(scope, Exit.void)
       }))
 
@@ -537,8 +536,8 @@ for (const [name, layer] of [
         const paused = yield* dial(url)
         const other = yield* dial(url)
         paused.socket.pause()
-        assert.isTrue(paused.socket.send(bytes("flood")))
-        assert.isTrue(other.socket.send(bytes("flood")))
+        assert.isTrue(paused.socket.send(utf8("flood")))
+        assert.isTrue(other.socket.send(utf8("flood")))
         // The same flood through the same server has arrived elsewhere, so time was not what was missing.
         assert.strictEqual((yield* other.next)._tag, "Text")
         assert.deepStrictEqual(paused.all, [])

@@ -9,6 +9,7 @@ import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import type { Subject } from "../../support/Certificate.ts"
 import { selfSigned } from "../../support/Certificate.ts"
 import { closing, frame, HostileUpstream, text } from "../../support/HostileUpstream.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 const silent: SocketHandlers = {
   onText: () => {},
@@ -84,12 +85,12 @@ describe("Dialer.layerBun", () => {
         const onClose = (code: number, reason: string) => void Queue.offerUnsafe(seen, `${code} ${reason}`)
         const socket = yield* dial(`wss://${host}:${port}/`, { onText, onClose }, { ca })
         const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
-        for (const message of messages) assert.isTrue(socket.send(new TextEncoder().encode(message)))
+        for (const message of messages) assert.isTrue(socket.send(utf8(message)))
         for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
         assert.strictEqual(socket.bufferedAmount(), 0)
-        assert.isTrue(socket.send(new TextEncoder().encode("bye")))
+        assert.isTrue(socket.send(utf8("bye")))
         assert.strictEqual(yield* Queue.take(seen), "4001 bye")
-        assert.isFalse(socket.send(new TextEncoder().encode("late")))
+        assert.isFalse(socket.send(utf8("late")))
       }
     }),
   )
@@ -145,7 +146,7 @@ describe("Dialer.layerBun", () => {
           onViolation: ended,
         }).pipe(Scope.provide(scope))
         assert.strictEqual(held(), 1)
-        assert.isTrue(socket.send(new TextEncoder().encode("go")))
+        assert.isTrue(socket.send(utf8("go")))
         yield* Deferred.await(over)
         assert.strictEqual(atTheEnd, 0)
         yield* upstream.closed
@@ -185,12 +186,12 @@ describe("Dialer.layerBun", () => {
           Deferred.doneUnsafe(over, Effect.void)
         },
       })
-      assert.isTrue(socket.send(new TextEncoder().encode("go")))
+      assert.isTrue(socket.send(utf8("go")))
       yield* Deferred.await(paused)
       // A write would use up the error of the reset, so it is only given the time to be noticed.
       for (let turns = 0; turns < 50; turns++) yield* turnOfTheLoop
       assert.deepStrictEqual(seen, ["one"])
-      assert.isFalse(socket.send(new TextEncoder().encode("late")))
+      assert.isFalse(socket.send(utf8("late")))
       socket.resume()
       assert.deepStrictEqual(seen, ["one", "two"])
       socket.resume()
@@ -223,14 +224,14 @@ describe("Dialer.layerBun", () => {
           Deferred.doneUnsafe(one, Effect.void)
         },
       })
-      assert.isTrue(paused.send(new TextEncoder().encode("go")))
+      assert.isTrue(paused.send(utf8("go")))
       yield* Deferred.await(one)
       for (const resumed of [false, true]) {
         if (resumed) paused.resume()
         const over = yield* Deferred.make<void>()
         const onText = (message: string) => message.length > 3 && Deferred.doneUnsafe(over, Effect.void)
         const other = yield* dial(url, { onText })
-        assert.isTrue(other.send(new TextEncoder().encode("go")))
+        assert.isTrue(other.send(utf8("go")))
         // The same flood has arrived elsewhere, so time was not what was missing.
         yield* Deferred.await(over)
         assert.isAbove(peers[0]?.writableLength ?? 0, 1024 * 1024)

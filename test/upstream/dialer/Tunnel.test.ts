@@ -8,6 +8,7 @@ import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
 import type { Subject } from "../../support/Certificate.ts"
 import { authority } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 const loopback: Subject = [127, 0, 0, 1]
 
@@ -78,10 +79,10 @@ const converse = Effect.fnUntraced(function* (url: string, more: Partial<DialReq
     onClose: (code, reason) => void Queue.offerUnsafe(seen, `${code} ${reason}`),
   })
   const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
-  for (const message of messages) assert.isTrue(socket.send(new TextEncoder().encode(message)))
+  for (const message of messages) assert.isTrue(socket.send(utf8(message)))
   for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
   assert.strictEqual(socket.bufferedAmount(), 0)
-  assert.isTrue(socket.send(new TextEncoder().encode("bye")))
+  assert.isTrue(socket.send(utf8("bye")))
   assert.strictEqual(yield* Queue.take(seen), "4001 bye")
 })
 
@@ -281,7 +282,7 @@ for (const [name, layer] of [
           const socket = yield* dial(url, { proxy, tls: { ca: ca.cert } }).pipe(Scope.provide(scope))
           yield* Scope.close(scope, Exit.void)
           yield* closed
-          assert.isFalse(socket.send(new TextEncoder().encode("late")))
+          assert.isFalse(socket.send(utf8("late")))
         }
       }),
     )

@@ -15,6 +15,7 @@ import { Upstreams } from "../../../src/upstream/route/Upstreams.ts"
 import { WebSocketExecutor } from "../../../src/upstream/socket/WebSocketExecutor.ts"
 import { turnOf } from "../../support/TurnRequests.ts"
 import { TestDialer, type TestSocket } from "../../support/TestDialer.ts"
+import { user } from "../../support/Items.ts"
 
 const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
@@ -44,7 +45,6 @@ class Recorder implements TurnSink {
   }
 }
 
-const user = (text: string) => ({ role: "user", content: text })
 const message = (text: string) => ({ type: "message", role: "assistant", content: text })
 
 const say = (socket: TestSocket, event: unknown) => socket.handlers.onText(JSON.stringify(event))
