@@ -11,7 +11,7 @@ import type { SimulatorService } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Cell, Kind } from "../support/FaultKinds.ts"
 import { allowed, kinds } from "../support/FaultKinds.ts"
-import { afterTerminal, cell, driven, firstContent, script, settled, terminal } from "../support/Faulty.ts"
+import { afterTerminal, cell, driven, firstContent, proxied, questions, settled, terminal } from "../support/Faulty.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 
 /** A conversation with one client. */
@@ -141,7 +141,6 @@ const clients: ReadonlyArray<readonly [name: string, stream: boolean, client: Cl
 ]
 
 const right = ["Saw One", "Saw One+r+a+Two", "Saw One+r+a+Two+r+a+Three"] as const
-const questions = ["One", "Two", "Three"] as const
 
 const check = Effect.fnUntraced(function* (client: Client, name: string, wanted: Cell) {
   const simulator = yield* Simulator
@@ -221,14 +220,7 @@ for (const [name, stream, client] of clients) {
               }
             }
           }
-        }).pipe(
-          Effect.provide(
-            TestProxy.layer({
-              simulator: { script },
-              settings: { maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000, turnTimeout: 60_000 },
-            }),
-          ),
-        ),
+        }).pipe(Effect.provide(proxied({ maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000, turnTimeout: 60_000 }))),
       )
     }
   })
@@ -244,7 +236,7 @@ describe("A client's own retry", () => {
       assert.strictEqual(yield* Effect.promise(() => ask("One")), right[0])
       assert.strictEqual(calls(), 2)
       assert.strictEqual(simulator.counters.executions, 1)
-    }).pipe(Effect.provide(TestProxy.layer({ simulator: { script } }))),
+    }).pipe(Effect.provide(proxied())),
   )
 
   it.effect("is forbidden where an attempt before the refused one may have run", () =>
@@ -258,6 +250,6 @@ describe("A client's own retry", () => {
       assert.instanceOf(got, OpenAI.APIError)
       assert.strictEqual(calls(), 1)
       assert.strictEqual(simulator.counters.executions, 1)
-    }).pipe(Effect.provide(TestProxy.layer({ simulator: { script } }))),
+    }).pipe(Effect.provide(proxied())),
   )
 })

@@ -6,6 +6,8 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Manner, OnHttp, OnSocket } from "../support/EchoingUpstream.ts"
 import { EchoingUpstream } from "../support/EchoingUpstream.ts"
 import { ask, layerApp } from "./embed.ts"
+import { ask as askApp } from "../support/Ask.ts"
+import { user } from "../support/Items.ts"
 
 const upstreamKey = "test-upstream-key"
 
@@ -21,30 +23,22 @@ const app = Layer.unwrap(
   ),
 ).pipe(Layer.provideMerge(Simulator.layer({ apiKeys: [upstreamKey] })))
 
-const post = (address: string, headers: Record<string, string>) =>
-  Effect.promise(async () => {
-    const response = await fetch(`${address}/v1/responses`, {
-      method: "POST",
-      headers: { "content-type": "application/json", ...headers },
-      body: JSON.stringify({ model: "m", input: [{ role: "user", content: "hello" }] }),
-    })
-    return { status: response.status, headers: response.headers, body: await response.text() }
-  })
+const turn = (address: string, headers: Record<string, string>) =>
+  askApp(`${address}/v1/responses`, { headers, body: { model: "m", input: [user("hello")] } })
 
 describe("examples/embed.ts", () => {
   it.effect("serves a turn over a socket for its own auth scope, beside its own route", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
       const address = yield* HttpServer.addressFormattedWith(Effect.succeed)
-      const refused = yield* post(address, {})
+      const refused = yield* turn(address, {})
       assert.strictEqual(refused.status, 401)
-      assert.include(refused.body, "unknown_team")
-      const turn = yield* post(address, { "x-team-key": "test-team-key" })
-      assert.strictEqual(turn.status, 200)
-      assert.strictEqual(turn.headers.get("x-respool-transport"), "websocket")
+      assert.include(refused.text, "unknown_team")
+      const taken = yield* turn(address, { "x-team-key": "test-team-key" })
+      assert.strictEqual(taken.status, 200)
+      assert.strictEqual(taken.headers.get("x-respool-transport"), "websocket")
       assert.strictEqual(simulator.counters.websocketTurns, 1)
-      const status: unknown = yield* Effect.promise(async () => (await fetch(`${address}/status`)).json())
-      assert.deepStrictEqual(status, { connections: 1 })
+      assert.deepStrictEqual((yield* askApp(`${address}/status`)).json, { connections: 1 })
     }).pipe(Effect.provide(app)),
   )
 

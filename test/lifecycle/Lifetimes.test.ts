@@ -5,27 +5,21 @@ import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { Census } from "../../src/testing/Census.ts"
+import { ask, request } from "../support/Ask.ts"
+import { reading } from "../support/Reading.ts"
+import { user } from "../support/Items.ts"
 
-const body = (text: string) => JSON.stringify({ model: "m", stream: true, input: [{ role: "user", content: text }] })
+const asking = (text: string) => ({ key: "test-key-a", body: { model: "m", stream: true, input: [user(text)] } })
 
-const post = (url: string, text: string, signal?: AbortSignal) =>
-  fetch(`${url}/responses`, {
-    method: "POST",
-    headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
-    body: body(text),
-    ...(signal === undefined ? {} : { signal }),
-  })
-
-const complete = (url: string, text: string) => Effect.promise(async () => (await post(url, text)).text())
+const complete = (url: string, text: string) => ask(`${url}/responses`, asking(text))
 
 /** Starts a turn that the simulator holds in mid-answer, and reads up to there; the reader can walk away. */
 const held = Effect.fnUntraced(function* (url: string) {
   const simulator = yield* Simulator
   yield* simulator.failNext({ _tag: "Hold", at: 6 })
   const abort = new AbortController()
-  const response = yield* Effect.promise(() => post(url, "held", abort.signal))
-  const reader = response.body?.getReader()
-  yield* Effect.promise(async () => reader?.read())
+  const reader = reading(yield* Effect.promise(() => request(`${url}/responses`, asking("held"), abort.signal)))
+  yield* reader.upTo("\n\n")
   return { abort: () => abort.abort(), reader }
 })
 
@@ -86,7 +80,7 @@ describe("closing a scope closes exactly what it owns", () => {
       yield* census.settled(fibers)
       assert.isTrue(
         yield* Effect.promise(() =>
-          post(proxy.url, "late").then(
+          request(`${proxy.url}/responses`, asking("late")).then(
             () => false,
             () => true,
           ),
@@ -104,15 +98,7 @@ describe("closing a scope closes exactly what it owns", () => {
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
       yield* Effect.yieldNow
       yield* simulator.release
-      const rest = yield* Effect.promise(async () => {
-        const decoder = new TextDecoder()
-        let text = ""
-        for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
-          text += decoder.decode(part.value, { stream: true })
-        }
-        return text
-      })
-      assert.include(rest, "event: response.completed")
+      assert.include(yield* reader.rest, "event: response.completed")
       yield* Fiber.join(closing)
       yield* simulator.until(({ counters }) => counters.openSockets === 0)
     }).pipe(Effect.provide(world)),

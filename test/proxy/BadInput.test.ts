@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { gzipSync } from "node:zlib"
-import { agent } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { outputOf } from "../support/Ask.ts"
@@ -10,7 +9,7 @@ import { rawConnection } from "../support/RawConnection.ts"
 import { user } from "../support/Items.ts"
 
 const maxBody = 32 * 1024
-const proxied = TestProxy.layer({ settings: { maxBody }, simulator: { script: agent({ rounds: 0 }) } })
+const proxied = TestProxy.layerBrief({ maxBody })
 
 const ours = [
   ["authorization", "Bearer test-key-a"],

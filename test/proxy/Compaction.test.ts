@@ -5,8 +5,9 @@ import { isArray, isObject } from "../../src/simulator/JsonText.ts"
 import type { Script } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
-import { ask, outputOf } from "../support/Ask.ts"
+import { outputOf, way } from "../support/Ask.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
 /** Compacts where the request asks the server to, or an item does. */
 const script: Script = ({ context, index, request }) => ({
@@ -24,11 +25,7 @@ const management = { context_management: [{ type: "compaction", compact_threshol
 
 /** Sends a turn; the answer is right if the model saw what the client sent. */
 const turn = Effect.fnUntraced(function* (input: ReadonlyArray<JsonObject>, members: JsonObject = {}) {
-  const { url } = yield* TestProxy
-  const answer = yield* ask(`${url}/responses`, {
-    key: "test-key-a",
-    body: { model: "gpt-5.5", store: false, input: [...input], ...members },
-  })
+  const answer = yield* post({ store: false, input: [...input], ...members })
   assert.strictEqual(answer.status, 200, answer.text)
   const { turns } = yield* Simulator
   assert.deepStrictEqual(
@@ -36,7 +33,7 @@ const turn = Effect.fnUntraced(function* (input: ReadonlyArray<JsonObject>, memb
     [...input],
   )
   return {
-    way: `${answer.headers.get("x-respool-connection")} ${answer.headers.get("x-respool-input")}`,
+    way: way(answer, "connection", "input").join(" "),
     output: outputOf(answer),
   }
 })
@@ -44,15 +41,11 @@ const turn = Effect.fnUntraced(function* (input: ReadonlyArray<JsonObject>, memb
 describe("A history", () => {
   it.effect("that comes back compacted from /responses/compact begins a new chain, which is continued", () =>
     Effect.gen(function* () {
-      const { url } = yield* TestProxy
       const simulator = yield* Simulator
       const first = yield* turn([user("One")])
       const second = [user("One"), ...first.output, user("Two")]
       const { output } = yield* turn(second)
-      const compacted = yield* ask(`${url}/responses/compact`, {
-        key: "test-key-a",
-        body: { model: "gpt-5.5", input: [...second, ...output] },
-      })
+      const compacted = yield* post({ input: [...second, ...output] }, { path: "/responses/compact" })
       assert.strictEqual(compacted.status, 200, compacted.text)
       const window = compacted.json?.["output"]
       if (!isArray(window)) throw new Error("no window")

@@ -8,43 +8,20 @@ import { connect } from "node:net"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { serve } from "../support/Command.ts"
 import { eventsOf } from "../support/Events.ts"
+import { open } from "../support/Ask.ts"
+import { reading } from "../support/Reading.ts"
 
-const post = (url: string, stream: boolean) =>
-  Effect.promise((signal) =>
-    fetch(`${url}/responses`, {
-      method: "POST",
-      signal,
-      headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
-      body: JSON.stringify({ model: "gpt-5.5", stream, input: "Tell me." }),
-    }),
-  )
-
-const readerOf = ({ body }: Response) => {
-  if (body === null) throw new Error("no body")
-  return body.getReader()
-}
-
-/** Reads a stream until its text holds `marker`, or to its end; `broken` says that it ended in the middle. */
-const readTo = (reader: ReturnType<typeof readerOf>, marker?: string) =>
-  Effect.promise(async () => {
-    const decoder = new TextDecoder()
-    let text = ""
-    for (;;) {
-      const part = await reader.read().catch(() => undefined)
-      if (part === undefined) return { text, broken: true }
-      text += decoder.decode(part.value, { stream: true })
-      if (part.done || (marker !== undefined && text.includes(marker))) return { text, broken: false }
-    }
-  })
+const turn = (url: string, stream: boolean) =>
+  open(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", stream, input: "Tell me." } })
 
 /** A turn whose first words have arrived, while the simulator waits with the rest. */
 const heldTurn = Effect.fnUntraced(function* (url: string) {
   const simulator = yield* Simulator
   yield* simulator.failNext({ _tag: "Hold" })
-  const reader = readerOf(yield* post(url, true))
-  const { text } = yield* readTo(reader, "response.output_text.delta")
+  const reader = reading(yield* turn(url, true))
+  const begun = yield* reader.upTo("response.output_text.delta")
   assert.strictEqual(simulator.turns.at(-1)?.status, "running")
-  return { reader, begun: text }
+  return { reader, begun }
 })
 
 /** What a connection says to a request: the status line, or nothing where it was refused or closed. */
@@ -94,7 +71,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         assert.match(yield* say(before), /^(HTTP\/1\.1 503 .*)?$/)
         assert.strictEqual(simulator.turns.at(-1)?.status, "running")
         yield* simulator.release
-        const { broken, text } = yield* readTo(reader)
+        const { broken, text } = yield* reader.ending
         assert.isFalse(broken)
         const types = eventsOf(begun + text).map(({ type }) => type)
         assert.strictEqual(types.at(-1), "response.completed")
@@ -113,7 +90,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       const simulator = yield* Simulator
       // A drain that waited for anything would outlast the test.
       const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
-      const { text } = yield* readTo(readerOf(yield* post(url, true)))
+      const text = yield* reading(yield* turn(url, true)).rest
       assert.include(text, "response.completed")
       assert.strictEqual(simulator.counters.openSockets, 1)
       yield* signal("SIGTERM")
@@ -129,11 +106,11 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       const simulator = yield* Simulator
       const { exitCode, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "1 millis" })
       yield* simulator.failNext({ _tag: "Stall", at: 0 })
-      const whole = yield* Effect.forkChild(post(url, false))
+      const whole = yield* Effect.forkChild(turn(url, false))
       yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
       const { begun, reader } = yield* heldTurn(url)
       yield* signal("SIGTERM")
-      const { broken, text } = yield* readTo(reader)
+      const { broken, text } = yield* reader.ending
       assert.isFalse(broken)
       const events = eventsOf(begun + text)
       assert.deepStrictEqual(
@@ -168,7 +145,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         yield* logged(draining("1 turn"))
         yield* signal(second)
         assert.strictEqual(yield* exitCode, code)
-        const { broken, text } = yield* readTo(reader)
+        const { broken, text } = yield* reader.ending
         assert.isTrue(broken)
         assert.notInclude(text, "response.completed")
         yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")

@@ -1,21 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { gzipSync } from "node:zlib"
-import type { SettingsValues } from "../../src/config/Settings.ts"
 import { agent } from "../../src/simulator/Script.ts"
-import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { ask, idOf } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { get, post } from "../support/AskProxy.ts"
 
-const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
-  TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
+const proxied = TestProxy.layerBrief
 
-const post = Effect.fnUntraced(function* (body: string, headers: Readonly<Record<string, string>> = {}) {
-  const { url } = yield* TestProxy
-  const answer = yield* ask(`${url}/responses`, { key: "test-key-a", headers, body })
+const turn = Effect.fnUntraced(function* (body: string) {
+  const answer = yield* post(body)
   assert.strictEqual(answer.status, 200, answer.text)
   return answer
 })
@@ -34,7 +31,7 @@ const members = `"model":"gpt-5.5",${odd},"store":false`
 describe("A request's bytes reach the upstream as the client wrote them", () => {
   it.effect("in full over the socket", () =>
     Effect.gen(function* () {
-      yield* post(`{${members},"input":[${first},${unknown}]}`)
+      yield* turn(`{${members},"input":[${first},${unknown}]}`)
       assert.strictEqual(yield* lastRaw, `{"type":"response.create",${members},"input":[${first},${unknown}]}`)
     }).pipe(Effect.provide(proxied())),
   )
@@ -42,9 +39,9 @@ describe("A request's bytes reach the upstream as the client wrote them", () => 
   it.effect("as the suffix of a conversation", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
-      const answer = yield* post(`{"input":[${first}],${members}}`)
+      const answer = yield* turn(`{"input":[${first}],${members}}`)
       const output = simulator.turns[0]?.output.join(",")
-      yield* post(`{"input":[${first},${output},  ${second} , ${unknown} ],${members}}`)
+      yield* turn(`{"input":[${first},${output},  ${second} , ${unknown} ],${members}}`)
       const id = idOf(answer)
       assert.strictEqual(
         yield* lastRaw,
@@ -57,7 +54,7 @@ describe("A request's bytes reach the upstream as the client wrote them", () => 
   it.effect("over HTTP, blanks and stream included", () =>
     Effect.gen(function* () {
       const body = ` {"stream" : false , ${members},\n\t"input":[${first} ,${unknown}]}\n`
-      yield* post(body)
+      yield* turn(body)
       assert.strictEqual(yield* lastRaw, body)
     }).pipe(Effect.provide(proxied({ transport: "http" }))),
   )
@@ -67,17 +64,11 @@ describe("A request's bytes reach the upstream as the client wrote them", () => 
       const { url } = yield* TestProxy
       const simulator = yield* Simulator
       const encoded = (body: string) =>
-        Effect.promise(() =>
-          fetch(`${url}/responses`, {
-            method: "POST",
-            headers: {
-              authorization: "Bearer test-key-a",
-              "content-type": "application/json",
-              "content-encoding": "gzip",
-            },
-            body: new Uint8Array(gzipSync(body)),
-          }).then((answer) => answer.text()),
-        )
+        ask(`${url}/responses`, {
+          key: "test-key-a",
+          headers: { "content-encoding": "gzip" },
+          body: new Uint8Array(gzipSync(body)),
+        })
       yield* encoded(`{${members},"input":[${first}]}`)
       assert.strictEqual(yield* lastRaw, `{"type":"response.create",${members},"input":[${first}]}`)
       yield* simulator.configure({ websocket: "off" })
@@ -111,7 +102,7 @@ describe("A body that brings members which are not its own to set", () => {
     it.effect(`changes nothing upstream by ${what}`, () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator
-        yield* post(`{${member},${members},"input":[${first}]}`)
+        yield* turn(`{${member},${members},"input":[${first}]}`)
         assert.strictEqual(yield* lastRaw, `{"type":"response.create",${members},"input":[${first}]}`)
         assert.deepInclude(simulator.turns[0], {
           transport: "websocket",
@@ -130,10 +121,9 @@ describe("A body that brings members which are not its own to set", () => {
   ] as const) {
     it.effect(`reaches no upstream with ${what}`, () =>
       Effect.gen(function* () {
-        const { url } = yield* TestProxy
         const simulator = yield* Simulator
         const body = `{${members},"input":[${first}],${member}}`
-        assert.strictEqual((yield* ask(`${url}/responses`, { key: "test-key-a", body })).status, 400)
+        assert.strictEqual((yield* post(body)).status, 400)
         assert.deepInclude(simulator.counters, { upgrades: 0, websocketTurns: 0, httpTurns: 0 })
       }).pipe(Effect.provide(proxied())),
     )
@@ -142,7 +132,7 @@ describe("A body that brings members which are not its own to set", () => {
   it.effect("keeps members of these names where they are below the top", () =>
     Effect.gen(function* () {
       const nested = `"metadata":{"type":"a","stream_id":"b","generate":false,"background":true,"input":"c"}`
-      yield* post(`{${members},${nested},"input":[${first}]}`)
+      yield* turn(`{${members},${nested},"input":[${first}]}`)
       assert.strictEqual(yield* lastRaw, `{"type":"response.create",${members},${nested},"input":[${first}]}`)
     }).pipe(Effect.provide(proxied())),
   )
@@ -180,7 +170,7 @@ describe("An answer's bytes reach the client as the upstream wrote them", () => 
 
     it.effect(`as events, over ${transport}`, () =>
       Effect.gen(function* () {
-        const { text } = yield* post(`{"model":"m","input":"x","stream":true}`)
+        const { text } = yield* turn(`{"model":"m","input":"x","stream":true}`)
         assert.deepStrictEqual(
           eventsOf(text).map(({ data }) => data),
           frames,
@@ -200,7 +190,7 @@ describe("An answer's bytes reach the client as the upstream wrote them", () => 
 
     it.effect(`as one JSON body, over ${transport}`, () =>
       Effect.gen(function* () {
-        const answer = yield* post(`{"model":"m","input":"x"}`)
+        const answer = yield* turn(`{"model":"m","input":"x"}`)
         assert.strictEqual(answer.text, response(`"output":[${item}],`))
         assert.strictEqual(answer.headers.get("content-type"), "application/json")
       }).pipe(Effect.provide(upstream)),
@@ -209,7 +199,7 @@ describe("An answer's bytes reach the client as the upstream wrote them", () => 
 
   it.effect("from an SSE stream in any legal form: CRLF, comments, ids, retry, several data lines and [DONE]", () =>
     Effect.gen(function* () {
-      const { text } = yield* post(`{"model":"m","input":"x","stream":true}`)
+      const { text } = yield* turn(`{"model":"m","input":"x","stream":true}`)
       assert.deepStrictEqual(
         eventsOf(text).map(({ data }) => data),
         [`{"type":"response.created", "response":{"id":"resp_1"}}`, custom, terminal("")],
@@ -245,7 +235,7 @@ describe("A terminal event that leaves its output out", () => {
         `gets the finished items, and is else untouched (${output === "" ? "absent" : output}${stream ? " streaming" : ""})`,
         () =>
           Effect.gen(function* () {
-            const { text } = yield* post(`{"model":"m","input":"x","stream":${stream}}`)
+            const { text } = yield* turn(`{"model":"m","input":"x","stream":${stream}}`)
             assert.strictEqual(stream ? responseIn(eventsOf(text).at(-1)) : text, filled)
           }).pipe(Effect.provide(PlainUpstream.layerProxied({ frames: () => sent(sparse[index] ?? "") }))),
       )
@@ -255,13 +245,12 @@ describe("A terminal event that leaves its output out", () => {
   for (const stream of [true, false]) {
     it.effect(`gives the client the same response as the whole one${stream ? ", streaming" : ""}`, () =>
       Effect.gen(function* () {
-        const { url } = yield* TestProxy
         const simulator = yield* Simulator
         const tools = `"tools":[{"type":"function","name":"look_up","parameters":{"type":"object"}}]`
-        const { text } = yield* post(`{"model":"m","input":"use 1 step","store":true,${tools},"stream":${stream}}`)
+        const { text } = yield* turn(`{"model":"m","input":"use 1 step","store":true,${tools},"stream":${stream}}`)
         const given = stream ? responseIn(eventsOf(text).at(-1)) : text
         const id = simulator.turns[0]?.responseId ?? ""
-        const stored = yield* ask(`${url}/responses/${id}`, { key: "test-key-a" })
+        const stored = yield* get(`/responses/${id}`)
         assert.strictEqual(stored.status, 200)
         assert.deepStrictEqual(JSON.parse(given), JSON.parse(stored.text))
         assert.include(given, `"output":[${simulator.turns[0]?.output.join(",")}]`)
@@ -274,7 +263,7 @@ describe("A terminal event that leaves its output out", () => {
     Effect.gen(function* () {
       const own = `"output":[{"type":"message","id":"msg_2"}],`
       const answer = yield* Effect.provide(
-        post(`{"model":"m","input":"x"}`),
+        turn(`{"model":"m","input":"x"}`),
         PlainUpstream.layerProxied({ frames: () => sent(own) }),
       )
       assert.strictEqual(answer.text, response(own))

@@ -5,24 +5,17 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
-import { agent } from "../../src/simulator/Script.ts"
-import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
-import { ask, outputOf } from "../support/Ask.ts"
+import { outputOf, way } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
-const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
-  TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
+const proxied = TestProxy.layerBrief
 
-const post = Effect.fnUntraced(function* (members: JsonObject = {}) {
-  const { url } = yield* TestProxy
-  return yield* ask(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", input: "Hello", ...members } })
-})
-
-const way = ({ headers }: Answer) => [headers.get("x-respool-transport"), headers.get("x-respool-reason")]
+const greet = (members: JsonObject = {}) => post({ input: "Hello", ...members })
 
 /** What the answer says, without the ids that every upstream makes anew. */
 const said = (answer: Answer) => {
@@ -40,18 +33,18 @@ describe("An upstream without WebSocket", () => {
         () =>
           Effect.gen(function* () {
             const simulator = yield* Simulator
-            const first = yield* post({ stream })
+            const first = yield* greet({ stream })
             assert.strictEqual(first.status, 200)
             assert.deepStrictEqual(way(first), ["http", "upgrade_refused"])
             yield* TestClock.adjust("299 seconds")
-            assert.deepStrictEqual(way(yield* post({ stream })), ["http", "upstream_http_only"])
+            assert.deepStrictEqual(way(yield* greet({ stream })), ["http", "upstream_http_only"])
             assert.deepInclude(simulator.counters, { refusedUpgrades: 1, httpTurns: 2 })
             yield* TestClock.adjust("1 second")
-            assert.deepStrictEqual(way(yield* post({ stream })), ["http", "upgrade_refused"])
+            assert.deepStrictEqual(way(yield* greet({ stream })), ["http", "upgrade_refused"])
             assert.deepInclude(simulator.counters, { refusedUpgrades: 2, httpTurns: 3 })
             yield* TestClock.adjust("5 minutes")
             yield* simulator.configure({ websocket: "on" })
-            const socket = yield* post({ stream })
+            const socket = yield* greet({ stream })
             assert.strictEqual(way(socket)[0], "websocket")
             assert.deepStrictEqual(said(first), said(socket))
           }).pipe(Effect.provide(proxied({}, { websocket: "off", websocketOffStatus: status }))),
@@ -63,12 +56,12 @@ describe("An upstream without WebSocket", () => {
     Effect.gen(function* () {
       const simulator = yield* Simulator
       yield* simulator.configure({ upgradeRefusal: { status: 503 } })
-      assert.deepStrictEqual(way(yield* post()), ["http", "upgrade_refused"])
-      assert.deepStrictEqual(way(yield* post()), ["http", "dial_backoff"])
+      assert.deepStrictEqual(way(yield* greet()), ["http", "upgrade_refused"])
+      assert.deepStrictEqual(way(yield* greet()), ["http", "dial_backoff"])
       assert.deepInclude(simulator.counters, { refusedUpgrades: 1, httpTurns: 2 })
       yield* simulator.configure({ upgradeRefusal: undefined })
       yield* TestClock.adjust("1 second")
-      assert.strictEqual(way(yield* post())[0], "websocket")
+      assert.strictEqual(way(yield* greet())[0], "websocket")
     }).pipe(Effect.provide(proxied())),
   )
 
@@ -76,7 +69,7 @@ describe("An upstream without WebSocket", () => {
     Effect.gen(function* () {
       const simulator = yield* Simulator
       for (let count = 1; count <= 2; count++) {
-        assert.strictEqual((yield* post()).status, 426)
+        assert.strictEqual((yield* greet()).status, 426)
         assert.deepInclude(simulator.counters, { refusedUpgrades: count, httpTurns: 0 })
       }
     }).pipe(Effect.provide(proxied({ transport: "websocket" }, { websocket: "off" }))),
@@ -125,7 +118,7 @@ class Wayward extends Context.Service<
 describe("A turn goes over HTTP at once", () => {
   it.effect("when the upstream breaks the upgrade off", () =>
     Effect.gen(function* () {
-      const answer = yield* post()
+      const answer = yield* greet()
       assert.deepStrictEqual(way(answer), ["http", "dial_failed"])
       assert.strictEqual(answer.text, `{"id":"resp_1","output":[]}`)
       assert.strictEqual((yield* Wayward).turns(), 1)
@@ -135,7 +128,7 @@ describe("A turn goes over HTTP at once", () => {
   it.effect("when the upgrade is not answered within the handshake's time", () =>
     Effect.gen(function* () {
       const { turns, upgrading } = yield* Wayward
-      const fiber = yield* Effect.forkChild(post())
+      const fiber = yield* Effect.forkChild(greet())
       yield* upgrading
       yield* TestClock.adjust("6999 millis")
       assert.strictEqual(turns(), 0)
@@ -148,8 +141,8 @@ describe("A turn goes over HTTP at once", () => {
   it.effect("when its message is over the socket's limit, and the next one is back on the socket", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
-      assert.deepStrictEqual(way(yield* post({ input: "x".repeat(1000) })), ["http", "message_too_big"])
-      assert.strictEqual(way(yield* post())[0], "websocket")
+      assert.deepStrictEqual(way(yield* greet({ input: "x".repeat(1000) })), ["http", "message_too_big"])
+      assert.strictEqual(way(yield* greet())[0], "websocket")
       assert.deepInclude(simulator.counters, { upgrades: 1, openSockets: 1, httpTurns: 1, websocketTurns: 1 })
     }).pipe(Effect.provide(proxied({ maxMessage: 1000 }))),
   )
@@ -158,9 +151,9 @@ describe("A turn goes over HTTP at once", () => {
     Effect.gen(function* () {
       const simulator = yield* Simulator
       yield* simulator.failNext({ _tag: "Hold", at: 0 })
-      const held = yield* Effect.forkChild(post({ prompt_cache_key: "one" }))
+      const held = yield* Effect.forkChild(greet({ prompt_cache_key: "one" }))
       yield* simulator.until(({ turns }) => turns[0]?.status === "running")
-      assert.deepStrictEqual(way(yield* post({ prompt_cache_key: "two" })), ["http", "pool_full"])
+      assert.deepStrictEqual(way(yield* greet({ prompt_cache_key: "two" })), ["http", "pool_full"])
       yield* simulator.release
       assert.strictEqual(way(yield* Fiber.join(held))[0], "websocket")
       assert.strictEqual(simulator.counters.upgrades, 1)
@@ -170,7 +163,7 @@ describe("A turn goes over HTTP at once", () => {
   it.effect("when the settings say HTTP", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
-      assert.deepStrictEqual(way(yield* post()), ["http", "transport_http"])
+      assert.deepStrictEqual(way(yield* greet()), ["http", "transport_http"])
       assert.deepInclude(simulator.counters, { upgrades: 0, refusedUpgrades: 0, httpTurns: 1 })
     }).pipe(Effect.provide(proxied({ transport: "http" }))),
   )
@@ -198,7 +191,7 @@ describe("A turn goes over HTTP at once", () => {
     it.effect(`for ${what}, and the upstream judges it`, () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator
-        const answer = yield* post(members)
+        const answer = yield* greet(members)
         assert.strictEqual(answer.status, status, answer.text)
         assert.deepStrictEqual(way(answer), ["http", reason])
         assert.strictEqual(simulator.turns[0]?.raw, JSON.stringify({ model: "gpt-5.5", input: "Hello", ...members }))

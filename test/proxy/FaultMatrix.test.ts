@@ -19,9 +19,9 @@ import {
   endingOf,
   extended,
   firstContent,
+  proxied,
   questions,
   reference,
-  script,
   settled,
   terminal,
 } from "../support/Faulty.ts"
@@ -124,17 +124,14 @@ const group = (title: string, strict: boolean, http: boolean, chosen: ReadonlyAr
           }
         }).pipe(
           Effect.provide(
-            TestProxy.layer({
-              simulator: { script },
-              settings: {
-                retry: strict ? "strict" : "standard",
-                transport: http ? "http" : "auto",
-                maxConnections: 8,
-                firstEventTimeout: 5_000,
-                eventTimeout: 8_000,
-                // The one time-out of JSON over HTTP: time passes by the second here, and each costs a round.
-                turnTimeout: 60_000,
-              },
+            proxied({
+              retry: strict ? "strict" : "standard",
+              transport: http ? "http" : "auto",
+              maxConnections: 8,
+              firstEventTimeout: 5_000,
+              eventTimeout: 8_000,
+              // The one time-out of JSON over HTTP: time passes by the second here, and each costs a round.
+              turnTimeout: 60_000,
             }),
           ),
         ),

@@ -1,32 +1,29 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import type { SettingsValues } from "../../src/config/Settings.ts"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
-import { agent } from "../../src/simulator/Script.ts"
-import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
-import { ask, outputOf } from "../support/Ask.ts"
+import { outputOf, request } from "../support/Ask.ts"
 import { completed, delta, sse } from "../support/HttpTurn.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import { chunk, rawUpstream } from "../support/RawUpstream.ts"
 import { user } from "../support/Items.ts"
+import { get, post } from "../support/AskProxy.ts"
+import { reading } from "../support/Reading.ts"
+import { eventually } from "../support/EventLoop.ts"
 
-const proxied = (settings: Partial<SettingsValues> = {}, simulator: SimulatorOptions = {}) =>
-  TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
+const proxied = TestProxy.layerBrief
 
-const post = Effect.fnUntraced(function* (
+const turn = (
   input: ReadonlyArray<JsonObject>,
-  { headers = {}, ...members }: JsonObject & { readonly headers?: Readonly<Record<string, string>> } = {},
-) {
-  const { url } = yield* TestProxy
-  return yield* ask(`${url}/responses`, {
-    key: "test-key-a",
-    headers: { "session-id": "the-session", "x-request-id": "request-1", ...headers },
-    body: { model: "gpt-5.5", input: [...input], ...members },
-  })
-})
+  members: JsonObject = {},
+  headers: Readonly<Record<string, string>> = {},
+) =>
+  post(
+    { input: [...input], ...members },
+    { headers: { "session-id": "the-session", "x-request-id": "request-1", ...headers } },
+  )
 
 /** The headers that are the proxy's own. */
 const decisions = ({ headers }: Answer) =>
@@ -41,7 +38,7 @@ describe("The head of a turn's answer", () => {
     it.effect(`says how the turn went (stream: ${stream})`, () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator
-        const first = yield* post([user("One")], { stream })
+        const first = yield* turn([user("One")], { stream })
         assert.deepStrictEqual(decisions(first), {
           transport: "websocket",
           connection: "new",
@@ -49,14 +46,14 @@ describe("The head of a turn's answer", () => {
           reason: "no_checkpoint",
         })
         const items = (simulator.turns[0]?.output ?? []).map((item) => JSON.parse(item) as JsonObject)
-        const second = yield* post([user("One"), ...items, user("Two")], { stream })
+        const second = yield* turn([user("One"), ...items, user("Two")], { stream })
         assert.deepStrictEqual(decisions(second), {
           transport: "websocket",
           connection: "reused",
           input: "suffix",
           reason: "continued",
         })
-        const third = yield* post([user("Three")], { stream, background: true })
+        const third = yield* turn([user("Three")], { stream, background: true })
         assert.deepStrictEqual(decisions(third), {
           transport: "http",
           connection: "new",
@@ -79,7 +76,7 @@ describe("The head of a turn's answer", () => {
 
   it.effect("says it of an error too", () =>
     Effect.gen(function* () {
-      const answer = yield* post([user("One")])
+      const answer = yield* turn([user("One")])
       assert.strictEqual(answer.status, 400)
       assert.deepStrictEqual(decisions(answer), {
         transport: "websocket",
@@ -97,7 +94,7 @@ describe("The head of a turn's answer", () => {
   it.effect("has the request id alone where the settings say so", () =>
     Effect.gen(function* () {
       for (const members of [{}, { stream: true }, { background: true }]) {
-        const answer = yield* post([user("One")], members)
+        const answer = yield* turn([user("One")], members)
         assert.strictEqual(answer.status, 200)
         assert.deepStrictEqual(decisions(answer), {})
         assert.isFalse(answer.headers.has("server-timing"))
@@ -110,7 +107,7 @@ describe("The head of a turn's answer", () => {
     Effect.gen(function* () {
       const ids = new Set<string | null>()
       for (const given of ["", "two words", "x".repeat(129)]) {
-        const { headers } = yield* post([user("One")], { headers: { "x-request-id": given } })
+        const { headers } = yield* turn([user("One")], {}, { "x-request-id": given })
         assert.match(headers.get("x-request-id") ?? "", /^req_[0-9a-f]{32}$/)
         ids.add(headers.get("x-request-id"))
       }
@@ -120,7 +117,7 @@ describe("The head of a turn's answer", () => {
 
   it.effect("has the upstream's own headers over HTTP, but for its request id", () =>
     Effect.gen(function* () {
-      const { headers } = yield* post([user("One")])
+      const { headers } = yield* turn([user("One")])
       assert.strictEqual(headers.get("openai-processing-ms"), "12")
       assert.strictEqual(headers.get("x-ratelimit-remaining-tokens"), "7")
       assert.strictEqual(headers.get("x-request-id"), "request-1")
@@ -149,21 +146,21 @@ describe("The log", () => {
 
   it.effect("has one line per turn with the final words, and never a credential", () =>
     Effect.gen(function* () {
-      const { logged, url } = yield* TestProxy
+      const { logged } = yield* TestProxy
       const simulator = yield* Simulator
-      const first = yield* post([user("One")])
-      yield* post([user("One"), ...outputOf(first), user("Two")])
-      yield* post([user("One")], { background: true })
+      const first = yield* turn([user("One")])
+      yield* turn([user("One"), ...outputOf(first), user("Two")])
+      yield* turn([user("One")], { background: true })
       yield* simulator.failNext({ _tag: "Error", at: 0, status: 400, code: "bad_thing", message: "No." })
-      yield* post([user("Other")])
+      yield* turn([user("Other")])
       yield* simulator.failNext({ _tag: "Incomplete", at: 8, reason: "max_output_tokens" })
-      yield* post([user("More")])
+      yield* turn([user("More")])
       yield* simulator.configure({ upgradeRefusal: { status: 429 } })
       yield* simulator.disconnect()
       yield* simulator.until(({ counters }) => counters.openSockets === 0)
-      yield* post([user("Again")])
-      yield* ask(`${url}/models`, { key: "test-key-a" })
-      yield* ask(`${url}/responses`, { key: "test-key-a", body: "{" })
+      yield* turn([user("Again")])
+      yield* get("/models")
+      yield* post("{")
       const lines = turnLines(logged)
       assert.strictEqual(lines.length, 6, logged.join("\n"))
       const says = (index: number, ...words: ReadonlyArray<string>) => {
@@ -182,7 +179,7 @@ describe("The log", () => {
   it.effect("has the status that a JSON answer over HTTP says", () =>
     Effect.gen(function* () {
       const { logged } = yield* TestProxy
-      const answer = yield* post([user("One")])
+      const answer = yield* turn([user("One")])
       assert.strictEqual(answer.text, `{"id":"resp_1","status":"incomplete","output":[]}`)
       assert.include(turnLines(logged)[0], "status=incomplete")
     }).pipe(
@@ -203,27 +200,24 @@ describe("The log", () => {
       const { port } = yield* rawUpstream((line) => line.write(sse, chunk(delta + completed)))
       const layer = TestProxy.layerProxy({ upstreamUrl: `http://127.0.0.1:${port}/v1`, transport: "http" })
       const { logged, url } = Context.get(yield* Layer.build(layer), TestProxy)
-      yield* Effect.promise(async () => {
-        const leaving = new AbortController()
-        const body = `{"model":"gpt-5.5","input":"One","stream":true}`
-        const { body: events } = await fetch(`${url}/responses`, { method: "POST", body, signal: leaving.signal })
-        let text = ""
-        for await (const part of events?.pipeThrough(new TextDecoderStream()) ?? []) {
-          text += part
-          if (text.includes("response.completed")) break
-        }
-        leaving.abort()
-      })
-      while (turnLines(logged).length === 0) yield* Effect.promise(() => new Promise(setImmediate))
+      const leaving = new AbortController()
+      const body = { model: "gpt-5.5", input: "One", stream: true }
+      const response = yield* Effect.promise(() => request(`${url}/responses`, { body }, leaving.signal))
+      yield* reading(response).upTo("response.completed")
+      leaving.abort()
+      yield* eventually(
+        () => turnLines(logged).length > 0,
+        () => "the turn's line",
+      )
       assert.include(turnLines(logged)[0], "status=completed")
     }).pipe(Effect.scoped),
   )
 
   it.effect("has no credential when the upstream is not there", () =>
     Effect.gen(function* () {
-      const { logged, url } = yield* TestProxy
-      yield* post([user("One")])
-      yield* ask(`${url}/models`, { key: "test-key-a" })
+      const { logged } = yield* TestProxy
+      yield* turn([user("One")])
+      yield* get("/models")
       assert.strictEqual(turnLines(logged).length, 1)
       for (const line of logged) assert.notInclude(line, "test-key")
     }).pipe(Effect.provide(TestProxy.layerProxy({ upstreamUrl: "http://127.0.0.1:1/v1" }))),

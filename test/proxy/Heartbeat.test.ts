@@ -1,14 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { agent } from "../../src/simulator/Script.ts"
 import type { Fault } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { eventsOf } from "../support/Events.ts"
+import { open } from "../support/Ask.ts"
+import { reading } from "../support/Reading.ts"
 
-const proxied = (...faults: ReadonlyArray<Fault>) =>
-  TestProxy.layer({ simulator: { script: agent({ rounds: 0 }), fault: () => faults } })
+const proxied = (...faults: ReadonlyArray<Fault>) => TestProxy.layerBrief({}, { fault: () => faults })
 
 const hold = (at: number): Fault => ({ _tag: "Hold", at })
 const beat = ": heartbeat\n\n"
@@ -18,52 +18,11 @@ const begin = Effect.gen(function* () {
   const { url } = yield* TestProxy
   const simulator = yield* Simulator
   const head = yield* Effect.forkChild(
-    Effect.promise((signal) =>
-      fetch(`${url}/responses`, {
-        method: "POST",
-        signal,
-        headers: { authorization: "Bearer test-key-a", "content-type": "application/json" },
-        body: `{"model":"gpt-5.5","input":"Hello","stream":true}`,
-      }),
-    ),
+    open(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", input: "Hello", stream: true } }),
   )
   yield* simulator.until(({ turns }) => turns[0]?.status === "running")
   return head
 })
-
-/** Reads on until that much text has come. */
-const readerOf = (response: Response) => {
-  const reader = response.body?.getReader()
-  const decoder = new TextDecoder()
-  let text = ""
-  const more = async () => {
-    const part = await reader?.read()
-    if (part?.done !== false) throw new Error(`the stream ended after ${text}`)
-    text += decoder.decode(part.value, { stream: true })
-  }
-  return {
-    take: (length: number) =>
-      Effect.promise(async () => {
-        while (text.length < length) await more()
-        const taken = text.slice(0, length)
-        text = text.slice(length)
-        return taken
-      }),
-    upTo: (mark: string) =>
-      Effect.promise(async () => {
-        while (!text.includes(mark)) await more()
-        const taken = text
-        text = ""
-        return taken
-      }),
-    rest: Effect.promise(async () => {
-      for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
-        text += decoder.decode(part.value, { stream: true })
-      }
-      return text
-    }),
-  }
-}
 
 describe("While the upstream says nothing", () => {
   it.effect("the head goes out after 2 seconds, and a comment every 15 seconds", () =>
@@ -75,7 +34,7 @@ describe("While the upstream says nothing", () => {
       assert.strictEqual(response.status, 200)
       assert.strictEqual(response.headers.get("content-type"), "text/event-stream; charset=utf-8")
       assert.strictEqual(response.headers.get("x-respool-transport"), "websocket")
-      const reader = readerOf(response)
+      const reader = reading(response)
       assert.strictEqual(yield* reader.take(beat.length), beat)
       for (let count = 1; count <= 3; count++) {
         yield* TestClock.adjust("15 seconds")
@@ -95,7 +54,7 @@ describe("While the upstream says nothing", () => {
       const simulator = yield* Simulator
       const head = yield* begin
       yield* TestClock.adjust("2 seconds")
-      const reader = readerOf(yield* Fiber.join(head))
+      const reader = reading(yield* Fiber.join(head))
       assert.strictEqual(yield* reader.take(beat.length), beat)
       yield* simulator.release
       const events = eventsOf(yield* reader.rest)
@@ -195,20 +154,11 @@ describe("An upstream that keeps its HTTP stream open behind the terminal event"
   it.effect("does not keep the client's open for more than a second", () =>
     Effect.gen(function* () {
       const { url } = yield* TestProxy
-      const response = yield* Effect.promise(() =>
-        fetch(`${url}/responses`, { method: "POST", body: `{"model":"gpt-5.5","input":"Hello","stream":true}` }),
-      )
-      const reader = readerOf(response)
+      const body = { model: "gpt-5.5", input: "Hello", stream: true }
+      const reader = reading(yield* open(`${url}/responses`, { body }))
       const text = yield* reader.upTo("event: response.completed")
       yield* TestClock.adjust("1 second")
       assert.strictEqual(eventsOf(text + (yield* reader.rest)).at(-1)?.type, "response.completed")
-    }).pipe(
-      Effect.provide(
-        TestProxy.layer({
-          settings: { transport: "http" },
-          simulator: { script: agent({ rounds: 0 }), fault: () => [hold(1_000_000)] },
-        }),
-      ),
-    ),
+    }).pipe(Effect.provide(TestProxy.layerBrief({ transport: "http" }, { fault: () => [hold(1_000_000)] }))),
   )
 })

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestProxy } from "../support/TestProxy.ts"
-import type { Answer } from "../support/Ask.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
+import { errorIn } from "../support/Ask.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
 
@@ -14,8 +14,6 @@ const proxied = PlainUpstream.layerProxied({
   frames: () => [`{"type":"response.completed","sequence_number":0,"response":${response()}}`],
   http: () => new Response(response()),
 })
-
-const codeOf = ({ json }: Answer) => (json?.["error"] as { readonly code?: unknown } | undefined)?.code
 
 describe("A body of a hostile shape", () => {
   it.effect("with millions of items is sent in full, whole, and never continued", () =>
@@ -59,7 +57,7 @@ describe("A body of a hostile shape", () => {
       ] as const) {
         const answer = yield* ask({ headers: [key], body })
         assert.strictEqual(answer.status, 400)
-        assert.strictEqual(codeOf(answer), code)
+        assert.strictEqual(errorIn(answer)["code"], code)
         assert.isBelow(answer.text.length, 500)
       }
       assert.strictEqual(heard.length, 0)

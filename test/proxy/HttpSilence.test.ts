@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { MiB, Recorder, against, completed, created, delta, settled, sse, turn, whole } from "../support/HttpTurn.ts"
 import type { Line } from "../support/RawUpstream.ts"
 import { chunk, head, lastChunk } from "../support/RawUpstream.ts"
+import { eventually } from "../support/EventLoop.ts"
 
 describe("An upstream that is silent over HTTP", () => {
   it.effect("is left without a head, and may have run the turn", () =>
@@ -83,11 +84,10 @@ describe("An upstream that is silent over HTTP", () => {
         const seen = sink.events.length
         const upstream = yield* line
         upstream.write(chunk(second < 3 ? delta : completed))
-        yield* Effect.whileLoop({
-          while: () => sink.events.length === seen,
-          body: () => Effect.promise(() => new Promise(setImmediate)),
-          step: () => {},
-        })
+        yield* eventually(
+          () => sink.events.length > seen,
+          () => `event ${seen}`,
+        )
       }
       // 99.6 seconds of 100 are over.
       yield* TestClock.adjust("999 millis")

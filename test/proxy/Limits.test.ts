@@ -9,6 +9,8 @@ import type { Answer } from "../support/Ask.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import type { RawConnection } from "../support/RawConnection.ts"
 import { rawConnection } from "../support/RawConnection.ts"
+import { eventually } from "../support/EventLoop.ts"
+import { errorIn } from "../support/Ask.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
 const created = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}`
@@ -57,20 +59,15 @@ const talker = (url: string) =>
     },
   )
 
-const codeOf = ({ json }: Answer) => (json?.["error"] as { readonly code?: unknown } | undefined)?.code
-
-/** Exchanges until something has happened; a busy machine may take its time, but a hang ends. */
+/** Exchanges until something has happened. */
 const until = (happened: () => boolean, raw: RawConnection) =>
-  Effect.raceFirst(
-    Effect.whileLoop({ while: () => !happened(), body: () => settled(raw), step: () => {} }),
-    TestClock.withLive(Effect.sleep("15 seconds")),
-  )
+  eventually(happened, () => "what it asked for", settled(raw))
 
 /** Two exchanges, so that whatever was written before them has been read. */
 const settled = ({ ask }: RawConnection) => Effect.andThen(ask({ path: "/healthz" }), ask({ path: "/healthz" }))
 
 /** Asks until what it waits for has come about in the proxy, which is told by nothing else. */
-const eventually = Effect.fnUntraced(function* (asked: Effect.Effect<Answer>, what: (answer: Answer) => boolean) {
+const asking = Effect.fnUntraced(function* (asked: Effect.Effect<Answer>, what: (answer: Answer) => boolean) {
   for (let round = 0; round < 2000; round++) {
     const answer = yield* asked
     if (what(answer)) return answer
@@ -145,7 +142,7 @@ describe("A body that is passed through", () => {
           ...(chunk === undefined ? {} : { chunk }),
         })
         assert.strictEqual(refused.status, 413, refused.text)
-        assert.strictEqual(codeOf(refused), "request_too_large")
+        assert.strictEqual(errorIn(refused)["code"], "request_too_large")
         const other = yield* rawConnection(url)
         assert.strictEqual((yield* other.ask({ path: "/v1/files", body: "x".repeat(100_000) })).status, 200)
       }
@@ -199,12 +196,12 @@ describe("Where there is no more room", () => {
       yield* settled(raw)
       const refused = yield* next
       assert.strictEqual(refused.status, 503, refused.text)
-      assert.strictEqual(codeOf(refused), "server_overloaded")
+      assert.strictEqual(errorIn(refused)["code"], "server_overloaded")
       assert.strictEqual(refused.headers.get("retry-after"), "1")
       assert.strictEqual((yield* ask({ path: "/v1/files", body: "x" })).status, 503)
       assert.strictEqual((yield* ask({ path: "/v1/models", headers: [key] })).status, 200)
       first.leave()
-      assert.strictEqual((yield* eventually(next, ({ status }) => status !== 503)).status, 200)
+      assert.strictEqual((yield* asking(next, ({ status }) => status !== 503)).status, 200)
       second.leave()
     }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxTurns: 2 }))),
   )
@@ -223,7 +220,7 @@ describe("Where there is no more room", () => {
       assert.strictEqual(refused.headers.get("retry-after"), "1")
       assert.strictEqual((yield* ask({ headers: [key], body: turn("small") })).status, 200)
       stalled.leave()
-      assert.strictEqual((yield* eventually(next, ({ status }) => status !== 503)).status, 200)
+      assert.strictEqual((yield* asking(next, ({ status }) => status !== 503)).status, 200)
     }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBodies: 1000 }))),
   )
 
@@ -267,11 +264,11 @@ describe("Where there is no more room", () => {
       const { ask } = raw
       const all = ask({ headers: [key], body: turn("x".repeat(1900)) })
       const free = Effect.fnUntraced(function* (what: string) {
-        const answer = yield* eventually(all, ({ status }) => status !== 503)
+        const answer = yield* asking(all, ({ status }) => status !== 503)
         assert.strictEqual(answer.status, 200, `${what}: ${answer.text}`)
       })
       const until = (talk: { readonly text: string }, part: string) =>
-        eventually(ask({ path: "/healthz" }), () => talk.text.includes(part))
+        asking(ask({ path: "/healthz" }), () => talk.text.includes(part))
       for (const [what, text, status] of answered) {
         const talk = yield* talker(url)
         talk.say(text)

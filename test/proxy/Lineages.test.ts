@@ -1,13 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import type { Script } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { user } from "../support/Items.ts"
-
-type Json = Schema.Schema.Type<typeof Schema.Json>
-
-const Answer = Schema.Struct({ id: Schema.String, output: Schema.Array(Schema.Json) })
+import { post } from "../support/AskProxy.ts"
+import { idOf, outputOf, way } from "../support/Ask.ts"
+import type { JsonObject } from "../../src/simulator/JsonText.ts"
 
 /** Every answer tells what the last user message said, so that no two branches have the same conversation. */
 const echo: Script = ({ context, index }) => ({
@@ -19,30 +18,16 @@ const echo: Script = ({ context, index }) => ({
 
 /** One turn over real HTTP; gives what came back and which way it went. */
 const turn = Effect.fnUntraced(function* (
-  input: ReadonlyArray<Json>,
-  options: { readonly session?: string; readonly more?: Readonly<Record<string, Json>> } = {},
+  input: ReadonlyArray<JsonObject>,
+  options: { readonly session?: string; readonly more?: JsonObject } = {},
 ) {
-  const { url } = yield* TestProxy
   const { session } = options
-  const response = yield* Effect.promise(() =>
-    fetch(`${url}/responses`, {
-      method: "POST",
-      headers: {
-        authorization: "Bearer test-key-a",
-        "content-type": "application/json",
-        ...(session === undefined ? {} : { "session-id": session }),
-      },
-      body: JSON.stringify({ model: "m", store: false, input, ...options.more }),
-    }),
+  const answer = yield* post(
+    { store: false, input: [...input], ...options.more },
+    session === undefined ? {} : { headers: { "session-id": session } },
   )
-  const body = yield* Effect.promise(() => response.json())
-  const { id, output } = yield* Schema.decodeUnknownEffect(Answer)(body)
-  return {
-    id,
-    output,
-    input: response.headers.get("x-respool-input"),
-    reason: response.headers.get("x-respool-reason"),
-  }
+  const [how = null, reason = null] = way(answer, "input", "reason")
+  return { id: idOf(answer), output: outputOf(answer), input: how, reason }
 })
 
 /** The text of every item that the model saw in the simulator's turn. */
@@ -106,7 +91,7 @@ describe("lineage", () => {
   it.effect("a main agent keeps its chain while twenty sub-agents under its session name come and go", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator
-      let history: ReadonlyArray<Json> = [user("main")]
+      let history: ReadonlyArray<JsonObject> = [user("main")]
       const step = Effect.fnUntraced(function* () {
         const answer = yield* turn(history, { session: "agent" })
         history = [...history, ...answer.output, user("main goes on")]

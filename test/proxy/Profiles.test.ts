@@ -8,10 +8,11 @@ import type { SimulatorOptions, SimulatorService } from "../../src/simulator/Sim
 import type { UpstreamOptions } from "../../src/config/UpstreamSettings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Asked } from "../support/Ask.ts"
-import { ask, outputOf } from "../support/Ask.ts"
+import { outputOf } from "../support/Ask.ts"
 import { eventsOf } from "../support/Events.ts"
 import { simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
 const script = agent({ rounds: 1, words: 8 })
 
@@ -64,15 +65,8 @@ const at = <A, E>(
     return yield* run(service).pipe(Effect.provide(TestProxy.layerProxy(settings)))
   }).pipe(Effect.scoped)
 
-const post = ({ headers, members, model }: Life, input: ReadonlyArray<JsonObject>, more: Asked = {}) =>
-  Effect.flatMap(TestProxy, ({ url }) =>
-    ask(`${url}/responses`, {
-      key: "test-key-a",
-      ...more,
-      headers: { ...headers, ...more.headers },
-      body: { model, input: [...input], ...members },
-    }),
-  )
+const turn = ({ headers, members, model }: Life, input: ReadonlyArray<JsonObject>, more: Asked = {}) =>
+  post({ model, input: [...input], ...members }, { ...more, headers: { ...headers, ...more.headers } })
 
 describe("Thirty turns", () => {
   for (const life of lives) {
@@ -92,7 +86,7 @@ describe("Thirty turns", () => {
                 ? results
                 : [user(`Turn ${count}`)]),
             ]
-            const answer = yield* post(life, input)
+            const answer = yield* turn(life, input)
             assert.strictEqual(answer.status, 200, answer.text)
             assert.strictEqual(answer.headers.get("x-respool-transport"), "websocket", answer.text)
             const record = simulator.turns.at(-1)
@@ -139,11 +133,11 @@ describe("The ChatGPT backend", () => {
       at(
         { ...codex, simulator: { ...codex.simulator, websocket } },
         Effect.fnUntraced(function* () {
-          const types = Effect.map(post(streamed, [user("Hi")], asCodex), ({ text }) =>
+          const types = Effect.map(turn(streamed, [user("Hi")], asCodex), ({ text }) =>
             eventsOf(text).map(({ type }) => type),
           )
           assert.isNotEmpty((yield* types).filter((type) => itsOwn.test(type)))
-          const others = yield* post(streamed, [user("Hi")])
+          const others = yield* turn(streamed, [user("Hi")])
           const shown = eventsOf(others.text).map(({ type }) => type)
           assert.deepStrictEqual(
             shown.filter((type) => itsOwn.test(type)),
@@ -160,7 +154,7 @@ describe("The ChatGPT backend", () => {
         Effect.fnUntraced(function* (simulator) {
           for (const store of [undefined, true, null]) {
             const members = { ...codex.members, stream: false, ...(store === undefined ? {} : { store }) }
-            const answer = yield* post({ ...codex, members }, [user("Hi")])
+            const answer = yield* turn({ ...codex, members }, [user("Hi")])
             assert.strictEqual(answer.status, 200, answer.text)
             assert.isNotEmpty(outputOf(answer))
           }
@@ -179,18 +173,18 @@ describe("The ChatGPT backend", () => {
         Effect.fnUntraced(function* (simulator) {
           const metadata = { client_metadata: { mine: "kept" } }
           const asked = { ...streamed, members: { ...streamed.members, ...metadata } }
-          const first = yield* post(asked, [user("One")], asCodex)
+          const first = yield* turn(asked, [user("One")], asCodex)
           const state = first.headers.get("x-codex-turn-state")
           assert.isNotNull(state)
           const output = (simulator.turns.at(-1)?.output ?? []).map((item) => JSON.parse(item) as JsonObject)
           const within = [user("One"), ...output, ...output.flatMap(resultOf)]
           const told = { headers: { ...asCodex.headers, "x-codex-turn-state": state ?? "" } }
-          const again = yield* post(asked, within, told)
+          const again = yield* turn(asked, within, told)
           assert.strictEqual(again.status, 200, again.text)
           assert.include(again.text, "response.completed")
           assert.deepInclude(simulator.turns.at(-1)?.request?.["client_metadata"], { mine: "kept" })
           // The judge knows one turn from another: the state of this one is none of the next.
-          const next = yield* post(asked, [...within, user("Two")], told)
+          const next = yield* turn(asked, [...within, user("Two")], told)
           assert.notInclude(next.text, "response.completed")
         }),
       ),
@@ -201,9 +195,8 @@ describe("The ChatGPT backend", () => {
     at(
       codex,
       Effect.fnUntraced(function* () {
-        const { url } = yield* TestProxy
         const body = { model: "gpt-5.5", input: [user("Hi")] }
-        const answer = yield* ask(`${url}/responses/compact`, { key: "test-key-a", headers: codex.headers ?? {}, body })
+        const answer = yield* post(body, { path: "/responses/compact", headers: codex.headers ?? {} })
         assert.strictEqual(answer.status, 404)
       }),
     ),
@@ -215,10 +208,10 @@ describe("Vercel's gateway", () => {
     at(
       lifeAt("vercel"),
       Effect.fnUntraced(function* () {
-        const long = yield* post(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024))])
+        const long = yield* turn(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024))])
         assert.strictEqual(long.status, 200, long.text.slice(0, 200))
         assert.strictEqual(long.headers.get("x-respool-reason"), "message_too_big")
-        const short = yield* post(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024 - 1_000))])
+        const short = yield* turn(lifeAt("vercel"), [user("x".repeat(4 * 1024 * 1024 - 1_000))])
         assert.strictEqual(short.headers.get("x-respool-transport"), "websocket")
       }),
     ),
@@ -230,13 +223,13 @@ describe("Vercel's gateway", () => {
       const upstreams = [{ name: "main", profile: "vercel" as const, url: simulator.url }]
       yield* Effect.gen(function* () {
         const life = lifeAt("vercel")
-        const first = yield* post(life, [user("One")])
+        const first = yield* turn(life, [user("One")])
         for (let pings = 1; pings <= 16; pings++) {
           yield* TestClock.adjust("25 seconds")
           yield* simulator.until(({ connections }) => (connections[0]?.pings ?? 0) >= pings)
         }
         const history = [user("One"), ...outputOf(first)]
-        const answer = yield* post(life, [...history, ...history.flatMap(resultOf), user("Two")])
+        const answer = yield* turn(life, [...history, ...history.flatMap(resultOf), user("Two")])
         assert.strictEqual(answer.headers.get("x-respool-input"), "suffix")
       }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
     }).pipe(Effect.scoped),
@@ -248,7 +241,7 @@ describe("Azure", () => {
     at(
       lifeAt("azure"),
       Effect.fnUntraced(function* () {
-        const answer = yield* post({ ...lifeAt("azure"), model: "no-deployment" }, [user("Hi")])
+        const answer = yield* turn({ ...lifeAt("azure"), model: "no-deployment" }, [user("Hi")])
         assert.strictEqual(answer.status, 404)
         assert.include(answer.text, "DeploymentNotFound")
       }),

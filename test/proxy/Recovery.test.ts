@@ -4,9 +4,10 @@ import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
-import type { AnyFault, Got } from "../support/Faulty.ts"
-import { ask, endingOf, extended, reference, saidIn, script, settled } from "../support/Faulty.ts"
+import type { AnyFault } from "../support/Faulty.ts"
+import { ask, endingOf, extended, proxied, reference, saidIn, settled } from "../support/Faulty.ts"
 import { user } from "../support/Items.ts"
+import { way } from "../support/Ask.ts"
 
 /** One turn, or the second of two, and what the design's table says of it. */
 interface Example {
@@ -265,9 +266,6 @@ const examples: ReadonlyArray<Example> = [
   },
 ]
 
-const way = ({ headers }: Got) =>
-  ["transport", "input", "reason"].map((name) => headers.get(`x-respool-${name}`) ?? "none")
-
 for (const stream of [true, false]) {
   describe(`A turn survives or reports, ${stream ? "streaming" : "not streaming"}:`, () => {
     for (const example of examples) {
@@ -292,7 +290,7 @@ for (const stream of [true, false]) {
           for (const faults of example.faults) yield* simulator.failNext(...faults)
           const got = yield* ask({ url, stream, session: "s", input, more })
           assert.strictEqual(got.status, example.status, got.text)
-          assert.deepStrictEqual(way(got), [...example.way])
+          assert.deepStrictEqual(way(got, "transport", "input", "reason"), [...example.way])
           const { counters } = simulator
           assert.deepStrictEqual([counters.upgrades, counters.executions], [example.upgrades, example.runs])
           assert.strictEqual(counters.httpTurns, example.way[0] === "http" ? 1 : 0)
@@ -306,7 +304,7 @@ for (const stream of [true, false]) {
           }
           yield* settled()
           assert.strictEqual((yield* ask({ url, stream, session: "s", input: [user("One")] })).status, 200)
-        }).pipe(Effect.provide(TestProxy.layer({ simulator: { script }, settings: example.settings ?? {} }))),
+        }).pipe(Effect.provide(proxied(example.settings))),
       )
     }
   })

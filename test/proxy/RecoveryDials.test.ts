@@ -1,16 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Got } from "../support/Faulty.ts"
-import { ask, driven, endingOf, extended, reference, script, settled } from "../support/Faulty.ts"
+import { ask, driven, endingOf, extended, proxied, reference, settled } from "../support/Faulty.ts"
 import { user } from "../support/Items.ts"
-
-const proxied = (settings: Partial<SettingsValues> = {}) => TestProxy.layer({ settings, simulator: { script } })
-
-const way = ({ headers }: Got) => [headers.get("x-respool-transport"), headers.get("x-respool-reason")]
+import { way } from "../support/Ask.ts"
 
 const turn = Effect.fnUntraced(function* (stream = false, query = "") {
   const { url } = yield* TestProxy

@@ -12,10 +12,8 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { TestSocket } from "../support/TestDialer.ts"
 import { TestDialer } from "../support/TestDialer.ts"
 import type { Got } from "../support/Faulty.ts"
-import { ask, endingOf, reference, script, settled, terminal } from "../support/Faulty.ts"
+import { ask, endingOf, proxied, reference, script, settled, terminal } from "../support/Faulty.ts"
 import { user } from "../support/Items.ts"
-
-const proxied = (settings: Partial<SettingsValues> = {}) => TestProxy.layer({ settings, simulator: { script } })
 
 const turn = Effect.gen(function* () {
   const { url } = yield* TestProxy

@@ -7,20 +7,17 @@ import { agent } from "../../src/simulator/Script.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { tokenEndpoint } from "../support/TokenEndpoint.ts"
 import type { Answer } from "../support/Ask.ts"
-import { ask, outputOf } from "../support/Ask.ts"
+import { outputOf, way } from "../support/Ask.ts"
 import { simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
 const script = agent({ rounds: 0 })
 
-const turn = Effect.fnUntraced(function* (...input: ReadonlyArray<JsonObject>) {
-  const { url } = yield* TestProxy
-  const body = { model: "gpt-5.5", instructions: "Be brief.", store: false, input: [...input] }
-  return yield* ask(`${url}/responses`, { key: "test-key-caller", body })
-})
+const turn = (...input: ReadonlyArray<JsonObject>) =>
+  post({ instructions: "Be brief.", store: false, input: [...input] })
 
-const way = ({ headers, status }: Answer) =>
-  [status, ...["connection", "input", "reason"].map((name) => headers.get(`x-respool-${name}`))].join(" ")
+const outcome = (answer: Answer) => [answer.status, ...way(answer, "connection", "input", "reason")].join(" ")
 
 const secretFile = Effect.fnUntraced(function* (content: object) {
   const fs = yield* FileSystem.FileSystem
@@ -52,7 +49,7 @@ it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
         const first = yield* turn(user("One"))
         yield* TestClock.adjust("11 minutes")
         const second = yield* turn(user("One"), ...outputOf(first), user("Two"))
-        assert.strictEqual(way(second), "200 reused suffix continued")
+        assert.strictEqual(outcome(second), "200 reused suffix continued")
         assert.lengthOf(asked, 1)
         assert.strictEqual(simulator.counters.upgrades, 1)
         // The next connection shows the new one.
@@ -75,7 +72,7 @@ it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
         yield* turn(user("One"))
         yield* simulator.setAccepted(["test-token-2"])
         const second = yield* turn(user("Another"))
-        assert.strictEqual(way(second), "200 new full credential_refused")
+        assert.strictEqual(outcome(second), "200 new full credential_refused")
         // What was opened with the refused one is gone.
         yield* simulator.until(({ counters }) => counters.openSockets === 1)
         assert.lengthOf(asked, 1)
@@ -122,7 +119,7 @@ it.layer(NodeFileSystem.layer)("The login of the Codex CLI", (it) => {
         yield* write(login("test-token-2"))
         yield* TestClock.adjust("2 seconds")
         const second = yield* turn(user("One"), ...outputOf(first), user("Two"))
-        assert.strictEqual(way(second), "200 reused suffix continued")
+        assert.strictEqual(outcome(second), "200 reused suffix continued")
         yield* turn(user("Another"))
         assert.deepStrictEqual(
           simulator.connections.map(({ headers }) => [headers["authorization"], headers["chatgpt-account-id"]]),
@@ -134,7 +131,7 @@ it.layer(NodeFileSystem.layer)("The login of the Codex CLI", (it) => {
         // Codex has refreshed it in the meantime: no second has passed since it was looked at.
         yield* simulator.setAccepted(["test-token-3"])
         yield* write(login("test-token-3"))
-        assert.strictEqual(way(yield* turn(user("A third"))), "200 new full credential_refused")
+        assert.strictEqual(outcome(yield* turn(user("A third"))), "200 new full credential_refused")
       }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams, pingInterval })))
     }).pipe(Effect.scoped),
   )

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
-import { agent } from "../../src/simulator/Script.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
-import { ask, idOf, outputOf } from "../support/Ask.ts"
+import { ask, idOf, outputOf, way } from "../support/Ask.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
 /** How a caller sets out: what it sends with every turn. */
 interface As {
@@ -16,18 +16,16 @@ interface As {
 
 const first = [user("What is known?")]
 
-const proxied = TestProxy.layer({ simulator: { script: agent({ rounds: 0 }) } })
+const proxied = TestProxy.layerBrief()
 
 const turn = Effect.fnUntraced(function* (
   input: ReadonlyArray<JsonObject>,
   { headers, key = "test-key-a", members }: As,
 ) {
-  const { url } = yield* TestProxy
-  const answer = yield* ask(`${url}/responses`, {
-    key,
-    ...(headers === undefined ? {} : { headers }),
-    body: { model: "gpt-5.5", store: false, input: [...input], ...members },
-  })
+  const answer = yield* post(
+    { store: false, input: [...input], ...members },
+    { key, ...(headers === undefined ? {} : { headers }) },
+  )
   assert.strictEqual(answer.status, 200, answer.text)
   return answer
 })
@@ -49,8 +47,10 @@ const goesOn = Effect.fnUntraced(function* (before: As, after: As) {
   assert.strictEqual(next.transport, "websocket")
   const shared = next.connection === begun.connection
   const suffix = next.request?.["previous_response_id"] !== undefined
-  assert.strictEqual(headers.get("x-respool-connection"), shared ? "reused" : "new")
-  assert.strictEqual(headers.get("x-respool-input"), suffix ? "suffix" : "full")
+  assert.deepStrictEqual(way({ headers }, "connection", "input"), [
+    shared ? "reused" : "new",
+    suffix ? "suffix" : "full",
+  ])
   assert.strictEqual(suffix, shared)
   assert.strictEqual(next.newItems, suffix ? 1 : history.length)
   assert.strictEqual(next.context.length, history.length)
@@ -96,15 +96,13 @@ describe("Two callers", () => {
 
   it.effect("have each a chain of their own where one uses the other's id, which the upstream then refuses", () =>
     Effect.gen(function* () {
-      const { url } = yield* TestProxy
       const as: As = { headers: { "session-id": "the-session" } }
       const id = idOf(yield* turn(first, as))
       const owner = (yield* last).connection
-      const answer = yield* ask(`${url}/responses`, {
-        key: "test-key-b",
-        headers: { "session-id": "the-session" },
-        body: { model: "gpt-5.5", store: false, input: [user("And then?")], previous_response_id: id },
-      })
+      const answer = yield* post(
+        { store: false, input: [user("And then?")], previous_response_id: id },
+        { key: "test-key-b", headers: { "session-id": "the-session" } },
+      )
       assert.strictEqual(answer.status, 400, answer.text)
       assert.notStrictEqual((yield* last).connection, owner)
     }).pipe(Effect.provide(proxied)),

@@ -12,6 +12,8 @@ import type { Manner } from "../support/EchoingUpstream.ts"
 import { EchoingUpstream } from "../support/EchoingUpstream.ts"
 import { makeTenancy } from "../support/Tenancy.ts"
 import { Watched } from "../support/Watched.ts"
+import { open } from "../support/Ask.ts"
+import { reading } from "../support/Reading.ts"
 
 /** Each spells differently once it is encoded. */
 const clientsKey = "test-key-client/a+b=="
@@ -49,25 +51,10 @@ const leaksIn = (collected: Readonly<Record<string, ReadonlyArray<string>>>, cre
   })
 
 /** Head and body as the client gets them; a body that breaks off is what came of it. */
-const answerTo = (url: string, { body, headers, key, method = body === undefined ? "GET" : "POST" }: Asked) =>
-  Effect.promise(async (signal) => {
-    const answer = await fetch(url, {
-      method,
-      signal,
-      redirect: "manual",
-      headers: {
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-    })
-    let text = ""
-    try {
-      for await (const part of answer.body?.pipeThrough(new TextDecoderStream()) ?? []) text += part
-    } catch {
-      text += "(broken off)"
-    }
+const answerTo = (url: string, asked: Asked) =>
+  Effect.gen(function* () {
+    const answer = yield* open(url, asked)
+    const { text } = yield* reading(answer).ending
     const head = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n")
     return { status: answer.status, text: `${answer.status} ${answer.statusText}\n${head}\n\n${text}` }
   })

@@ -6,11 +6,9 @@ import { connect } from "node:net"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { ask } from "../support/Ask.ts"
-import { settled } from "../support/HttpTurn.ts"
+import { MiB, settled } from "../support/HttpTurn.ts"
 import type { Line } from "../support/RawUpstream.ts"
 import { inKernel, slowUpstream, wholeAnswer } from "../support/SlowUpstream.ts"
-
-const MiB = 1024 * 1024
 
 /** A client that sends its request and reads nothing until it is told to. */
 class SlowClient {

@@ -1,12 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { setImmediate } from "node:timers/promises"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer, Asked } from "../support/Ask.ts"
-import { ask, errorOf, idOf } from "../support/Ask.ts"
+import { ask, errorOf, idOf, open } from "../support/Ask.ts"
 import { driven } from "../support/Faulty.ts"
 import type { Line } from "../support/RawUpstream.ts"
 import { chunk, head, lastChunk, rawUpstream } from "../support/RawUpstream.ts"
@@ -15,6 +14,8 @@ import type { Made } from "../support/Tenancy.ts"
 import { everyKind, madeBy, makeTenancy, recordIds, revokeKey, startProxy, upstreamKey } from "../support/Tenancy.ts"
 import { user } from "../support/Items.ts"
 import { utf8 } from "../support/Bytes.ts"
+import { reading } from "../support/Reading.ts"
+import { eventually } from "../support/EventLoop.ts"
 
 const tools = [{ type: "function", name: "look_up", parameters: {}, strict: false }]
 const turnOf = (more: JsonObject): JsonObject => ({ model: "gpt-5.5", tools, input: [user("And then?")], ...more })
@@ -279,23 +280,11 @@ describe("In keys mode", () => {
       const { url } = yield* startProxy(tenancy, simulator.url)
       yield* simulator.failNext({ _tag: "Hold", at: 3 })
       const opening = yield* Effect.forkScoped(
-        Effect.promise((signal) =>
-          fetch(`${url}/responses`, {
-            method: "POST",
-            signal,
-            headers: { authorization: `Bearer ${tenancy.a.secret}` },
-            body: JSON.stringify(turnOf({ stream: true })),
-          }),
-        ),
+        open(`${url}/responses`, { key: tenancy.a.secret, body: turnOf({ stream: true }) }),
       )
       yield* simulator.until(({ turns }) => turns[0]?.status === "running")
-      const decoder = new TextDecoder()
-      let text = ""
-      const reader = (yield* Fiber.join(opening)).body?.getReader()
-      if (reader === undefined) throw new Error("no stream")
-      while (!text.includes("response.created")) {
-        text += decoder.decode((yield* Effect.promise(() => reader.read())).value, { stream: true })
-      }
+      const reader = reading(yield* Fiber.join(opening))
+      const text = yield* reader.upTo("response.created")
       const shown = /"id":"(resp_[0-9a-f]+)"/.exec(text)?.[1] ?? ""
       assert.strictEqual(simulator.turns[0]?.responseId, shown)
       assert.strictEqual(simulator.turns[0]?.status, "running")
@@ -306,10 +295,7 @@ describe("In keys mode", () => {
       assert.match(errorOf(own).message, /^Invalid URL \(POST \/v1\/responses\/resp_/)
 
       yield* simulator.release
-      while (!text.includes("response.completed")) {
-        text += decoder.decode((yield* Effect.promise(() => reader.read())).value, { stream: true })
-      }
-      yield* Effect.promise(() => reader.cancel())
+      assert.include(yield* reader.rest, "response.completed")
     }).pipe(Effect.provide(strict)),
   )
 })
@@ -427,15 +413,9 @@ describe("In keys mode a body gets around no check", () => {
           const asked = { key, method: "POST", headers: { "content-type": "application/json" }, body }
           assert.strictEqual((yield* ask(`${url}/${path}`, asked)).status, 400, `${path} ${body}`)
         }
-        const compressed = yield* Effect.promise(async () => {
-          const response = await fetch(`${url}/${path}`, {
-            method: "POST",
-            headers: { authorization: `Bearer ${key}`, "content-encoding": "gzip" },
-            body: Bun.gzipSync(utf8(unknown[0] ?? "")),
-          })
-          return response.status
-        })
-        assert.strictEqual(compressed, 404)
+        const body = Bun.gzipSync(utf8(unknown[0] ?? ""))
+        const compressed = yield* ask(`${url}/${path}`, { key, headers: { "content-encoding": "gzip" }, body })
+        assert.strictEqual(compressed.status, 404)
       }
       assert.lengthOf(requests, 0)
 
@@ -617,13 +597,10 @@ describe("A key that is revoked", () => {
       assert.strictEqual(counters.openSockets, 2)
       yield* revokeKey(tenancy, tenancy.a)
       yield* TestClock.adjust("3 seconds")
-      const gone = Effect.whileLoop({
-        while: () => counters.openSockets > 1,
-        body: () => Effect.promise(() => setImmediate()),
-        step: () => {},
-      })
-      yield* Effect.raceFirst(gone, TestClock.withLive(Effect.sleep("15 seconds")))
-      assert.strictEqual(counters.openSockets, 1)
+      yield* eventually(
+        () => counters.openSockets === 1,
+        () => `${counters.openSockets} sockets are open`,
+      )
       assert.strictEqual((yield* ask(`${url}/responses`, { key: tenancy.a.secret, body: first })).status, 401)
       const { items, result } = madeBy(asB)
       const next = turnOf({ input: [user("Begin."), ...items, result, user("And then?")] })

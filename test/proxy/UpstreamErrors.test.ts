@@ -3,37 +3,24 @@ import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { APIError } from "openai"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
-import { agent } from "../../src/simulator/Script.ts"
 import type { Fault, SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
-import { ask } from "../support/Ask.ts"
+import { errorIn } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import { user } from "../support/Items.ts"
+import { post } from "../support/AskProxy.ts"
 
 const proxied = (simulator: SimulatorOptions = {}, settings: Partial<SettingsValues> = {}) =>
-  TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
+  TestProxy.layerBrief(settings, simulator)
 
 /** Every turn has these faults, so that no second try comes out better. */
 const failing = (...faults: ReadonlyArray<Fault>) => ({ fault: () => faults })
 
-const post = Effect.fnUntraced(function* (stream: boolean) {
-  const { url } = yield* TestProxy
-  return yield* ask(`${url}/responses`, {
-    key: "test-key-a",
-    headers: { "x-request-id": "request-1" },
-    body: { model: "gpt-5.5", input: "Hello", stream },
-  })
-})
-
-const errorIn = ({ json, text }: Answer) => {
-  const error = json?.["error"]
-  if (typeof error !== "object" || error === null) throw new Error(`no error in ${text}`)
-  return error
-}
+const greet = (stream: boolean) => post({ input: "Hello", stream }, { headers: { "x-request-id": "request-1" } })
 
 const assertJson = (answer: Answer) => {
   assert.match(answer.headers.get("content-type") ?? "", /^application\/json\b/)
@@ -83,7 +70,7 @@ for (const [mode, stream] of modes) {
     it.effect("a refused credential is the upstream's own 401, and is not asked again over HTTP", () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 401)
         assertJson(answer)
         assert.deepInclude(errorIn(answer), { code: "invalid_api_key", message: "Incorrect API key provided." })
@@ -111,7 +98,7 @@ for (const [mode, stream] of modes) {
               },
             },
           })
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, status)
           assert.strictEqual(answer.text, body)
           assertJson(answer)
@@ -136,7 +123,7 @@ for (const [mode, stream] of modes) {
     for (const [code, status] of coded) {
       it.effect(`an error without a status gets ${status} from its code ${code}`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, status)
           assertJson(answer)
           assert.deepInclude(errorIn(answer), { code, message: "It failed." })
@@ -162,7 +149,7 @@ for (const [mode, stream] of modes) {
       const after = at === 0 ? "as the first event" : "after lifecycle events"
       it.effect(`a 400 envelope ${after} is a 400 with its error as it is`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, 400)
           assertJson(answer)
           assert.strictEqual(
@@ -181,7 +168,7 @@ for (const [mode, stream] of modes) {
 
       it.effect(`a flat error event ${after} is a real status too`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, 429)
           assertJson(answer)
           assert.deepInclude(errorIn(answer), { code: "rate_limit_exceeded", message: "Slow down.", param: null })
@@ -204,7 +191,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("a 429 envelope brings its headers, but none that could break the answer", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 429)
         assertJson(answer)
         assert.strictEqual(answer.headers.get("retry-after-ms"), "1500")
@@ -243,7 +230,7 @@ for (const [mode, stream] of modes) {
       const failure = { _tag: "Error", status: 500, code: "server_error", message: "It broke." } as const
       it.effect(`a 500 after lifecycle events may have run, so that no SDK repeats it (${transport})`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, 500)
           assertJson(answer)
           assert.deepInclude(errorIn(answer), { code: "server_error", message: "It broke." })
@@ -253,7 +240,7 @@ for (const [mode, stream] of modes) {
 
       it.effect(`a 500 before any event may be repeated (${transport})`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, 500)
           assert.isFalse(answer.headers.has("x-should-retry"))
         }).pipe(Effect.provide(proxied(failing({ ...failure, at: 0 }), { transport }))),
@@ -269,7 +256,7 @@ for (const [mode, stream] of modes) {
     for (const [what, fault] of lost) {
       it.effect(`${what} is a 502 that no SDK repeats, since the turn may have run`, () =>
         Effect.gen(function* () {
-          const answer = yield* post(stream)
+          const answer = yield* greet(stream)
           assert.strictEqual(answer.status, 502)
           assertJson(answer)
           assert.strictEqual(answer.headers.get("x-should-retry"), "false")
@@ -282,7 +269,7 @@ for (const [mode, stream] of modes) {
       it.effect(`silence until the time-out is a 504 that no SDK repeats (${transport})`, () =>
         Effect.gen(function* () {
           const simulator = yield* Simulator
-          const fiber = yield* Effect.forkChild(post(false))
+          const fiber = yield* Effect.forkChild(greet(false))
           yield* simulator.until(({ turns }) => turns[0]?.status === "running")
           yield* TestClock.adjust("60 minutes")
           const answer = yield* Fiber.join(fiber)
@@ -296,7 +283,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("over HTTP the upstream's status, headers and body are the answer", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 429)
         assertJson(answer)
         assert.strictEqual(answer.headers.get("retry-after"), "3")
@@ -321,7 +308,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("over HTTP an error event that begins the stream is a real status too", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 429)
         assertJson(answer)
         assert.deepInclude(errorIn(answer), { code: "rate_limit_exceeded", message: "Slow down." })
@@ -343,7 +330,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("over HTTP an answer that is no JSON is a 502 that no SDK repeats", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 502)
         assertJson(answer)
         assert.deepInclude(errorIn(answer), { code: "upstream_protocol" })
@@ -359,7 +346,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("what the upstream's head says of another try gives way to what is said here", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 502)
         assert.strictEqual(answer.headers.get("x-should-retry"), "false")
         assert.strictEqual(answer.headers.get("x-upstream"), "kept")
@@ -380,7 +367,7 @@ for (const [mode, stream] of modes) {
 
     it.effect("an upstream that nobody can reach is a 502, which may be repeated", () =>
       Effect.gen(function* () {
-        const answer = yield* post(stream)
+        const answer = yield* greet(stream)
         assert.strictEqual(answer.status, 502)
         assertJson(answer)
         assert.deepInclude(errorIn(answer), { code: "upstream_unreachable" })
@@ -407,7 +394,7 @@ describe("Once a stream has begun", () => {
   for (const [what, fault, message] of cases) {
     it.effect(`${what} is an in-stream error event, which ends the stream and which the openai SDK throws`, () =>
       Effect.gen(function* () {
-        const answer = yield* post(true)
+        const answer = yield* greet(true)
         assert.strictEqual(answer.status, 200)
         const events = eventsOf(answer.text)
         assert.strictEqual(events.length, 9)
@@ -436,7 +423,7 @@ describe("Once a stream has begun", () => {
   ] as const) {
     it.effect(`${mode} is a real status for who waits for JSON, and no SDK repeats what has run`, () =>
       Effect.gen(function* () {
-        const answer = yield* post(false)
+        const answer = yield* greet(false)
         assert.strictEqual(answer.status, fault._tag === "Error" ? 500 : 502)
         assertJson(answer)
         assert.strictEqual(answer.headers.get("x-should-retry"), "false")
@@ -448,9 +435,7 @@ describe("Once a stream has begun", () => {
 describe("The upstream's response.failed", () => {
   it.effect("is an event of its own type where it names a lost anchor too late for another try", () =>
     Effect.gen(function* () {
-      const { url } = yield* TestProxy
-      const turn = (...input: ReadonlyArray<JsonObject>) =>
-        ask(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", stream: true, input: [...input] } })
+      const turn = (...input: ReadonlyArray<JsonObject>) => post({ stream: true, input: [...input] })
       yield* turn(user("One"))
       const events = eventsOf((yield* turn(user("One"), said, user("Two"))).text)
       assert.lengthOf(events, 66)
@@ -463,7 +448,7 @@ describe("The upstream's response.failed", () => {
   for (const transport of ["auto", "http"] as const) {
     it.effect(`passes as it is (${transport})`, () =>
       Effect.gen(function* () {
-        const streamed = yield* post(true)
+        const streamed = yield* greet(true)
         assert.strictEqual(streamed.status, 200)
         const last = eventsOf(streamed.text).at(-1)
         assert.strictEqual(last?.type, "response.failed")
@@ -471,7 +456,7 @@ describe("The upstream's response.failed", () => {
           status: "failed",
           error: { code: "server_error", message: "It broke." },
         })
-        const whole = yield* post(false)
+        const whole = yield* greet(false)
         assert.strictEqual(whole.status, 200)
         assert.deepInclude(whole.json, { status: "failed", error: { code: "server_error", message: "It broke." } })
       }).pipe(Effect.provide(proxied(failing(fault), { transport }))),

@@ -11,16 +11,13 @@ import type { Heard } from "../support/PlainUpstream.ts"
 import type { PlainUpstream } from "../support/PlainUpstream.ts"
 import { plainOf, simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
+import { get, post } from "../support/AskProxy.ts"
 
 const key = (apiKey: string): CredentialSettings => ({ _tag: "Fixed", apiKey: Redacted.make(apiKey) })
 
 const script = agent({ rounds: 0 })
 
-const post = (path: string, body: JsonObject, headers: Readonly<Record<string, string>> = {}) =>
-  Effect.flatMap(TestProxy, ({ url }) => ask(`${url}${path}`, { key: "test-key-caller", headers, body }))
-
-const turn = (model: string, ...input: ReadonlyArray<JsonObject>) =>
-  post("/responses", { model, store: false, input: [...input] })
+const turn = (model: string, ...input: ReadonlyArray<JsonObject>) => post({ model, store: false, input: [...input] })
 
 /** Runs behind a proxy for upstreams that `options` makes of simulators. */
 const among = <A, E>(
@@ -73,11 +70,11 @@ describe("Of several upstreams", () => {
       ["a", "b", "c"],
       three,
       Effect.fnUntraced(function* (simulators) {
-        const account = { "openai-organization": "org-caller", "api-key": "test-key-caller", "session-id": "s" }
+        const account = { "openai-organization": "org-caller", "api-key": "test-key-a", "session-id": "s" }
         for (const model of ["gpt-5.5", "grok-3", "grok-4-fast"]) {
-          const overSocket = yield* post("/responses", { model, input: [user("Hi")] }, account)
+          const overSocket = yield* post({ model, input: [user("Hi")] }, { headers: account })
           assert.strictEqual(overSocket.headers.get("x-respool-transport"), "websocket")
-          const overHttp = yield* post("/responses", { model, background: true, input: [user("Hi")] }, account)
+          const overHttp = yield* post({ model, background: true, input: [user("Hi")] }, { headers: account })
           assert.strictEqual(overHttp.headers.get("x-respool-transport"), "http")
         }
         for (const [at, { connections, turns }] of simulators.entries()) {
@@ -154,8 +151,6 @@ const tellers = Effect.fnUntraced(function* (...lists: ReadonlyArray<ReadonlyArr
 const optionsOf = (plain: ReadonlyArray<PlainUpstream["Service"]>): ReadonlyArray<UpstreamOptions> =>
   plain.map(({ url }, at) => ({ name: `u${at}`, url, models: served[at] ?? [], credential: key(`test-key-u${at}`) }))
 
-const get = (path: string) => Effect.flatMap(TestProxy, ({ url }) => ask(`${url}${path}`, { key: "test-key-caller" }))
-
 describe("What is no turn", () => {
   it.effect("goes where the model of its body or path is served, whatever its encoding, else to the first", () =>
     Effect.gen(function* () {
@@ -231,12 +226,12 @@ describe("The upgrade", () => {
   it.effect("names the betas of the client and of the profile, each once", () =>
     Effect.gen(function* () {
       const simulator = yield* simulatorOf({ script })
-      const upstreams = [{ name: "a", profile: "codex", url: simulator.url, credential: key("test-key-a") }] as const
+      const upstreams = [{ name: "a", profile: "codex", url: simulator.url, credential: key("test-key-own") }] as const
       yield* Effect.gen(function* () {
         const ours = "responses_websockets=2026-02-06"
-        yield* post("/responses", { model: "m", input: [user("1")] })
-        yield* post("/responses", { model: "m", input: [user("2")] }, { "openai-beta": "responses_multi_agent=v1" })
-        yield* post("/responses", { model: "m", input: [user("3")] }, { "openai-beta": `a=1, ${ours}` })
+        yield* post({ model: "m", input: [user("1")] })
+        yield* post({ model: "m", input: [user("2")] }, { headers: { "openai-beta": "responses_multi_agent=v1" } })
+        yield* post({ model: "m", input: [user("3")] }, { headers: { "openai-beta": `a=1, ${ours}` } })
         assert.deepStrictEqual(
           simulator.connections.map(({ headers }) => headers["openai-beta"]),
           [ours, `responses_multi_agent=v1,${ours}`, `a=1,${ours}`],
@@ -248,7 +243,7 @@ describe("The upgrade", () => {
   it.effect("is one for each model where a connection serves one", () =>
     Effect.gen(function* () {
       const simulator = yield* simulatorOf({ script })
-      const upstreams = [{ name: "a", profile: "vercel", url: simulator.url, credential: key("test-key-a") }] as const
+      const upstreams = [{ name: "a", profile: "vercel", url: simulator.url, credential: key("test-key-own") }] as const
       yield* Effect.gen(function* () {
         const history = [user("Hi"), ...outputOf(yield* turn("one", user("Hi"))), user("And then?")]
         for (const model of ["two", "one"]) yield* turn(model, ...history)
@@ -265,14 +260,14 @@ describe("The upgrade", () => {
 describe("A refused credential", () => {
   it.effect("ends the connections that were opened with it, and no others", () =>
     Effect.gen(function* () {
-      const simulator = yield* simulatorOf({ script, apiKeys: ["test-key-caller", "test-key-other"] })
+      const simulator = yield* simulatorOf({ script, apiKeys: ["test-key-a", "test-key-other"] })
       yield* Effect.gen(function* () {
         const { url } = yield* TestProxy
         const other = { key: "test-key-other", body: { model: "m", input: [user("Mine")] } }
         yield* ask(`${url}/responses`, other)
         yield* turn("m", user("One"))
         yield* simulator.configure({ apiKeys: ["test-key-other"] })
-        const refused = yield* post("/responses", { model: "m", user: "u", input: [user("Two")] })
+        const refused = yield* post({ model: "m", user: "u", input: [user("Two")] })
         assert.strictEqual(refused.status, 401)
         yield* simulator.until(({ counters }) => counters.openSockets === 1)
         assert.strictEqual((yield* ask(`${url}/responses`, other)).status, 200)

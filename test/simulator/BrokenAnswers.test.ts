@@ -4,6 +4,7 @@ import { agent } from "../../src/simulator/Script.ts"
 import type { Fault } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { connect, outcome, post } from "../support/TestClient.ts"
+import { open } from "../support/Ask.ts"
 
 const layer = Simulator.layer({ script: agent({ rounds: 0, words: 2 }) })
 
@@ -50,13 +51,7 @@ describe("An answer over HTTP", () => {
       Effect.gen(function* () {
         const simulator = yield* Simulator
         yield* simulator.failNext({ _tag: "Stall", at: 2 })
-        const response = yield* Effect.promise((signal) =>
-          fetch(`${simulator.url}/responses`, {
-            method: "POST",
-            signal,
-            body: JSON.stringify({ model: "m", input: "x", stream }),
-          }),
-        )
+        const response = yield* open(`${simulator.url}/responses`, { body: { model: "m", input: "x", stream } })
         const reader = response.body?.getReader()
         const read = Effect.promise(async () => new TextDecoder().decode((await reader?.read())?.value))
         let text = ""

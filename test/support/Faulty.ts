@@ -12,6 +12,11 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { eventsOf } from "./Events.ts"
 import { user } from "./Items.ts"
+import { request } from "./Ask.ts"
+import { TestProxy } from "./TestProxy.ts"
+import type { SettingsOptions } from "../../src/config/Settings.ts"
+import { objectIn } from "./Parsed.ts"
+import { eventually, round, unlessItHangs } from "./EventLoop.ts"
 
 export type AnyFault = Fault | ArrivalFault
 
@@ -48,14 +53,14 @@ export interface Asking {
   readonly seen?: (text: string) => void
 }
 
+/** The proxy in front of a model with that script. */
+export const proxied = (settings: SettingsOptions = {}) => TestProxy.layer({ settings, simulator: { script } })
+
 export const ask = ({ input, more, query = "", seen, session, stream, url }: Asking) =>
   Effect.promise(async (signal): Promise<Got> => {
-    const response = await fetch(`${url}/responses${query}`, {
-      method: "POST",
-      signal,
-      headers: { "content-type": "application/json", authorization: "Bearer test-key-a", "session-id": session },
-      body: JSON.stringify({ model: "gpt-5.5", stream, input, ...more }),
-    })
+    const body = { model: "gpt-5.5", stream, input: [...input], ...more }
+    const asked = { key: "test-key-a", headers: { "session-id": session }, body }
+    const response = await request(`${url}/responses${query}`, asked, signal)
     const decoder = new TextDecoder()
     let text = ""
     for await (const chunk of response.body ?? []) {
@@ -80,9 +85,9 @@ const steady = (values: ReadonlyArray<JsonObject>): string => {
 }
 
 const parsed = (text: string): JsonObject => {
-  const value: unknown = JSON.parse(text)
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(`no object: ${text}`)
-  return value as JsonObject
+  const object = objectIn(text)
+  if (object === undefined) throw new Error(`no object: ${text}`)
+  return object
 }
 
 /** The events of a stream, or the one object of JSON. */
@@ -191,11 +196,6 @@ const assertSame = (said: ReadonlyArray<JsonObject>, right: ReadonlyArray<JsonOb
   assert.strictEqual(steady(asIs ? said : withoutLastId(said)), steady(asIs ? right : withoutLastId(right)))
 }
 
-/** A round of the event loop. */
-const looked = Effect.callback<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
-
 /**
  * Waits for a turn that only time can end, by moving the clock from `begun` on: a second with every so many looks, in which
  * what is under way on a socket arrives, and one request of another kind. Requests are made by a thread of the platform's
@@ -215,7 +215,7 @@ export const driven = Effect.fnUntraced(function* <A, R>(
   while (fiber.pollUnsafe() === undefined) {
     yield* probe
     yield* TestClock.adjust("1 second")
-    for (let look = 0; look < 100; look++) yield* looked
+    for (let look = 0; look < 100; look++) yield* round
   }
   return yield* Fiber.join(fiber)
 })
@@ -226,18 +226,12 @@ export const settled = Effect.fnUntraced(function* () {
   const { counters } = yield* Simulator
   const states = () => pool.connections().map(({ state }) => state)
   const isSettled = () => states().every((state) => state === "Idle") && counters.openSockets === states().length
-  // A busy machine may tell either side late; that is no failure, and a hang is named below.
-  const waiting = Effect.whileLoop({ while: () => !isSettled(), body: () => looked, step: () => {} })
-  yield* Effect.raceFirst(waiting, TestClock.withLive(Effect.sleep("15 seconds")))
-  assert.isTrue(isSettled(), `connections are ${states().join()}, ${counters.openSockets} sockets are open`)
+  yield* eventually(isSettled, () => `connections are ${states().join()}, ${counters.openSockets} sockets are open`)
 })
 
 /** Runs a cell; its failure or its hanging names it. */
 export const cell = <R>(name: string, effect: Effect.Effect<void, never, R>) =>
-  Effect.raceFirst(
-    effect,
-    TestClock.withLive(Effect.sleep("120 seconds")).pipe(Effect.andThen(Effect.die(new Error("it hangs")))),
-  ).pipe(
+  unlessItHangs(effect).pipe(
     Effect.exit,
     Effect.flatMap((exit) =>
       Exit.isSuccess(exit) ? Effect.void : Effect.die(new Error(`${name}: ${Cause.pretty(exit.cause)}`)),

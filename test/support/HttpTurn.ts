@@ -15,6 +15,7 @@ import { Upstreams } from "../../src/upstream/route/Upstreams.ts"
 import { turnOf } from "./TurnRequests.ts"
 import type { Line } from "./RawUpstream.ts"
 import { chunk, head, rawUpstream } from "./RawUpstream.ts"
+import { round } from "./EventLoop.ts"
 
 export const MiB = 1024 * 1024
 
@@ -116,10 +117,10 @@ export const endless = (content: string | Uint8Array) => {
 
 /** Lets everything happen that can, until nothing has for a while. */
 export const settled = (figure: () => number) =>
-  Effect.promise(async () => {
+  Effect.gen(function* () {
     let last = figure()
     for (let quiet = 0; quiet < 300; quiet++) {
-      await new Promise(setImmediate)
+      yield* round
       if (figure() !== last) quiet = 0
       last = figure()
     }

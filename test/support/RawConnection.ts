@@ -4,9 +4,8 @@
 import type { Scope } from "effect"
 import { Effect } from "effect"
 import { connect } from "node:net"
-import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { Answer } from "./Ask.ts"
-import { isObject } from "../../src/simulator/JsonText.ts"
+import { objectIn } from "./Parsed.ts"
 
 export interface RawRequest {
   readonly method?: string
@@ -68,15 +67,6 @@ const bodyIn = (bytes: Buffer, headers: Headers): { readonly text: string; reado
     parts.push(bytes.subarray(line + 2, end))
     at = end + 2
     if (size === 0) return { text: Buffer.concat(parts).toString(), size: at }
-  }
-}
-
-const objectIn = (text: string): JsonObject | undefined => {
-  try {
-    const value = JSON.parse(text) as Json
-    return isObject(value) ? value : undefined
-  } catch {
-    return undefined
   }
 }
 

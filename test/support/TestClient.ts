@@ -4,6 +4,7 @@ import type { Scope } from "effect"
 import { Deferred, Effect, Queue } from "effect"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { SimulatorService } from "../../src/simulator/Simulator.ts"
+import { ask } from "./Ask.ts"
 
 export interface Event extends JsonObject {
   readonly type: string
@@ -99,15 +100,13 @@ export const post = (
   body: JsonObject | string,
   init: { readonly path?: string; readonly headers?: Record<string, string> } = {},
 ) =>
-  Effect.promise(async () => {
-    const response = await fetch(`${url}${init.path ?? "/responses"}`, {
-      method: "POST",
-      headers: { "content-type": "application/json", ...init.headers },
-      body: typeof body === "string" ? body : JSON.stringify({ model: "gpt-5.5", ...body }),
-    })
-    const text = await response.text()
-    return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) as JsonObject }
-  })
+  Effect.map(
+    ask(`${url}${init.path ?? "/responses"}`, {
+      headers: init.headers ?? {},
+      body: typeof body === "string" ? body : { model: "gpt-5.5", ...body },
+    }),
+    (answer) => ({ ...answer, json: () => JSON.parse(answer.text) as JsonObject }),
+  )
 
 /**
  * All that a raw socket gets of an answer: its body, with ` broken` behind it where the connection ended in the middle;
@@ -183,10 +182,10 @@ export const get = (
   method = "GET",
   headers: Record<string, string> = {},
 ) =>
-  Effect.promise(async () => {
-    const response = await fetch(`${url}${path}`, { method, headers })
-    return { status: response.status, body: (await response.json()) as JsonObject }
-  })
+  Effect.map(ask(`${url}${path}`, { method, headers }), ({ status, text }) => ({
+    status,
+    body: JSON.parse(text) as JsonObject,
+  }))
 
 export const weather: Json = {
   type: "function",

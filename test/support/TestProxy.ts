@@ -9,6 +9,7 @@ import { OpenAI } from "openai"
 import * as Server from "../../src/Server.ts"
 import type { SettingsOptions } from "../../src/config/Settings.ts"
 import { Settings } from "../../src/config/Settings.ts"
+import { agent } from "../../src/simulator/Script.ts"
 import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Dialer } from "../../src/upstream/dialer/Dialer.ts"
@@ -64,4 +65,8 @@ export class TestProxy extends Context.Service<
     Layer.unwrap(
       Effect.map(Simulator, ({ url }) => TestProxy.layerProxy({ upstreamUrl: url, ...options.settings })),
     ).pipe(Layer.provideMerge(Simulator.layer(options.simulator)))
+
+  /** In front of a model that answers every turn at once, and calls no tool. */
+  static readonly layerBrief = (settings: SettingsOptions = {}, simulator: SimulatorOptions = {}) =>
+    TestProxy.layer({ settings, simulator: { script: agent({ rounds: 0 }), ...simulator } })
 }

@@ -8,6 +8,7 @@ import { vi } from "vitest"
 import type { KeyRecord, KeysFileError } from "../../../src/downstream/auth/Keys.ts"
 import { addKey, Keys, makeKey, privateFolder } from "../../../src/downstream/auth/Keys.ts"
 import { Revocation } from "../../../src/turn/Revocation.ts"
+import { round } from "../../support/EventLoop.ts"
 
 const compared = vi.hoisted(() => new Array<readonly [left: number, right: number]>())
 
@@ -53,9 +54,7 @@ const runToEnd = <A, E>(fiber: Fiber.Fiber<A, E>) =>
   Effect.gen(function* () {
     while (fiber.pollUnsafe() === undefined) {
       yield* TestClock.adjust("50 millis")
-      yield* Effect.callback<void>((resume) => {
-        setImmediate(() => resume(Effect.void))
-      })
+      yield* round
     }
     return yield* Fiber.join(fiber)
   })

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
-import { agent } from "../../../src/simulator/Script.ts"
 import { Simulator } from "../../../src/simulator/Simulator.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 import { ask, idOf } from "../../support/Ask.ts"
@@ -13,7 +12,7 @@ import { rawConnection } from "../../support/RawConnection.ts"
 import type { Line } from "../../support/RawUpstream.ts"
 import { chunk, head, rawUpstream } from "../../support/RawUpstream.ts"
 
-const proxied = TestProxy.layer({ simulator: { script: agent({ rounds: 0 }) } })
+const proxied = TestProxy.layerBrief()
 const key = "test-key-a"
 
 describe("A stored response", () => {

@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import * as Net from "node:net"
-import { setImmediate } from "node:timers/promises"
 import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
 import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
@@ -10,6 +9,7 @@ import type { Subject } from "../../support/Certificate.ts"
 import { selfSigned } from "../../support/Certificate.ts"
 import { closing, frame, HostileUpstream, text } from "../../support/HostileUpstream.ts"
 import { utf8 } from "../../support/Bytes.ts"
+import { round } from "../../support/EventLoop.ts"
 
 const silent: SocketHandlers = {
   onText: () => {},
@@ -60,8 +60,6 @@ const descriptorsTo = (port: number): number => {
   }
   return held
 }
-
-const turnOfTheLoop = Effect.promise(() => setImmediate())
 
 const test = (title: string, body: Effect.Effect<void, DialError, Dialer | Scope.Scope>) =>
   it.effect(title, () => body.pipe(Effect.provide(layerBun)))
@@ -189,7 +187,7 @@ describe("Dialer.layerBun", () => {
       assert.isTrue(socket.send(utf8("go")))
       yield* Deferred.await(paused)
       // A write would use up the error of the reset, so it is only given the time to be noticed.
-      for (let turns = 0; turns < 50; turns++) yield* turnOfTheLoop
+      for (let turns = 0; turns < 50; turns++) yield* round
       assert.deepStrictEqual(seen, ["one"])
       assert.isFalse(socket.send(utf8("late")))
       socket.resume()

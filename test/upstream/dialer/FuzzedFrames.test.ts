@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises"
 import { afterEach, vi } from "vitest"
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
@@ -21,6 +20,10 @@ import { PlainUpstream } from "../../support/PlainUpstream.ts"
 import type { Fuzzed } from "../../support/FuzzedFrames.ts"
 import { fuzzed, makeRandom, wellFormed } from "../../support/FuzzedFrames.ts"
 import { TestDialer, type TestSocket } from "../../support/TestDialer.ts"
+import { ask } from "../../support/Ask.ts"
+import type { Answer } from "../../support/Ask.ts"
+import { parsed } from "../../support/Parsed.ts"
+import { eventually, unlessItHangs } from "../../support/EventLoop.ts"
 
 const logged: Array<string> = []
 const logger = Logger.layer([
@@ -52,21 +55,7 @@ const server = Layer.unwrap(
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 const terminals = ["response.completed", "response.failed", "response.incomplete", "response.cancelled"]
-
-interface Got {
-  readonly status: number
-  readonly headers: Headers
-  readonly text: string
-}
 
 /** What an error event may be answered with: its own status, or the one of its code. */
 const statusesIn = (frames: ReadonlyArray<Fuzzed>): ReadonlySet<number> => {
@@ -87,7 +76,7 @@ const statusesIn = (frames: ReadonlyArray<Fuzzed>): ReadonlySet<number> => {
 }
 
 /** One JSON object: the response of a terminal event, or an error with a status that the frames account for. */
-const checkJson = ({ headers, status, text }: Got, frames: ReadonlyArray<Fuzzed>) => {
+const checkJson = ({ headers, status, text }: Answer, frames: ReadonlyArray<Fuzzed>) => {
   assert.match(headers.get("content-type") ?? "", /^application\/json/)
   const body = parsed(text)
   assert.isTrue(isRecord(body), "the body is no JSON object")
@@ -105,7 +94,7 @@ const checkJson = ({ headers, status, text }: Got, frames: ReadonlyArray<Fuzzed>
 }
 
 /** One end, an error of ours that counts on from the event before it, and nothing that breaks out of its event. */
-const checkStream = ({ text }: Got) => {
+const checkStream = ({ text }: Answer) => {
   assert.isTrue(text.endsWith("\n\n"))
   const blocks = text.slice(0, -2).split("\n\n")
   let follows: number | undefined = 0
@@ -145,15 +134,6 @@ const feed = (socket: TestSocket, frame: Fuzzed) => {
   else socket.handlers.onText(frame.text)
 }
 
-/** What hangs is named, instead of the test's own time-out. */
-const named = <A, E>(effect: Effect.Effect<A, E>, name: () => string) =>
-  Effect.raceFirst(
-    effect,
-    TestClock.withLive(Effect.sleep("20 seconds")).pipe(
-      Effect.andThen(Effect.suspend(() => Effect.die(new Error(`it hangs: ${name()}`)))),
-    ),
-  )
-
 /** Sends `frames` fuzzed frames through whole turns, eight at a time. */
 const storm = Effect.fnUntraced(function* (seed: number, frames: number) {
   const dialer = yield* TestDialer
@@ -182,28 +162,19 @@ const storm = Effect.fnUntraced(function* (seed: number, frames: number) {
     })
   }
 
-  const ask = async (turn: number): Promise<Got> => {
-    const response = await fetch(url, {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        authorization: "Bearer test-key-a",
-        ...(turn % 3 === 0 ? {} : { "session-id": `s${turn % 16}` }),
-      },
-      body: JSON.stringify({ model: "m", stream: turn % 2 === 1, input: `turn ${turn}` }),
+  const turnAt = (turn: number) =>
+    ask(url, {
+      key: "test-key-a",
+      headers: turn % 3 === 0 ? {} : { "session-id": `s${turn % 16}` },
+      body: { model: "m", stream: turn % 2 === 1, input: `turn ${turn}` },
     })
-    return { status: response.status, headers: response.headers, text: await response.text() }
-  }
 
   const one = Effect.gen(function* () {
     const turn = turns++
     const all: Array<Fuzzed> = []
     heard.set(turn, all)
     const name = () => `seed ${seed}, turn ${turn}, frames ${JSON.stringify(all, null, 1)}`
-    const got = yield* named(
-      Effect.promise(() => ask(turn)),
-      name,
-    )
+    const got = yield* unlessItHangs(turnAt(turn), name)
     heard.delete(turn)
     yield* Effect.sync(() => {
       try {
@@ -235,10 +206,10 @@ const storm = Effect.fnUntraced(function* (seed: number, frames: number) {
   )
   // The fiber that watches the turns' deadlines sees that there are none.
   yield* TestClock.adjust("1 second")
-  for (let round = 0; round < 1000 && census.fibers() !== before; round++) {
-    yield* Effect.promise(() => setImmediate())
-  }
-  assert.strictEqual(census.fibers(), before, "fibers")
+  yield* eventually(
+    () => census.fibers() === before,
+    () => `${census.fibers()} fibers, ${before} before`,
+  )
   assert.strictEqual(dialer.open(), pool.connections().length)
   assert.isAtMost(memory.size(), pool.connections().length)
   return { turns, kinds }
@@ -301,7 +272,7 @@ describe("A defect of ours ends its turn and nothing else, when it comes from", 
             for (const text of wellFormed(() => 1, "resp_1")) socket.handlers.onText(text)
           })
         }
-        const exit = yield* Effect.exit(named(executor.execute(turn, sink()), () => from))
+        const exit = yield* Effect.exit(unlessItHangs(executor.execute(turn, sink()), () => from))
         assert.isTrue(Exit.isFailure(exit))
         if (Exit.isFailure(exit)) assert.include(Cause.pretty(exit.cause), "broken on purpose")
         vi.restoreAllMocks()

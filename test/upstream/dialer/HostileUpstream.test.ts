@@ -7,7 +7,6 @@ import type { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
 import type { Answer } from "../../support/Ask.ts"
-import { ask } from "../../support/Ask.ts"
 import { eventsOf } from "../../support/Events.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 import type { Peer } from "../../support/HostileUpstream.ts"
@@ -23,6 +22,8 @@ import {
   upgrades,
   violations,
 } from "../../support/Misconduct.ts"
+import { errorIn, way } from "../../support/Ask.ts"
+import { post } from "../../support/AskProxy.ts"
 
 const proxied = (dialer: Layer.Layer<Dialer>, settings: Partial<SettingsValues> = {}, scheme = "http") =>
   Layer.unwrap(
@@ -31,18 +32,13 @@ const proxied = (dialer: Layer.Layer<Dialer>, settings: Partial<SettingsValues> 
     ),
   ).pipe(Layer.provideMerge(HostileUpstream.layer))
 
-const post = Effect.fnUntraced(function* (stream = false) {
-  const { url } = yield* TestProxy
-  return yield* ask(`${url}/responses`, { key: "test-key-a", body: { model: "m", input: "Hello", stream } })
+const greet = (stream = false) => post({ input: "Hello", stream })
+
+const errorOf = (answer: Answer) => ({
+  status: answer.status,
+  code: errorIn(answer)["code"],
+  retry: answer.headers.get("x-should-retry"),
 })
-
-const way = ({ headers }: Answer) => [headers.get("x-respool-transport"), headers.get("x-respool-reason")]
-
-const errorOf = ({ headers, json, status }: Answer) => {
-  const error = json?.["error"]
-  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
-  return { status, code, retry: headers.get("x-should-retry") }
-}
 
 const ended = Effect.map(Metric.value(evictions), ({ occurrences }) => Object.fromEntries(occurrences))
 
@@ -60,7 +56,7 @@ const unharmed = Effect.gen(function* () {
 
 const continues = Effect.gen(function* () {
   const pool = yield* ConnectionPool
-  const next = yield* post()
+  const next = yield* greet()
   assert.strictEqual(next.status, 200)
   assert.strictEqual(way(next)[0], "websocket")
   assert.match(String(next.json?.["id"]), /^resp_socket_/)
@@ -99,7 +95,7 @@ for (const [name, dialer] of [
             Effect.gen(function* () {
               const upstream = yield* HostileUpstream
               upstream.conduct.now = { ...good, upgrade }
-              const asking = yield* Effect.forkChild(post(stream))
+              const asking = yield* Effect.forkChild(greet(stream))
               yield* upstream.upgrading
               if (waits !== undefined) yield* TestClock.adjust(waits)
               const got = yield* Fiber.join(asking)
@@ -122,7 +118,7 @@ for (const [name, dialer] of [
         const upstream = yield* HostileUpstream
         upstream.conduct.now = { ...good, upgrade: ({ socket }) => socket.resetAndDestroy() }
         upstream.http.answers = false
-        const got = yield* post()
+        const got = yield* greet()
         assert.strictEqual(got.status, 503)
         assert.strictEqual(got.text, "{}")
         assert.deepStrictEqual(way(got), ["http", "dial_failed"])
@@ -135,7 +131,7 @@ for (const [name, dialer] of [
       "that has no TLS where it should is named as what could not be reached",
       Effect.gen(function* () {
         const pool = yield* ConnectionPool
-        const got = yield* post()
+        const got = yield* greet()
         assert.deepInclude(errorOf(got), { status: 502, code: "upstream_unreachable" })
         assert.deepStrictEqual(way(got), ["http", "dial_failed"])
         assert.deepStrictEqual(yield* ended, { dial_failed: 1 })
@@ -154,7 +150,7 @@ for (const [name, dialer] of [
           Effect.gen(function* () {
             const upstream = yield* HostileUpstream
             upstream.conduct.now = { ...good, turn }
-            const got = yield* post()
+            const got = yield* greet()
             assert.deepStrictEqual(errorOf(got), { status: 502, code: codeOf(ends), retry: "false" })
             assert.include(yield* logged, ` status=${codeOf(ends)} `)
             assert.deepStrictEqual(yield* ended, { [ends]: attemptsOf(ends) })
@@ -173,7 +169,7 @@ for (const [name, dialer] of [
                 turn(peer)
               },
             }
-            const got = yield* post(true)
+            const got = yield* greet(true)
             assert.strictEqual(got.status, 200)
             const said = eventsOf(got.text)
             assert.deepStrictEqual(
@@ -195,7 +191,7 @@ for (const [name, dialer] of [
       Effect.gen(function* () {
         const upstream = yield* HostileUpstream
         upstream.conduct.now = { ...good, turn: ({ write }) => write(frame(9, "p")) }
-        const asking = yield* Effect.forkChild(post())
+        const asking = yield* Effect.forkChild(greet())
         yield* upstream.asked
         yield* TestClock.adjust("300 seconds")
         const got = yield* Fiber.join(asking)
@@ -212,7 +208,7 @@ for (const [name, dialer] of [
       Effect.gen(function* () {
         const upstream = yield* HostileUpstream
         upstream.conduct.now = { ...good, turn: ({ socket }) => socket.pause() }
-        const asking = yield* Effect.forkChild(post())
+        const asking = yield* Effect.forkChild(greet())
         yield* upstream.asked
         yield* TestClock.adjust("75 seconds")
         const got = yield* Fiber.join(asking)
@@ -229,7 +225,7 @@ for (const [name, dialer] of [
           Effect.gen(function* () {
             const upstream = yield* HostileUpstream
             upstream.conduct.now = { ...good, turn }
-            const got = yield* post()
+            const got = yield* greet()
             assert.strictEqual(got.status, 200)
             assert.match(String(got.json?.["id"]), /^resp_(odd|socket)_/)
             assert.deepStrictEqual(yield* ended, {})
@@ -259,7 +255,7 @@ for (const [name, dialer] of [
         const upstream = yield* HostileUpstream
         const pool = yield* ConnectionPool
         upstream.conduct.now = { ...good, turn: ({ write }) => write(answerWell(), text(delta)) }
-        const got = yield* post()
+        const got = yield* greet()
         assert.strictEqual(got.status, 200)
         assert.strictEqual(way(got)[0], "websocket")
         yield* upstream.closed
@@ -278,7 +274,7 @@ for (const [name, dialer] of [
           socket.resetAndDestroy()
         }
         upstream.conduct.now = { ...good, upgrade }
-        const got = yield* post()
+        const got = yield* greet()
         if (got.status !== 200) {
           assert.deepStrictEqual(errorOf(got), { status: 502, code: "upstream_closed", retry: "false" })
         }
