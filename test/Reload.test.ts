@@ -1,7 +1,7 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, Deferred, Effect, Fiber, FileSystem, Layer, Logger } from "effect"
+import { ConfigProvider, Deferred, Effect, Fiber, FileSystem, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { TestClock } from "effect/testing"
 import { Reload } from "../src/Reload.ts"
@@ -13,6 +13,7 @@ import type { SimulatorService } from "../src/simulator/Simulator.ts"
 import { ask, outputOf } from "./support/Ask.ts"
 import { simulatorOf } from "./support/Several.ts"
 import { user } from "./support/Items.ts"
+import { collectingLogger } from "./support/Logged.ts"
 
 const script = agent({ rounds: 0, words: 5 })
 
@@ -24,8 +25,7 @@ const configured = Effect.fnUntraced(function* (json: object, isNamed = true) {
     fs.writeFileString(path, typeof next === "string" ? next : JSON.stringify(next))
   yield* write(json)
   yield* fs.writeFileString(`${path}.keys`, JSON.stringify({ keys: [] }), { mode: 0o600 })
-  const logged: Array<string> = []
-  const logger = Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))])
+  const { logged, logger } = collectingLogger()
   const env = {
     RESPOOL_PORT: "0",
     RESPOOL_KEYS_FILE: `${path}.keys`,

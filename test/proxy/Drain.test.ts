@@ -4,12 +4,13 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
-import { connect } from "node:net"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { serve } from "../support/Command.ts"
 import { eventsOf } from "../support/Events.ts"
 import { open } from "../support/Ask.ts"
 import { reading } from "../support/Reading.ts"
+import { talker } from "../support/Talker.ts"
+import type { Talker } from "../support/Talker.ts"
 
 const turn = (url: string, stream: boolean) =>
   open(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", stream, input: "Tell me." } })
@@ -25,30 +26,14 @@ const heldTurn = Effect.fnUntraced(function* (url: string) {
 })
 
 /** What a connection says to a request: the status line, or nothing where it was refused or closed. */
-const say = (socket: ReturnType<typeof connect>) =>
-  Effect.callback<string>((resume) => {
-    let text = ""
-    socket.on("data", (data) => (text += String(data)))
-    socket.on("close", () => resume(Effect.succeed(text.split("\r\n")[0] ?? "")))
-    socket.on("error", () => undefined)
-    socket.write("GET /readyz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
-  })
-
-const connected = (url: string) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const { hostname, port } = new URL(url)
-      return connect(Number(port), hostname)
-    }),
-    (socket) => Effect.sync(() => socket.destroy()),
-  )
-
-const established = (socket: ReturnType<typeof connect>) =>
-  Effect.callback<void>((resume) => void socket.once("connect", () => resume(Effect.void)))
+const say = (connection: Talker) => {
+  connection.say("GET /readyz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
+  return Effect.map(connection.closed, (text) => text.split("\r\n")[0] ?? "")
+}
 
 /** Every attempt is a round trip to the process, so this asks only as fast as it answers. */
 const untilRefused = (url: string) =>
-  Effect.repeat(Effect.scoped(Effect.flatMap(connected(url), say)), { until: (said) => said === "" })
+  Effect.repeat(Effect.scoped(Effect.flatMap(talker(url), say)), { until: (said) => said === "" })
 
 const draining = (turns: string) =>
   new RegExp(`message="draining ${turns} for at most 10m; a second signal stops at once"`)
@@ -61,8 +46,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       Effect.gen(function* () {
         const simulator = yield* Simulator
         const { exitCode, logged, signal, stderr, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
-        const before = yield* connected(url)
-        yield* established(before)
+        const before = yield* talker(url)
         const { begun, reader } = yield* heldTurn(url)
         const executed = simulator.turns.length
         yield* signal(name)
@@ -96,7 +80,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       yield* signal("SIGTERM")
       assert.strictEqual(yield* exitCode, 0)
       assert.match(stderr(), draining("0 turns"))
-      assert.strictEqual(yield* Effect.scoped(Effect.flatMap(connected(url), say)), "")
+      assert.strictEqual(yield* Effect.scoped(Effect.flatMap(talker(url), say)), "")
       yield* simulator.until(({ counters }) => counters.openSockets === 0)
     }),
   )

@@ -1,23 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { connect } from "node:net"
 import { TestProxy } from "../support/TestProxy.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { saidTo } from "../support/Talker.ts"
 
 const proxied = PlainUpstream.layerProxied({ http: () => new Response("{}") }, { transport: "http" })
 
-/** Sends bytes on a connection of its own and gives the status lines of whatever comes until the server closes it. */
+/** The status lines of whatever comes until the server closes the connection. */
 const say = (url: string, text: string) =>
-  Effect.callback<ReadonlyArray<string>>((resume) => {
-    const { hostname, port } = new URL(url)
-    const socket = connect(Number(port), hostname)
-    let heard = ""
-    socket.on("data", (data) => (heard += String(data)))
-    socket.on("close", () => resume(Effect.succeed(heard.match(/^HTTP\/1\.1 \d+/gm) ?? [])))
-    socket.on("error", () => undefined)
-    socket.write(text)
-    return Effect.sync(() => socket.destroy())
-  })
+  Effect.map(saidTo(url, text), (heard): ReadonlyArray<string> => heard.match(/^HTTP\/1\.1 \d+/gm) ?? [])
 
 const hidden = "DELETE /v1/responses/resp_hidden HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer test-key-b\r\n\r\n"
 const chunked = `0\r\n\r\n${hidden}`

@@ -11,11 +11,9 @@ import type { Dialer } from "../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../src/upstream/dialer/DialerWs.ts"
 import { TestProxy } from "../support/TestProxy.ts"
-import type { Pair, Subject } from "../support/Certificate.ts"
-import { authority } from "../support/Certificate.ts"
+import type { Pair } from "../support/Certificate.ts"
+import { authority, loopback } from "../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../support/ConnectProxy.ts"
-
-const loopback: Subject = [127, 0, 0, 1]
 
 /** The simulator behind TLS. */
 const upstream = Effect.fnUntraced(function* (clients?: string) {

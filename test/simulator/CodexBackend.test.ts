@@ -1,5 +1,3 @@
-import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue } from "effect"
 import type { WebSocket as WsWebSocket } from "ws"
@@ -20,6 +18,7 @@ import {
   weather,
 } from "../support/TestClient.ts"
 import { user } from "../support/Items.ts"
+import { wsModule } from "../support/WsModule.ts"
 
 const codex = Simulator.layer({ profile: "codex" })
 const headers = { authorization: "Bearer test-key-a", "chatgpt-account-id": "account-a" }
@@ -40,9 +39,8 @@ const eventsOf = (text: string): ReadonlyArray<Event> =>
   [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data ?? "") as Event)
 const carrying = (state: string) => ({ client_metadata: { "x-codex-turn-state": state } })
 
-// Bun's own socket does not show the answer to its upgrade, and in place of `ws` Bun puts a shim.
-const require = createRequire(import.meta.url)
-const Socket: typeof WsWebSocket = require(join(dirname(require.resolve("ws/package.json")), "lib", "websocket.js"))
+// Bun's own socket does not show the answer to its upgrade.
+const Socket = wsModule("websocket") as typeof WsWebSocket
 
 /** Opens a socket and gives the state that answered its upgrade, and what one request is answered with. */
 const talk = Effect.fnUntraced(function* (url: string) {

@@ -3,6 +3,8 @@
  */
 import * as Zlib from "node:zlib"
 import { utf8 } from "./Bytes.ts"
+import { damaged, makeRandom } from "./Random.ts"
+import type { Random } from "./Random.ts"
 
 export interface Fuzzed {
   readonly body: Uint8Array
@@ -12,19 +14,6 @@ export interface Fuzzed {
 }
 
 export type Verdict = "upstream" | { readonly status: number; readonly codes: ReadonlyArray<string> }
-
-type Random = (below: number) => number
-
-/** Mulberry32: equal seeds, equal numbers. */
-const randomOf = (seed: number): Random => {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
 
 const of = <A>(random: Random, list: ReadonlyArray<A>): A => {
   const one = list[random(list.length)]
@@ -116,15 +105,6 @@ const disguised = (random: Random, name: string): string => {
   return `"${name.slice(0, at)}\\u${name.charCodeAt(at).toString(16).padStart(4, "0")}${name.slice(at + 1)}"`
 }
 
-const damaged = (random: Random, bytes: Uint8Array): Uint8Array => {
-  const copy = Uint8Array.from(bytes)
-  for (let flips = 1 + random(3); flips > 0; flips--) {
-    const at = random(copy.length)
-    copy[at] = (copy[at] ?? 0) ^ (1 << random(8))
-  }
-  return copy
-}
-
 const makers: ReadonlyArray<readonly [how: string, weight: number, make: (random: Random) => string | Uint8Array]> = [
   ["valid", 1, (random) => joined(members(random))],
   ["bits flipped", 5, (random) => damaged(random, utf8(joined(members(random))))],
@@ -199,7 +179,7 @@ const encoders: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
 }
 
 export const fuzzedBody = (seed: number): Fuzzed => {
-  const random = randomOf(seed)
+  const random = makeRandom(seed)
   const [how, , make] = of(random, weighted)
   const made = make(random)
   const body = typeof made === "string" ? utf8(made) : made

@@ -19,6 +19,8 @@ const named = (name: string) => sequence(der(0x31, sequence(der(6, hex("550403")
 /** A subject that the certificate is for: a DNS name, or an IPv4 address in four bytes. */
 export type Subject = string | readonly [number, number, number, number]
 
+export const loopback: Subject = [127, 0, 0, 1]
+
 export interface Pair {
   readonly cert: string
   readonly key: string

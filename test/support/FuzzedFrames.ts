@@ -1,21 +1,10 @@
 /**
  * Upstream frames that went wrong: mutations of the events of a real turn, the same ones for the same seed.
  */
+import type { Random } from "./Random.ts"
 
 /** What comes from the socket: a text, or one of the things that are none. */
 export type Fuzzed = { readonly text: string } | "binary" | "overflow" | "closed" | "closed, 1009"
-
-/** Numbers from 0 to below `n`, the same ones for the same seed (mulberry32). */
-export const makeRandom = (seed: number) => {
-  let state = seed >>> 0
-  return (n: number): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * n)
-  }
-}
-type Random = ReturnType<typeof makeRandom>
 
 const pick = <A>(random: Random, values: readonly [A, ...ReadonlyArray<A>]): A =>
   values[random(values.length)] ?? values[0]

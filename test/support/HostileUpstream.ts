@@ -4,9 +4,10 @@
  * What it does to an upgrade and to a turn on the socket is set by the test; over plain HTTP it answers as it should, or
  * refuses, so that it can be seen which way an answer came.
  */
-import { createHash } from "node:crypto"
 import * as Net from "node:net"
 import { Context, Deferred, Effect, Layer } from "effect"
+import { readFrame, switching, text } from "./Frames.ts"
+import { promptly } from "./EventLoop.ts"
 
 /** A connection on which an upgrade was asked for. */
 export interface Peer {
@@ -25,36 +26,6 @@ export interface Conduct {
   /** Called with every text message on the socket. */
   readonly turn: (peer: Peer, message: string) => void
 }
-
-export interface FrameOptions {
-  readonly fin?: boolean
-  /** RSV1 is 4, RSV2 is 2, RSV3 is 1. */
-  readonly reserved?: number
-  readonly masked?: boolean
-  /** The length that the head declares, whatever follows. */
-  readonly declared?: bigint
-}
-
-/** A frame as a server sends it, or as it must not. */
-export const frame = (opcode: number, content: Uint8Array | string, options: FrameOptions = {}): Buffer => {
-  const { declared, fin = true, masked = false, reserved = 0 } = options
-  const payload = Buffer.from(content)
-  const length = declared ?? BigInt(payload.length)
-  const head = Buffer.alloc(length < 126n ? 2 : length < 65536n ? 4 : 10)
-  head[0] = (fin ? 0x80 : 0) | (reserved << 4) | opcode
-  head[1] = (masked ? 0x80 : 0) | (length < 126n ? Number(length) : length < 65536n ? 126 : 127)
-  if (head.length === 4) head.writeUInt16BE(Number(length), 2)
-  if (head.length === 10) head.writeBigUInt64BE(length, 2)
-  const mask = Buffer.from([1, 2, 3, 4])
-  return masked
-    ? Buffer.concat([head, mask, payload.map((byte, i) => byte ^ (mask[i % 4] ?? 0))])
-    : Buffer.concat([head, payload])
-}
-
-export const text = (content: string | Uint8Array, options?: FrameOptions) => frame(1, content, options)
-
-export const closing = (code: number, reason: string | Uint8Array = "") =>
-  frame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]))
 
 const item = { id: "msg_1", type: "message", role: "assistant", status: "completed", content: [] }
 
@@ -104,7 +75,7 @@ export class HostileUpstream extends Context.Service<
     readonly upgrading: Effect.Effect<void>
     /** Waits for the first message on a socket. */
     readonly asked: Effect.Effect<void>
-    /** Waits until every connection with an upgrade so far is closed. */
+    /** Every connection with an upgrade so far ends now, or this dies: both ends of each are in this thread. */
     readonly closed: Effect.Effect<void>
   }
 >()("test/upstream/HostileUpstream") {
@@ -117,19 +88,17 @@ export class HostileUpstream extends Context.Service<
       const upgrading = yield* Deferred.make<void>()
       const asked = yield* Deferred.make<void>()
       const open = new Set<Net.Socket>()
-      const ends: Array<Deferred.Deferred<void>> = []
+      const upgraded: Array<Net.Socket> = []
       const forked: Array<{ readonly interruptUnsafe: () => void }> = []
       let posts = 0
 
       const upgrade = (socket: Net.Socket, head: string) => {
-        const closed = Deferred.makeUnsafe<void>()
-        ends.push(closed)
-        socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+        upgraded.push(socket)
         const peer: Peer = {
           socket,
           head,
           write: (...parts) => void socket.write(Buffer.concat(parts.map((part) => Buffer.from(part)))),
-          switching: (...lines) => switching(head, lines),
+          switching: (...lines) => switching(head, ...lines),
           fork: (effect) => forked.push(Effect.runForkWith(context)(effect)),
         }
         conduct.now.upgrade(peer)
@@ -192,21 +161,17 @@ export class HostileUpstream extends Context.Service<
         port: address !== null && typeof address === "object" ? address.port : 0,
         conduct,
         http,
-        upgrades: () => ends.length,
+        upgrades: () => upgraded.length,
         posts: () => posts,
         upgrading: Deferred.await(upgrading),
         asked: Deferred.await(asked),
-        closed: Effect.suspend(() => Effect.forEach(ends, Deferred.await, { discard: true })),
+        closed: promptly(
+          () => upgraded.every(({ closed }) => closed),
+          () => `the end of ${upgraded.filter(({ closed }) => !closed).length} connections of ${upgraded.length}`,
+        ),
       })
     }),
   )
-}
-
-const switching = (head: string, lines: ReadonlyArray<string>) => {
-  const key = /^sec-websocket-key: *(.*)$/im.exec(head)?.[1]?.trim() ?? ""
-  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-  const all = ["upgrade: websocket", "connection: Upgrade", `sec-websocket-accept: ${accept}`, ...lines]
-  return `HTTP/1.1 101 Switching Protocols\r\n${all.join("\r\n")}\r\n\r\n`
 }
 
 const unavailable =
@@ -220,17 +185,4 @@ const httpAnswer = (request: string): string => {
     : (/"response":(\{.*\})\}$/.exec(events.at(-1) ?? "")?.[1] ?? "")
   const type = stream ? "text/event-stream" : "application/json"
   return `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
-}
-
-/** The first frame of what a client sent; undefined: not whole yet. */
-const readFrame = (bytes: Buffer) => {
-  const short = (bytes[1] ?? 0) & 127
-  const at = short < 126 ? 2 : short === 126 ? 4 : 10
-  if (bytes.length < at + 4) return undefined
-  const length = at === 2 ? short : at === 4 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2))
-  const size = at + 4 + length
-  if (bytes.length < size) return undefined
-  const mask = bytes.subarray(at, at + 4)
-  const payload = Buffer.from(bytes.subarray(at + 4, size).map((byte, i) => byte ^ (mask[i % 4] ?? 0))).toString()
-  return { opcode: (bytes[0] ?? 0) & 15, size, payload }
 }

@@ -3,7 +3,8 @@
  */
 import { Effect } from "effect"
 import type { Conduct, Peer } from "./HostileUpstream.ts"
-import { closing, forever, frame, text } from "./HostileUpstream.ts"
+import { forever } from "./HostileUpstream.ts"
+import { closing, frame, text } from "./Frames.ts"
 
 export const answer = (status: string, ...lines: ReadonlyArray<string>) =>
   `HTTP/1.1 ${[status, ...lines].join("\r\n")}\r\n\r\n`

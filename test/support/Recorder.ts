@@ -1,8 +1,8 @@
 /**
  * An upstream that answers everything and remembers what arrived: for proofs that something did not arrive.
  */
-import { connect } from "node:net"
 import { Effect } from "effect"
+import { saidTo } from "./Talker.ts"
 
 export interface Recorded {
   readonly method: string
@@ -40,18 +40,10 @@ export const makeRecorder = Effect.fnUntraced(function* (answer: (request: Recor
 
 /** A request whose target is sent exactly as given, which no URL of the platform's would leave alone. */
 export const askRaw = (base: string, method: string, target: string, key: string) =>
-  Effect.callback<{ readonly status: number; readonly text: string }>((resume) => {
-    const { hostname, port } = new URL(base)
-    const socket = connect(Number(port), hostname)
-    let text = ""
-    socket.on("data", (data) => {
-      text += String(data)
-    })
-    socket.on("close", () => resume(Effect.succeed({ status: Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]), text })))
-    socket.on("error", (error) => resume(Effect.die(error)))
+  Effect.gen(function* () {
+    const { host } = new URL(base)
     const length = method === "POST" ? "content-length: 0\r\n" : ""
-    socket.write(
-      `${method} ${target} HTTP/1.1\r\nhost: ${hostname}:${port}\r\nauthorization: Bearer ${key}\r\n${length}connection: close\r\n\r\n`,
-    )
-    return Effect.sync(() => socket.destroy())
+    const head = `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${key}\r\n${length}`
+    const text = yield* saidTo(base, `${head}connection: close\r\n\r\n`)
+    return { status: Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]), text }
   })

@@ -2,12 +2,12 @@
  * An upstream with an endless supply for whom asks for much, over either transport, and what of it is where: so that it
  * can be told, to the byte, how much of an answer waits in the proxy for a client that does not read.
  */
-import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { Deferred, Effect } from "effect"
 import { toSse } from "../../src/wire/Event.ts"
 import type { Asked, Line, Source } from "./RawUpstream.ts"
 import { chunk, head, lastChunk, rawUpstream } from "./RawUpstream.ts"
+import { readFrames, switching, text } from "./Frames.ts"
 
 const filler = "a".repeat(16 * 1024)
 const many = 2048
@@ -37,26 +37,6 @@ const eventsAs = ({ count, id }: Says, framed: (text: string) => Uint8Array): So
   return () => (number > count + 1 ? undefined : framed(event(id, number++, count)[1]))
 }
 
-const textFrame = (text: string): Uint8Array => {
-  const bytes = Buffer.from(text)
-  if (bytes.length < 126) return Buffer.concat([Buffer.from([0x81, bytes.length]), bytes])
-  return Buffer.concat([Buffer.from([0x81, 126, bytes.length >> 8, bytes.length & 255]), bytes])
-}
-
-/** The text in one masked frame of up to 64 KiB; undefined while it is not all there. */
-const unmasked = (
-  bytes: Buffer,
-): { readonly opcode: number; readonly text: string; readonly size: number } | undefined => {
-  if (bytes.length < 8) return undefined
-  const short = (bytes[1] ?? 0) & 127
-  const at = short < 126 ? 2 : 4
-  const length = short < 126 ? short : bytes.readUInt16BE(2)
-  if (bytes.length < at + 4 + length) return undefined
-  const mask = bytes.subarray(at, at + 4)
-  const text = bytes.subarray(at + 4, at + 4 + length).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
-  return { opcode: (bytes[0] ?? 0) & 15, text: Buffer.from(text).toString(), size: at + 4 + length }
-}
-
 /**
  * Listens until the scope closes. A request with the `metadata` `{"slow":"N"}` gets 32 MiB, any other a few events.
  * `begun` waits for `count` different slow ones.
@@ -74,15 +54,13 @@ export const slowUpstream = Effect.fnUntraced(function* (count: number) {
   }
 
   const upgrade = (line: Line, { head: asked }: Asked) => {
-    const key = /^sec-websocket-key: *(\S+)/im.exec(asked)?.[1] ?? ""
-    const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-    line.write(head(101, "upgrade: websocket", "connection: upgrade", `sec-websocket-accept: ${accept}`))
+    line.write(switching(asked))
     let bytes: Buffer = Buffer.alloc(0)
     line.received = (more) => {
       bytes = Buffer.concat([bytes, more])
-      for (let frame = unmasked(bytes); frame !== undefined; frame = unmasked(bytes)) {
-        bytes = bytes.subarray(frame.size)
-        if (frame.opcode === 1) line.flood(eventsAs(saysTo(line, frame.text), textFrame))
+      for (const { opcode, payload, size } of readFrames(bytes)) {
+        bytes = bytes.subarray(size)
+        if (opcode === 1) line.flood(eventsAs(saysTo(line, payload), text))
       }
     }
   }

@@ -1,10 +1,10 @@
 /** A client of the simulator that hides nothing: one socket, its frames in order, its close code. */
-import { createConnection } from "node:net"
 import type { Scope } from "effect"
 import { Deferred, Effect, Queue } from "effect"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
 import type { SimulatorService } from "../../src/simulator/Simulator.ts"
 import { ask } from "./Ask.ts"
+import { talker } from "./Talker.ts"
 
 export interface Event extends JsonObject {
   readonly type: string
@@ -113,49 +113,37 @@ export const post = (
  * `no answer` where there was no head.
  */
 export const outcome = ({ port }: Pick<SimulatorService, "port">, body: JsonObject): Effect.Effect<string> =>
-  Effect.callback<string>((resume) => {
-    const socket = createConnection(port, "127.0.0.1")
-    const text = JSON.stringify({ model: "gpt-5.5", ...body })
-    let got = ""
-    socket.setEncoding("latin1")
-    socket.on("data", (data) => {
-      got += String(data)
-    })
-    socket.on("error", () => undefined)
-    socket.on("close", () => resume(Effect.succeed(bodyOf(got))))
-    socket.write(
-      `POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
-    )
-    return Effect.sync(() => socket.destroy())
-  })
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { closed, received, say } = yield* talker(`http://127.0.0.1:${port}`)
+      const text = JSON.stringify({ model: "gpt-5.5", ...body })
+      const head = "POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n"
+      say(`${head}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`)
+      yield* closed
+      return bodyOf(received().toString("latin1"))
+    }),
+  )
 
 /** The head that answers an upgrade; the connection is gone then. */
-export const upgrade = ({ port, url }: Pick<SimulatorService, "port" | "url">, headers: Record<string, string> = {}) =>
-  Effect.callback<{ readonly status: number; readonly headers: Headers }>((resume) => {
-    const socket = createConnection(port, "127.0.0.1")
-    const own = {
-      host: "127.0.0.1",
-      connection: "Upgrade",
-      upgrade: "websocket",
-      "sec-websocket-version": "13",
-      "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    let got = ""
-    socket.setEncoding("latin1")
-    socket.on("error", () => undefined)
-    socket.on("data", (data) => {
-      got += String(data)
-      const end = got.indexOf("\r\n\r\n")
-      if (end < 0) return
-      const [line = "", ...lines] = got.slice(0, end).split("\r\n")
+export const upgrade = ({ url }: Pick<SimulatorService, "url">, headers: Record<string, string> = {}) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { say, until } = yield* talker(url)
+      const own = {
+        host: "127.0.0.1",
+        connection: "Upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+      }
+      const asked = Object.entries({ ...own, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+      say(`GET ${new URL(url).pathname}/responses HTTP/1.1\r\n${asked.join("")}\r\n`)
+      const got = yield* until((text) => text.includes("\r\n\r\n"))
+      const [line = "", ...lines] = got.slice(0, got.indexOf("\r\n\r\n")).split("\r\n")
       const pairs = lines.map((text): [string, string] => [text.split(": ")[0] ?? "", text.split(": ")[1] ?? ""])
-      socket.destroy()
-      resume(Effect.succeed({ status: Number(line.split(" ")[1]), headers: new Headers(pairs) }))
-    })
-    const lines = Object.entries({ ...own, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
-    socket.write(`GET ${new URL(url).pathname}/responses HTTP/1.1\r\n${lines.join("")}\r\n`)
-    return Effect.sync(() => socket.destroy())
-  })
+      return { status: Number(line.split(" ")[1]), headers: new Headers(pairs) }
+    }),
+  )
 
 /** The body of a whole or broken answer. */
 const bodyOf = (answer: string): string => {

@@ -3,7 +3,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
-import { Context, Effect, Layer, Logger, References } from "effect"
+import { Context, Effect, Layer, References } from "effect"
 import { HttpServer } from "effect/http"
 import { OpenAI } from "openai"
 import * as Server from "../../src/Server.ts"
@@ -13,6 +13,7 @@ import { agent } from "../../src/simulator/Script.ts"
 import type { SimulatorOptions } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import type { Dialer } from "../../src/upstream/dialer/Dialer.ts"
+import { collectingLogger } from "./Logged.ts"
 
 export class TestProxy extends Context.Service<
   TestProxy,
@@ -30,12 +31,7 @@ export class TestProxy extends Context.Service<
 >()("test/TestProxy") {
   /** The proxy alone, in front of `settings.upstreamUrl`; with the default dialer, or another. */
   static readonly layerProxy = (settings: SettingsOptions, dialer?: Layer.Layer<Dialer>) => {
-    const logged: Array<string> = []
-    const logger = Logger.layer([
-      Logger.map(Logger.formatLogFmt, (line) => {
-        logged.push(line)
-      }),
-    ])
+    const { logged, logger } = collectingLogger()
     return Layer.effect(
       TestProxy,
       Effect.map(HttpServer.HttpServer, (server) => {

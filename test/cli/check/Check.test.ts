@@ -16,12 +16,10 @@ import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { folder, run } from "../../support/Command.ts"
 import { PlainUpstream } from "../../support/PlainUpstream.ts"
 import { rawUpstream } from "../../support/RawUpstream.ts"
-import type { Subject } from "../../support/Certificate.ts"
-import { authority } from "../../support/Certificate.ts"
+import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
 
 const secret = "test-key-a"
-const loopback: Subject = [127, 0, 0, 1]
 const layer = Layer.mergeAll(Reach.layer, layerBun, FetchHttpClient.layer)
 
 const look = (url: string, target: Partial<Target> = {}, options: Partial<ExamineOptions> = {}) =>

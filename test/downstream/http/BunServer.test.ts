@@ -3,10 +3,10 @@ import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Schema, S
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
 import { TestClock } from "effect/testing"
-import * as Net from "node:net"
 import { ApiError } from "../../../src/downstream/ApiError.ts"
 import * as BunServer from "../../../src/downstream/http/BunServer.ts"
 import { utf8 } from "../../support/Bytes.ts"
+import { talker } from "../../support/Talker.ts"
 
 type App = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -37,48 +37,6 @@ const textOf = (response: Response) => Effect.promise(() => response.text())
 
 const path = Effect.map(HttpServerRequest.HttpServerRequest, (request) => request.url)
 const ok = Effect.map(path, (path) => HttpServerResponse.text(path))
-
-/** A TCP client that gives what it received once `what` holds of it or the server has closed. */
-const client = (port: number) =>
-  Effect.acquireRelease(
-    Effect.callback<{
-      readonly write: (text: string) => void
-      readonly end: () => void
-      readonly until: (what: (text: string) => boolean) => Effect.Effect<string>
-      readonly closed: Effect.Effect<string>
-      readonly destroy: () => void
-    }>((resume) => {
-      let text = ""
-      const closed = Deferred.makeUnsafe<string>()
-      const looks = new Set<() => void>()
-      const socket = Net.connect(port, "127.0.0.1", () =>
-        resume(
-          Effect.succeed({
-            write: (text) => void socket.write(text),
-            end: () => void socket.end(),
-            until: (what) =>
-              Effect.callback((resume) => {
-                const look = () => (what(text) || socket.destroyed) && resume(Effect.succeed(text))
-                looks.add(look)
-                look()
-              }),
-            closed: Deferred.await(closed),
-            destroy: () => void socket.destroy(),
-          }),
-        ),
-      )
-      socket.on("error", () => {})
-      socket.on("data", (data) => {
-        text += data.toString()
-        for (const look of looks) look()
-      })
-      socket.on("close", () => {
-        Deferred.doneUnsafe(closed, Effect.succeed(text))
-        for (const look of looks) look()
-      })
-    }),
-    (socket) => Effect.sync(socket.destroy),
-  )
 
 const count = (text: string, part: string) => text.split(part).length - 1
 
@@ -142,15 +100,15 @@ describe("BunServer", () => {
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const interrupted = yield* Deferred.make<void>()
-      const { port } = yield* serving(
+      const { url } = yield* serving(
         Effect.andThen(Deferred.succeed(begun, undefined), Effect.never).pipe(
           Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)),
         ),
       )
-      const socket = yield* client(port)
-      socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+      const socket = yield* talker(url)
+      socket.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* Deferred.await(begun)
-      socket.destroy()
+      socket.leave()
       yield* Deferred.await(interrupted)
     }),
   )
@@ -165,13 +123,13 @@ describe("BunServer", () => {
         }),
         { status: 201, headers: { "content-type": "text/event-stream", "x-raw": "yes" } },
       )
-      const { port } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
-      const socket = yield* client(port)
-      socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+      const { url } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
+      const socket = yield* talker(url)
+      socket.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
       const head = yield* socket.until((text) => text.includes("data: 1"))
       assert.match(head, /^HTTP\/1.1 201 /)
       assert.match(head, /x-raw: yes/i)
-      socket.destroy()
+      socket.leave()
       yield* Deferred.await(cancelled)
     }),
   )
@@ -242,7 +200,7 @@ describe("BunServer", () => {
 
   it.effect("answers 431 at once to a head that is too large or has too many headers, and closes", () =>
     Effect.gen(function* () {
-      const { port, url } = yield* serving(ok)
+      const { url } = yield* serving(ok)
       const headers = (count: number, size: number) =>
         Array.from({ length: count }, (_, i) => `x-${i}: ${"a".repeat(size)}\r\n`).join("")
       for (const head of [
@@ -252,12 +210,12 @@ describe("BunServer", () => {
         // Without an end: what is missing is not waited for.
         `GET /a HTTP/1.1\r\nhost: x\r\nx-a: ${"a".repeat(32 * 1024)}`,
       ]) {
-        const socket = yield* client(port)
-        socket.write(head)
+        const socket = yield* talker(url)
+        socket.say(head)
         assert.match(yield* socket.closed, /^HTTP\/1.1 431 /)
       }
-      const socket = yield* client(port)
-      socket.write(`GET /fine HTTP/1.1\r\nhost: x\r\n${headers(150, 50)}\r\n`)
+      const socket = yield* talker(url)
+      socket.say(`GET /fine HTTP/1.1\r\nhost: x\r\n${headers(150, 50)}\r\n`)
       yield* socket.until((text) => text.endsWith("/fine"))
       assert.strictEqual(yield* Effect.flatMap(get(`${url}/fine`), textOf), "/fine")
     }),
@@ -310,17 +268,17 @@ describe("BunServer", () => {
           )
         return HttpServerResponse.text("twelve bytes")
       })
-      const { port } = yield* serving(app)
-      const socket = yield* client(port)
+      const { url } = yield* serving(app)
+      const socket = yield* talker(url)
       for (const [i, url] of ["/text", "/stream", "/raw"].entries()) {
-        socket.write(`HEAD ${url} HTTP/1.1\r\nhost: x\r\n\r\n`)
+        socket.say(`HEAD ${url} HTTP/1.1\r\nhost: x\r\n\r\n`)
         const text = yield* socket.until((text) => count(text, "\r\n\r\n") === i + 1)
         assert.isTrue(text.endsWith("\r\n\r\n"))
         if (i === 0) assert.match(text, /content-length: 12/i)
       }
       yield* Deferred.await(cancelled)
       assert.strictEqual(released, 3)
-      socket.write("GET /text HTTP/1.1\r\nhost: x\r\n\r\n")
+      socket.say("GET /text HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* socket.until((text) => text.endsWith("twelve bytes"))
     }),
   )
@@ -332,12 +290,12 @@ describe("BunServer", () => {
           ? Effect.fail(ApiError.tooLarge("Too large."))
           : Effect.succeed(HttpServerResponse.text(`<${path}>`)),
       )
-      const { port } = yield* serving(app)
-      const socket = yield* client(port)
-      socket.write("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
-      socket.write("POST /bad HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello")
-      socket.write("POST /bad HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
-      socket.write("GET /2 HTTP/1.1\r\nhost: x\r\n\r\n")
+      const { url } = yield* serving(app)
+      const socket = yield* talker(url)
+      socket.say("GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+      socket.say("POST /bad HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello")
+      socket.say("POST /bad HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+      socket.say("GET /2 HTTP/1.1\r\nhost: x\r\n\r\n")
       const text = yield* socket.until((text) => text.endsWith("</2>"))
       assert.strictEqual(count(text, "HTTP/1.1 200"), 2)
       assert.strictEqual(count(text, "HTTP/1.1 413"), 2)
@@ -347,10 +305,10 @@ describe("BunServer", () => {
 
   it.effect("survives malformed requests", () =>
     Effect.gen(function* () {
-      const { port, url } = yield* serving(ok)
+      const { url } = yield* serving(ok)
       for (const bad of ["\u0000 garbage\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET /x HTTP/1.1\r\nhost: a b\r\n\r\n"]) {
-        const socket = yield* client(port)
-        socket.write(bad)
+        const socket = yield* talker(url)
+        socket.say(bad)
         assert.match(yield* socket.until((text) => text.includes("\r\n\r\n")), /^HTTP\/1.1 /)
       }
       assert.strictEqual(yield* Effect.flatMap(get(`${url}/fine`), textOf), "/fine")
@@ -359,13 +317,13 @@ describe("BunServer", () => {
 
   it.effect("leaves the size of a body to the application", () =>
     Effect.gen(function* () {
-      const { port } = yield* serving(
+      const { url } = yield* serving(
         Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
           HttpServerResponse.text(`<${request.headers["content-length"]}>`),
         ),
       )
-      const socket = yield* client(port)
-      socket.write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 900000000000\r\n\r\n")
+      const socket = yield* talker(url)
+      socket.say("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 900000000000\r\n\r\n")
       yield* socket.until((text) => text.endsWith("<900000000000>"))
     }),
   )
@@ -374,7 +332,7 @@ describe("BunServer", () => {
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const { port, stopServing, url } = yield* serving(
+      const { stopServing, url } = yield* serving(
         Effect.flatMap(path, (path) =>
           path === "/slow"
             ? Effect.as(
@@ -384,15 +342,15 @@ describe("BunServer", () => {
             : Effect.succeed(HttpServerResponse.text("quick")),
         ),
       )
-      const half = yield* client(port)
-      half.write("GET /late HTTP/1.1\r\n")
+      const half = yield* talker(url)
+      half.say("GET /late HTTP/1.1\r\n")
       // Connections are accepted in order, so that with this answer the half request is the server's too.
       yield* Effect.flatMap(get(`${url}/quick`), textOf)
       const slow = yield* Effect.forkChild(Effect.flatMap(get(`${url}/slow`), textOf))
       yield* Deferred.await(begun)
       const stopping = yield* Effect.forkChild(stopServing)
       yield* Effect.yieldNow
-      half.write("host: x\r\n\r\n")
+      half.say("host: x\r\n\r\n")
       const answer = yield* half.closed
       assert.include(answer, "HTTP/1.1 503")
       assert.include(answer, "server_shutdown")
@@ -419,12 +377,12 @@ describe("BunServer", () => {
             cancel: () => void Deferred.doneUnsafe(cancelled, Effect.void),
           }),
         )
-      const { closeListener, stopServing, port, url } = yield* serving(
+      const { closeListener, stopServing, url } = yield* serving(
         Effect.flatMap(path, (path) => (path === "/stuck" ? stuck : Effect.succeed(HttpServerResponse.raw(raw())))),
         { drainTimeout: "10 seconds" },
       )
-      const streaming = yield* client(port)
-      streaming.write("GET /raw HTTP/1.1\r\nhost: x\r\n\r\n")
+      const streaming = yield* talker(url)
+      streaming.say("GET /raw HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* streaming.until((text) => text.includes("\r\n\r\n1\r\na"))
       const answer = yield* Effect.forkChild(get(`${url}/stuck`))
       yield* Deferred.await(begun)
@@ -455,9 +413,9 @@ describe("BunServer", () => {
           },
         }),
       )
-      const { port, stopServing } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
-      const streaming = yield* client(port)
-      streaming.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+      const { stopServing, url } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
+      const streaming = yield* talker(url)
+      streaming.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* streaming.until((text) => text.includes("\r\n\r\n1\r\na"))
       const stopping = yield* Effect.forkChild(stopServing)
       yield* Effect.yieldNow

@@ -4,12 +4,12 @@ import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
-import * as Net from "node:net"
 import * as Zlib from "node:zlib"
 import * as BunServer from "../../../src/downstream/http/BunServer.ts"
 import type { Options } from "../../../src/downstream/http/RequestBytes.ts"
 import { readRequestBytes } from "../../../src/downstream/http/RequestBytes.ts"
 import { utf8 } from "../../support/Bytes.ts"
+import { talker } from "../../support/Talker.ts"
 
 const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
@@ -24,7 +24,7 @@ const serving = Effect.fnUntraced(function* (options: Options, before: Effect.Ef
     }),
   )
   const port = NetAddress.isInetAddress(server.address) ? server.address.port : 0
-  return { port, url: `http://127.0.0.1:${port}/` }
+  return { url: `http://127.0.0.1:${port}/` }
 })
 
 const post = (
@@ -50,19 +50,16 @@ const chunked = (...parts: ReadonlyArray<Uint8Array>) =>
     },
   })
 
-const exchange = (port: number, text: string, what: (received: string) => boolean) =>
-  Effect.callback<string>((resume) => {
-    let received = ""
-    const socket = Net.connect(port, "127.0.0.1", () => socket.write(text))
-    const look = () => what(received) && resume(Effect.succeed(received))
-    socket.on("error", () => {})
-    socket.on("data", (data) => {
-      received += data.toString()
-      look()
-    })
-    socket.on("close", () => resume(Effect.succeed(`${received}<closed>`)))
-    return Effect.sync(() => socket.destroy())
-  })
+/** What comes in answer to a text once `what` holds of it, or the server has closed the connection, which it tells. */
+const exchange = (url: string, text: string, what: (received: string) => boolean) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { isClosed, say, until } = yield* talker(url)
+      say(text)
+      const received = yield* until(what)
+      return isClosed() ? `${received}<closed>` : received
+    }),
+  )
 
 const plain = utf8(JSON.stringify({ input: "ümläut ".repeat(5_000) }))
 const expected = `${plain.length} ${hash(plain)}`
@@ -175,15 +172,15 @@ describe("readRequestBytes", () => {
 
   it.effect("answers 413 at once, before an announced body has come, and the connection serves on", () =>
     Effect.gen(function* () {
-      const { port } = yield* serving({ maxBytes: 10 })
+      const { url } = yield* serving({ maxBytes: 10 })
       const rest = "x".repeat(100_000)
-      const first = yield* exchange(port, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
+      const first = yield* exchange(url, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
         text.includes("request_too_large"),
       )
       assert.match(first, /^HTTP\/1.1 413 /)
       const next = `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok`
       const known = yield* exchange(
-        port,
+        url,
         `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n${rest}${next}`,
         (text) => text.includes("HTTP/1.1 200"),
       )
@@ -191,7 +188,7 @@ describe("readRequestBytes", () => {
       assert.notInclude(known, "<closed>")
       const piece = `${rest.length.toString(16)}\r\n${rest}\r\n`
       const streamed = yield* exchange(
-        port,
+        url,
         `POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n${piece}${piece}0\r\n\r\n${next}`,
         (text) => text.includes("HTTP/1.1 200"),
       )
@@ -225,7 +222,7 @@ describe("readRequestBytes", () => {
 
   it.effect("answers 503 where there is no room, however the body comes, without waiting for the rest", () =>
     Effect.gen(function* () {
-      const { port, url } = yield* serving({ maxBytes: 1_000_000, holds: (bytes) => bytes < plain.length })
+      const { url } = yield* serving({ maxBytes: 1_000_000, holds: (bytes) => bytes < plain.length })
       const zipped = new Uint8Array(Zlib.gzipSync(plain))
       for (const [body, encoding] of [
         [plain],
@@ -238,7 +235,7 @@ describe("readRequestBytes", () => {
         assert.strictEqual(JSON.parse(text).error.code, "server_overloaded")
         assert.strictEqual(headers.get("retry-after"), "1")
       }
-      const announced = yield* exchange(port, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
+      const announced = yield* exchange(url, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
         text.includes("server_overloaded"),
       )
       assert.match(announced, /^HTTP\/1.1 503 /)
@@ -249,8 +246,8 @@ describe("readRequestBytes", () => {
     Effect.gen(function* () {
       for (const head of ["content-length: 100\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"]) {
         const begun = yield* Deferred.make<void>()
-        const { port } = yield* serving({ maxBytes: 1_000, timeout: "20 seconds" }, Deferred.succeed(begun, undefined))
-        const exchanged = yield* Effect.forkChild(exchange(port, `POST / HTTP/1.1\r\nhost: x\r\n${head}`, () => false))
+        const { url } = yield* serving({ maxBytes: 1_000, timeout: "20 seconds" }, Deferred.succeed(begun, undefined))
+        const exchanged = yield* Effect.forkChild(exchange(url, `POST / HTTP/1.1\r\nhost: x\r\n${head}`, () => false))
         yield* Deferred.await(begun)
         yield* TestClock.adjust("20 seconds")
         const answer = yield* Fiber.join(exchanged)

@@ -1,15 +1,15 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, FileSystem, Layer, Logger, Redacted } from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import type { Resolved } from "../../../src/upstream/credential/Credential.ts"
 import { Credentials } from "../../../src/upstream/credential/Credentials.ts"
 import type { CredentialSettings } from "../../../src/config/CredentialSettings.ts"
 import { tokenEndpoint } from "../../support/TokenEndpoint.ts"
+import { collectingLogger } from "../../support/Logged.ts"
 
 /** Lines that were logged by the test that runs. */
-const logged: Array<string> = []
-const logger = Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void logged.push(line))])
+const { logged, logger } = collectingLogger()
 
 const credentials = Credentials.layer.pipe(Layer.provideMerge([NodeFileSystem.layer, logger]))
 

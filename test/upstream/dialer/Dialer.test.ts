@@ -1,166 +1,33 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue, Scope } from "effect"
+import { Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { createHash } from "node:crypto"
-import * as Net from "node:net"
-import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
+import type { DialError, DialRequest } from "../../../src/upstream/dialer/Dialer.ts"
 import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
+import * as Dials from "../../support/Dials.ts"
 import { utf8 } from "../../support/Bytes.ts"
-
-type Seen =
-  | { readonly _tag: "Text"; readonly text: string }
-  | { readonly _tag: "Binary" }
-  | { readonly _tag: "Alive" }
-  | { readonly _tag: "Overflow" }
-  | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
-
-const recorder = Effect.gen(function* () {
-  const queue = yield* Queue.unbounded<Seen>()
-  const all: Array<Seen> = []
-  const see = (seen: Seen) => {
-    all.push(seen)
-    Queue.offerUnsafe(queue, seen)
-  }
-  const handlers: SocketHandlers = {
-    onText: (text) => see({ _tag: "Text", text }),
-    onBinary: () => see({ _tag: "Binary" }),
-    onAlive: () => see({ _tag: "Alive" }),
-    onOverflow: () => see({ _tag: "Overflow" }),
-    onViolation: () => see({ _tag: "Close", code: 1006, reason: "" }),
-    onClose: (code, reason) => see({ _tag: "Close", code, reason }),
-  }
-  return { handlers, all, next: Queue.take(queue) }
-})
-
-/** A TCP peer of which every byte is the test's own. */
-interface Peer {
-  readonly socket: Net.Socket
-  readonly head: string
-  /** Bytes that came after the request's head, so far. */
-  readonly received: () => Buffer
-  readonly until: (what: (received: Buffer) => boolean) => Effect.Effect<void>
-  readonly closed: Effect.Effect<void>
-  readonly accept: (extra?: Uint8Array) => void
-}
-
-const peers = Effect.fnUntraced(function* (onPeer: (peer: Peer) => void, options: Net.ServerOpts = {}) {
-  const server = yield* Effect.acquireRelease(
-    Effect.callback<{ readonly port: number; readonly stop: () => void }>((resume) => {
-      const open = new Set<Net.Socket>()
-      const server = Net.createServer(options, (socket) => {
-        open.add(socket)
-        const closed = Deferred.makeUnsafe<void>()
-        let bytes = Buffer.alloc(0)
-        let headEnd = -1
-        socket.on("error", () => {})
-        socket.on("close", () => {
-          open.delete(socket)
-          Deferred.doneUnsafe(closed, Effect.void)
-        })
-        socket.on("data", (data) => {
-          bytes = Buffer.concat([bytes, Buffer.from(data)])
-          if (headEnd >= 0) return
-          headEnd = bytes.indexOf("\r\n\r\n")
-          if (headEnd < 0) return
-          const head = bytes.subarray(0, headEnd).toString()
-          onPeer({
-            socket,
-            head,
-            received: () => bytes.subarray(headEnd + 4),
-            until: (what) =>
-              Effect.callback<void>((resume) => {
-                const look = () => what(bytes.subarray(headEnd + 4)) && resume(Effect.void)
-                socket.on("data", look)
-                look()
-              }),
-            closed: Deferred.await(closed),
-            accept: (extra = new Uint8Array()) =>
-              socket.write(Buffer.concat([Buffer.from(switching(head, "X-Upstream: one\r\n")), extra])),
-          })
-        })
-      })
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        const port = address !== null && typeof address === "object" ? address.port : 0
-        const stop = () => {
-          for (const socket of open) socket.destroy()
-          server.close()
-        }
-        resume(Effect.succeed({ port, stop }))
-      })
-    }),
-    (server) => Effect.sync(server.stop),
-  )
-  return `ws://127.0.0.1:${server.port}/v1/responses`
-})
-
-const switching = (head: string, extra = "") => {
-  const key = /sec-websocket-key: (.*)/i.exec(head)?.[1]?.trim() ?? ""
-  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-  return `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n${extra}\r\n`
-}
-
-/** A frame as a server sends it: unmasked, final. */
-const frame = (opcode: number, payload: Uint8Array | string) => {
-  const bytes = Buffer.from(payload)
-  const head = Buffer.alloc(bytes.length < 126 ? 2 : bytes.length < 65536 ? 4 : 10)
-  head[0] = 0x80 | opcode
-  head[1] = bytes.length < 126 ? bytes.length : bytes.length < 65536 ? 126 : 127
-  if (head.length === 4) head.writeUInt16BE(bytes.length, 2)
-  if (head.length === 10) head.writeBigUInt64BE(BigInt(bytes.length), 2)
-  return Buffer.concat([head, bytes])
-}
-const text = (payload: string) => frame(1, payload)
-const ping = (payload: string) => frame(9, payload)
-const closing = (code: number, reason: string) =>
-  frame(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)]))
-
-const request = (url: string, more: Partial<DialRequest> = {}): DialRequest => ({
-  url,
-  headers: { authorization: "Bearer test-key-a" },
-  maxMessage: 16 * 1024 * 1024,
-  ...more,
-})
+import { echo, failureOf, flood, requestTo, seeing } from "../../support/Dials.ts"
+import { closing, frame, ping, readFrames, switching, text } from "../../support/Frames.ts"
+import { peers } from "../../support/Peers.ts"
+import type { Peer } from "../../support/Peers.ts"
 
 const dial = Effect.fnUntraced(function* (url: string, more?: Partial<DialRequest>) {
-  const dialer = yield* Dialer
-  const seen = yield* recorder
-  const socket = yield* dialer.dial(request(url, more), seen.handlers)
+  const seen = yield* seeing
+  const socket = yield* Dials.dial(url, { maxMessage: 16 * 1024 * 1024, ...more }, seen.handlers)
   return { socket, ...seen }
 })
 
+/** A dial that succeeded, and the peer it reached. */
 const connected = Effect.fnUntraced(function* (extra?: Uint8Array, more?: Partial<DialRequest>) {
-  const arrived = yield* Deferred.make<Peer>()
-  const url = yield* peers((peer) => {
-    peer.accept(extra)
-    Deferred.doneUnsafe(arrived, Effect.succeed(peer))
-  })
+  const { first, url } = yield* peers((peer) => peer.accept(extra))
   const dialled = yield* dial(url, more)
-  return { ...dialled, peer: yield* Deferred.await(arrived) }
+  return { ...dialled, peer: yield* first }
 })
 
-const echo = Effect.acquireRelease(
-  Effect.sync(() =>
-    Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
-      websocket: {
-        maxPayloadLength: 64 * 1024 * 1024,
-        backpressureLimit: 64 * 1024 * 1024,
-        message: (socket, message) => void socket.send(message === "flood" ? flood : message),
-      },
-    }),
-  ),
-  (server) => Effect.promise(() => server.stop(true)),
-).pipe(Effect.map((server) => `ws://127.0.0.1:${server.port}/`))
+const echoing = Effect.map(echo(), (port) => `ws://127.0.0.1:${port}/`)
 
-const flood = "f".repeat(15 * 1024 * 1024)
-
-const failure = (url: string, more?: Partial<DialRequest>) =>
-  Effect.flip(Effect.andThen(Effect.scoped(dial(url, more)), Effect.die("it connected")))
+const failure = (url: string, more?: Partial<DialRequest>) => failureOf(Effect.scoped(dial(url, more)))
 
 for (const [name, layer] of [
   ["layerBun", layerBun],
@@ -181,7 +48,7 @@ for (const [name, layer] of [
 
     test("carries text of any size and script both ways, in order", () =>
       Effect.gen(function* () {
-        const { next, socket } = yield* dial(yield* echo)
+        const { next, socket } = yield* dial(yield* echoing)
         const messages = [
           "",
           "{}",
@@ -197,7 +64,7 @@ for (const [name, layer] of [
 
     test("leaves the bytes it sends as they were", () =>
       Effect.gen(function* () {
-        const { next, socket } = yield* dial(yield* echo)
+        const { next, socket } = yield* dial(yield* echoing)
         const whole = utf8("--payload--")
         assert.isTrue(socket.send(whole.subarray(2, 9)))
         assert.deepStrictEqual(yield* next, { _tag: "Text", text: "payload" })
@@ -261,16 +128,9 @@ for (const [name, layer] of [
 
     test("reports a close although the peer keeps its end of the connection open", () =>
       Effect.gen(function* () {
-        const arrived = yield* Deferred.make<Peer>()
-        const url = yield* peers(
-          (peer) => {
-            peer.accept()
-            Deferred.doneUnsafe(arrived, Effect.succeed(peer))
-          },
-          { allowHalfOpen: true },
-        )
+        const { first, url } = yield* peers((peer) => peer.accept(), { allowHalfOpen: true })
         const { next } = yield* dial(url)
-        const peer = yield* Deferred.await(arrived)
+        const peer = yield* first
         peer.socket.write(closing(1000, "bye"))
         assert.deepStrictEqual(yield* next, { _tag: "Close", code: 1000, reason: "bye" })
       }))
@@ -316,7 +176,7 @@ for (const [name, layer] of [
     test("gives a refusal's status, headers and body", () =>
       Effect.gen(function* () {
         const body = `{"error":{"message":"slow down"}}`
-        const url = yield* peers(({ socket }) =>
+        const { url } = yield* peers(({ socket }) =>
           socket.end(
             `HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
           ),
@@ -331,7 +191,7 @@ for (const [name, layer] of [
 
     test("takes the chunked coding off a refusal's body", () =>
       Effect.gen(function* () {
-        const url = yield* peers(({ socket }) =>
+        const { url } = yield* peers(({ socket }) =>
           socket.end(
             `HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n3;a=b\r\n{"e\r\nA\r\nrror":"x"}\r\n0\r\n\r\n`,
           ),
@@ -341,21 +201,18 @@ for (const [name, layer] of [
 
     test("keeps at most 64 KiB of a refusal's body and closes the connection", () =>
       Effect.gen(function* () {
-        const arrived = yield* Deferred.make<Peer>()
-        const url = yield* peers((peer) => {
-          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
+        const { first, url } = yield* peers((peer) => {
           peer.socket.write(`HTTP/1.1 403 No\r\ncontent-length: 900000\r\n\r\n${"z".repeat(300_000)}`)
         })
         const error = yield* failure(url)
         assert.strictEqual(error.answer?.status, 403)
         assert.isAtMost(error.answer?.body.length ?? 0, 64 * 1024)
-        const peer = yield* Deferred.await(arrived)
-        yield* peer.closed
+        yield* (yield* first).closed
       }))
 
     test("gives a refusal whose body breaks off", () =>
       Effect.gen(function* () {
-        const url = yield* peers(({ socket }) => socket.end(`HTTP/1.1 426 No\r\ncontent-length: 10\r\n\r\nabc`))
+        const { url } = yield* peers(({ socket }) => socket.end(`HTTP/1.1 426 No\r\ncontent-length: 10\r\n\r\nabc`))
         const error = yield* failure(url)
         assert.strictEqual(error.answer?.status, 426)
         assert.strictEqual(error.answer?.body, "abc")
@@ -374,7 +231,7 @@ for (const [name, layer] of [
       ],
       [
         "an extension nobody asked for",
-        ({ head, socket }) => socket.write(switching(head, "sec-websocket-extensions: permessage-deflate\r\n")),
+        ({ head, socket }) => socket.write(switching(head, "sec-websocket-extensions: permessage-deflate")),
       ],
       ["garbage", ({ socket }) => socket.end("\u0000\u0001 garbage\r\n\r\n")],
       ["an endless head", ({ socket }) => socket.write(`HTTP/1.1 101 Ok\r\nx: ${"y".repeat(200_000)}`)],
@@ -393,7 +250,7 @@ for (const [name, layer] of [
     for (const [what, behave] of broken) {
       test(`fails as unreachable on ${what}`, () =>
         Effect.gen(function* () {
-          const error = yield* failure(yield* peers(behave))
+          const error = yield* failure((yield* peers(behave)).url)
           assert.strictEqual(error.reason, "Unreachable")
           assert.isUndefined(error.answer)
           assert.isNotEmpty(error.message)
@@ -402,7 +259,7 @@ for (const [name, layer] of [
 
     test("fails as unreachable where nobody listens, and where the name has no address", () =>
       Effect.gen(function* () {
-        const url = yield* Effect.scoped(peers(() => {}))
+        const { url } = yield* Effect.scoped(peers())
         assert.strictEqual((yield* failure(url)).reason, "Unreachable")
         // A label this long fails in the resolver itself, without a question to the network.
         assert.strictEqual((yield* failure(`ws://${"a".repeat(64)}.invalid/?api-key=test-key-a`)).reason, "Unreachable")
@@ -410,7 +267,6 @@ for (const [name, layer] of [
 
     test("fails as unreachable on a TLS client that meets plain text", () =>
       Effect.gen(function* () {
-        const url = yield* peers(() => {})
         const plain = yield* Effect.acquireRelease(
           Effect.sync(() =>
             Bun.listen({
@@ -421,7 +277,6 @@ for (const [name, layer] of [
           ),
           (server) => Effect.sync(() => server.stop(true)),
         )
-        assert.isNotEmpty(url)
         assert.strictEqual((yield* failure(`wss://127.0.0.1:${plain.port}/`)).reason, "Unreachable")
       }))
 
@@ -444,13 +299,12 @@ for (const [name, layer] of [
 
     test("closes the connection when the dial is interrupted while the upgrade hangs", () =>
       Effect.gen(function* () {
-        const arrived = yield* Deferred.make<Peer>()
-        const url = yield* peers((peer) => Deferred.doneUnsafe(arrived, Effect.succeed(peer)))
+        const { first, url } = yield* peers()
         const outer = yield* Scope.make()
-        const { handlers, all } = yield* recorder
+        const { all, handlers } = yield* seeing
         const dialer = yield* Dialer
-        const fiber = yield* Effect.forkChild(dialer.dial(request(url), handlers).pipe(Scope.provide(outer)))
-        const peer = yield* Deferred.await(arrived)
+        const fiber = yield* Effect.forkChild(dialer.dial(requestTo(url), handlers).pipe(Scope.provide(outer)))
+        const peer = yield* first
         yield* Fiber.interrupt(fiber)
         yield* peer.closed
         yield* Scope.close(outer, Exit.void)
@@ -459,10 +313,9 @@ for (const [name, layer] of [
 
     test("closes the connection when the dial times out", () =>
       Effect.gen(function* () {
-        const arrived = yield* Deferred.make<Peer>()
-        const url = yield* peers((peer) => Deferred.doneUnsafe(arrived, Effect.succeed(peer)))
+        const { first, url } = yield* peers()
         const fiber = yield* Effect.forkChild(Effect.exit(Effect.timeout(dial(url), "15 seconds")))
-        const peer = yield* Deferred.await(arrived)
+        const peer = yield* first
         yield* TestClock.adjust("15 seconds")
         assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
         yield* peer.closed
@@ -471,13 +324,9 @@ for (const [name, layer] of [
     test("terminates with its scope, without a close frame, and calls no handler any more", () =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
-        const arrived = yield* Deferred.make<Peer>()
-        const url = yield* peers((peer) => {
-          peer.accept()
-          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
-        })
+        const { first, url } = yield* peers((peer) => peer.accept())
         const { all, next, socket } = yield* dial(url).pipe(Scope.provide(scope))
-        const peer = yield* Deferred.await(arrived)
+        const peer = yield* first
         peer.socket.write(text("first"))
         yield* next
         peer.socket.write(Buffer.concat(Array.from({ length: 100 }, (_, i) => text(`more ${i}`))))
@@ -495,15 +344,11 @@ for (const [name, layer] of [
       Effect.gen(function* () {
         const dialer = yield* Dialer
         const scope = yield* Scope.make()
-        const arrived = yield* Deferred.make<Peer>()
         const context = yield* Effect.context<never>()
         const texts: Array<string> = []
-        const url = yield* peers((peer) => {
-          peer.accept()
-          Deferred.doneUnsafe(arrived, Effect.succeed(peer))
-        })
+        const { first, url } = yield* peers((peer) => peer.accept())
         yield* dialer
-          .dial(request(url), {
+          .dial(requestTo(url), {
             onText: (text) => {
               texts.push(text)
               Effect.runSyncWith(context)(Scope.close(scope, Exit.void))
@@ -515,7 +360,7 @@ for (const [name, layer] of [
             onClose: () => texts.push("close"),
           })
           .pipe(Scope.provide(scope))
-        const peer = yield* Deferred.await(arrived)
+        const peer = yield* first
         peer.socket.write(Buffer.concat([text("one"), text("two"), ping(""), frame(2, "b")]))
         yield* peer.closed
         assert.deepStrictEqual(texts, ["one"])
@@ -532,7 +377,7 @@ for (const [name, layer] of [
 
     test("reads nothing while paused, and everything after", () =>
       Effect.gen(function* () {
-        const url = yield* echo
+        const url = yield* echoing
         const paused = yield* dial(url)
         const other = yield* dial(url)
         paused.socket.pause()
@@ -548,15 +393,8 @@ for (const [name, layer] of [
   })
 }
 
-/** Payloads of the pongs among a client's masked frames; enough of a parser for short frames. */
-const pongs = (received: Buffer): ReadonlyArray<string> => {
-  const found: Array<string> = []
-  for (let at = 0; at + 6 <= received.length;) {
-    const length = (received[at + 1] ?? 0) & 127
-    const mask = received.subarray(at + 2, at + 6)
-    const payload = Buffer.from(received.subarray(at + 6, at + 6 + length)).map((byte, i) => byte ^ (mask[i % 4] ?? 0))
-    if (received[at] === 0x8a) found.push(Buffer.from(payload).toString())
-    at += 6 + length
-  }
-  return found
-}
+/** Payloads of the pongs among a client's frames. */
+const pongs = (received: Buffer): ReadonlyArray<string> =>
+  readFrames(received)
+    .filter(({ opcode }) => opcode === 10)
+    .map(({ payload }) => payload)

@@ -1,51 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
 import { existsSync, readFileSync } from "node:fs"
-import * as Net from "node:net"
-import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
-import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
+import type * as Net from "node:net"
+import type { DialError } from "../../../src/upstream/dialer/Dialer.ts"
+import type { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import type { Subject } from "../../support/Certificate.ts"
-import { selfSigned } from "../../support/Certificate.ts"
-import { closing, frame, HostileUpstream, text } from "../../support/HostileUpstream.ts"
+import { loopback, selfSigned } from "../../support/Certificate.ts"
+import { HostileUpstream } from "../../support/HostileUpstream.ts"
 import { utf8 } from "../../support/Bytes.ts"
-import { round } from "../../support/EventLoop.ts"
-
-const silent: SocketHandlers = {
-  onText: () => {},
-  onBinary: () => {},
-  onAlive: () => {},
-  onOverflow: () => {},
-  onViolation: () => {},
-  onClose: () => {},
-}
-
-const dial = Effect.fnUntraced(function* (url: string, handlers: Partial<SocketHandlers>, tls?: DialRequest["tls"]) {
-  const dialer = yield* Dialer
-  const request = { url, headers: {}, maxMessage: 64 * 1024 * 1024, ...(tls === undefined ? {} : { tls }) }
-  return yield* dialer.dial(request, { ...silent, ...handlers })
-})
+import { eventually, promptly, round } from "../../support/EventLoop.ts"
+import { dial, echo, failureOf } from "../../support/Dials.ts"
+import { peers } from "../../support/Peers.ts"
+import { closing, frame, text } from "../../support/Frames.ts"
 
 /** A server that echoes over TLS, and the certificate it shows. */
 const secure = Effect.fnUntraced(function* (subject: Subject) {
   const pair = selfSigned(subject)
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.serve({
-        hostname: "127.0.0.1",
-        port: 0,
-        tls: pair,
-        fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
-        websocket: {
-          maxPayloadLength: 64 * 1024 * 1024,
-          backpressureLimit: 64 * 1024 * 1024,
-          message: (socket, message) => void (message === "bye" ? socket.close(4001, "bye") : socket.send(message)),
-        },
-      }),
-    ),
-    (server) => Effect.promise(() => server.stop(true)),
-  )
-  return { port: server.port, ca: pair.cert }
+  return { port: yield* echo(pair), ca: pair.cert }
 })
 
 /**
@@ -64,11 +36,6 @@ const descriptorsTo = (port: number): number => {
 const test = (title: string, body: Effect.Effect<void, DialError, Dialer | Scope.Scope>) =>
   it.effect(title, () => body.pipe(Effect.provide(layerBun)))
 
-const failure = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
-  Effect.flip(Effect.andThen(dialling, Effect.die("it connected")))
-
-const loopback: Subject = [127, 0, 0, 1]
-
 describe("Dialer.layerBun", () => {
   test(
     "carries large messages over TLS, whose certificate it was told to trust, and tells a close",
@@ -81,7 +48,7 @@ describe("Dialer.layerBun", () => {
         const seen = yield* Queue.unbounded<string>()
         const onText = (message: string) => void Queue.offerUnsafe(seen, message)
         const onClose = (code: number, reason: string) => void Queue.offerUnsafe(seen, `${code} ${reason}`)
-        const socket = yield* dial(`wss://${host}:${port}/`, { onText, onClose }, { ca })
+        const socket = yield* dial(`wss://${host}:${port}/`, { tls: { ca } }, { onText, onClose })
         const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
         for (const message of messages) assert.isTrue(socket.send(utf8(message)))
         for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
@@ -105,7 +72,7 @@ describe("Dialer.layerBun", () => {
       Effect.gen(function* () {
         const { ca, port } = yield* secure(subject)
         const url = `wss://${host}:${port}/?api-key=test-key-a`
-        const error = yield* failure(dial(url, {}, told ? { ca } : undefined))
+        const error = yield* failureOf(dial(url, told ? { tls: { ca } } : {}))
         assert.include(String(error), "TLS was not accepted")
         assert.notInclude(String(error), "test-key-a")
       }),
@@ -117,7 +84,7 @@ describe("Dialer.layerBun", () => {
     Effect.gen(function* () {
       const { port } = yield* secure(loopback)
       for (const tls of [{ ca: "nonsense" }, { cert: "nonsense", key: "nonsense" }]) {
-        const error = yield* failure(dial(`wss://127.0.0.1:${port}/`, {}, tls))
+        const error = yield* failureOf(dial(`wss://127.0.0.1:${port}/`, { tls }))
         assert.include(String(error), "DialError")
       }
     }),
@@ -138,11 +105,15 @@ describe("Dialer.layerBun", () => {
           end()
         }
         upstream.conduct.now = { ...upstream.conduct.now, turn: ({ write }) => write(ending) }
-        const socket = yield* dial(`ws://127.0.0.1:${upstream.port}/`, {
-          onClose: ended,
-          onOverflow: ended,
-          onViolation: ended,
-        }).pipe(Scope.provide(scope))
+        const socket = yield* dial(
+          `ws://127.0.0.1:${upstream.port}/`,
+          {},
+          {
+            onClose: ended,
+            onOverflow: ended,
+            onViolation: ended,
+          },
+        ).pipe(Scope.provide(scope))
         assert.strictEqual(held(), 1)
         assert.isTrue(socket.send(utf8("go")))
         yield* Deferred.await(over)
@@ -172,18 +143,22 @@ describe("Dialer.layerBun", () => {
           )
         },
       }
-      const socket = yield* dial(`ws://127.0.0.1:${upstream.port}/`, {
-        onText: (message) => {
-          seen.push(message)
-          if (message === "three") return
-          socket.pause()
-          Deferred.doneUnsafe(paused, Effect.void)
+      const socket = yield* dial(
+        `ws://127.0.0.1:${upstream.port}/`,
+        {},
+        {
+          onText: (message) => {
+            seen.push(message)
+            if (message === "three") return
+            socket.pause()
+            Deferred.doneUnsafe(paused, Effect.void)
+          },
+          onClose: (code) => {
+            seen.push(String(code))
+            Deferred.doneUnsafe(over, Effect.void)
+          },
         },
-        onClose: (code) => {
-          seen.push(String(code))
-          Deferred.doneUnsafe(over, Effect.void)
-        },
-      })
+      )
       assert.isTrue(socket.send(utf8("go")))
       yield* Deferred.await(paused)
       // A write would use up the error of the reset, so it is only given the time to be noticed.
@@ -215,20 +190,24 @@ describe("Dialer.layerBun", () => {
       const url = `ws://127.0.0.1:${upstream.port}/`
       const seen: Array<string> = []
       const one = yield* Deferred.make<void>()
-      const paused = yield* dial(url, {
-        onText: (message) => {
-          seen.push(message)
-          paused.pause()
-          Deferred.doneUnsafe(one, Effect.void)
+      const paused = yield* dial(
+        url,
+        {},
+        {
+          onText: (message) => {
+            seen.push(message)
+            paused.pause()
+            Deferred.doneUnsafe(one, Effect.void)
+          },
         },
-      })
+      )
       assert.isTrue(paused.send(utf8("go")))
       yield* Deferred.await(one)
       for (const resumed of [false, true]) {
         if (resumed) paused.resume()
         const over = yield* Deferred.make<void>()
         const onText = (message: string) => message.length > 3 && Deferred.doneUnsafe(over, Effect.void)
-        const other = yield* dial(url, { onText })
+        const other = yield* dial(url, {}, { onText })
         assert.isTrue(other.send(utf8("go")))
         // The same flood has arrived elsewhere, so time was not what was missing.
         yield* Deferred.await(over)
@@ -241,26 +220,18 @@ describe("Dialer.layerBun", () => {
   test(
     "closes a connection that succeeds when nobody wants it any more, and writes nothing to it",
     Effect.gen(function* () {
-      const closed = yield* Deferred.make<number>()
-      const server = yield* Effect.acquireRelease(
-        Effect.callback<Net.Server>((resume) => {
-          const server = Net.createServer((socket) => {
-            let bytes = 0
-            socket.on("data", (data) => {
-              bytes += data.length
-            })
-            socket.on("error", () => {})
-            socket.on("close", () => Deferred.doneUnsafe(closed, Effect.succeed(bytes)))
-          })
-          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) => Effect.sync(() => server.close()),
-      )
-      const address = server.address()
-      const port = address !== null && typeof address === "object" ? address.port : 0
-      const fiber = yield* Effect.forkChild(dial(`ws://127.0.0.1:${port}/`, {}), { startImmediately: true })
+      const { accepted, bytes, open, url } = yield* peers()
+      const fiber = yield* Effect.forkChild(dial(url), { startImmediately: true })
       yield* Fiber.interrupt(fiber)
-      assert.strictEqual(yield* Deferred.await(closed), 0)
+      yield* eventually(
+        () => accepted() === 1,
+        () => "the connection",
+      )
+      yield* promptly(
+        () => open() === 0,
+        () => "its end",
+      )
+      assert.strictEqual(bytes(), 0)
     }),
   )
 })

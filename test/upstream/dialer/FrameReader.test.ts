@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { isUtf8 } from "node:buffer"
 import type { FrameSink } from "../../../src/upstream/dialer/FrameReader.ts"
 import { FrameReader, isCloseCode, maxFragments } from "../../../src/upstream/dialer/FrameReader.ts"
-import { makeRandom } from "../../support/FuzzedFrames.ts"
-import { closing, frame, text } from "../../support/HostileUpstream.ts"
+import { makeRandom } from "../../support/Random.ts"
+import type { Random } from "../../support/Random.ts"
+import { closing, frame, text } from "../../support/Frames.ts"
 
 const recorder = () => {
   const said: Array<string> = []
@@ -70,8 +71,6 @@ const oracle = (bytes: Buffer, maxMessage: number): Array<string> => {
     message = undefined
   }
 }
-
-type Random = ReturnType<typeof makeRandom>
 
 const contents = [
   "",

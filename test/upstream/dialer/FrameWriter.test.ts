@@ -1,18 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
 import { closeFrame, frame, opcodes, pingFrame } from "../../../src/upstream/dialer/FrameWriter.ts"
-import { makeRandom } from "../../support/FuzzedFrames.ts"
+import { makeRandom } from "../../support/Random.ts"
+import { wsModule } from "../../support/WsModule.ts"
 
 interface Receiver {
   readonly on: (event: string, listener: (...args: ReadonlyArray<Buffer>) => void) => void
   readonly write: (bytes: Uint8Array) => void
 }
-const require = createRequire(import.meta.url)
 /** The receiver of a `ws` server: it refuses a frame without a mask. */
-const WsReceiver: new (options: { isServer: boolean }) => Receiver = require(
-  join(dirname(require.resolve("ws/package.json")), "lib", "receiver.js"),
-)
+const WsReceiver = wsModule("receiver") as new (options: { isServer: boolean }) => Receiver
 
 const received = (...frames: ReadonlyArray<Uint8Array>) => {
   const got: Array<readonly [kind: string, payload: Buffer]> = []

@@ -2,7 +2,7 @@ import { afterEach, vi } from "vitest"
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, References } from "effect"
+import { Cause, Effect, Exit, Layer, References } from "effect"
 import { TestClock } from "effect/testing"
 import { HttpRouter, HttpServer } from "effect/http"
 import * as BunServer from "../../../src/downstream/http/BunServer.ts"
@@ -18,19 +18,16 @@ import { turnOf } from "../../support/TurnRequests.ts"
 import { Census } from "../../lifecycle/Census.ts"
 import { PlainUpstream } from "../../support/PlainUpstream.ts"
 import type { Fuzzed } from "../../support/FuzzedFrames.ts"
-import { fuzzed, makeRandom, wellFormed } from "../../support/FuzzedFrames.ts"
+import { fuzzed, wellFormed } from "../../support/FuzzedFrames.ts"
 import { TestDialer, type TestSocket } from "../../support/TestDialer.ts"
 import { ask } from "../../support/Ask.ts"
 import type { Answer } from "../../support/Ask.ts"
 import { parsed } from "../../support/Parsed.ts"
 import { eventually, unlessItHangs } from "../../support/EventLoop.ts"
+import { makeRandom } from "../../support/Random.ts"
+import { collectingLogger } from "../../support/Logged.ts"
 
-const logged: Array<string> = []
-const logger = Logger.layer([
-  Logger.map(Logger.formatLogFmt, (line) => {
-    logged.push(line)
-  }),
-])
+const { logged, logger } = collectingLogger()
 
 /** The whole server in front of sockets that are the test's; HTTP upstream always answers 503. */
 const server = Layer.unwrap(

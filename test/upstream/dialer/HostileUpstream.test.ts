@@ -10,7 +10,7 @@ import type { Answer } from "../../support/Ask.ts"
 import { eventsOf } from "../../support/Events.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 import type { Peer } from "../../support/HostileUpstream.ts"
-import { answerWell, frame, good, HostileUpstream, text } from "../../support/HostileUpstream.ts"
+import { answerWell, good, HostileUpstream } from "../../support/HostileUpstream.ts"
 import {
   answer,
   attemptsOf,
@@ -24,6 +24,7 @@ import {
 } from "../../support/Misconduct.ts"
 import { errorIn, way } from "../../support/Ask.ts"
 import { post } from "../../support/AskProxy.ts"
+import { frame, text } from "../../support/Frames.ts"
 
 const proxied = (dialer: Layer.Layer<Dialer>, settings: Partial<SettingsValues> = {}, scheme = "http") =>
   Layer.unwrap(

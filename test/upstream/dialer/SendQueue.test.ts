@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SendQueue } from "../../../src/upstream/dialer/SendQueue.ts"
-import { makeRandom } from "../../support/FuzzedFrames.ts"
+import { makeRandom } from "../../support/Random.ts"
 
 describe("SendQueue", () => {
   it("writes everything once and in order, however little is taken at a time, and counts what waits", () => {

@@ -1,74 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Queue, Redacted, Scope } from "effect"
 import * as Net from "node:net"
-import type { DialError, DialRequest, SocketHandlers } from "../../../src/upstream/dialer/Dialer.ts"
-import { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
+import type { DialError, DialRequest } from "../../../src/upstream/dialer/Dialer.ts"
+import type { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
 import type { Subject } from "../../support/Certificate.ts"
-import { authority } from "../../support/Certificate.ts"
+import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
 import { utf8 } from "../../support/Bytes.ts"
-
-const loopback: Subject = [127, 0, 0, 1]
-
-const silent: SocketHandlers = {
-  onText: () => {},
-  onBinary: () => {},
-  onAlive: () => {},
-  onOverflow: () => {},
-  onViolation: () => {},
-  onClose: () => {},
-}
-
-const dial = Effect.fnUntraced(function* (url: string, more: Partial<DialRequest>, handlers?: Partial<SocketHandlers>) {
-  const dialer = yield* Dialer
-  const request = { url, headers: {}, maxMessage: 64 * 1024 * 1024, ...more }
-  return yield* dialer.dial(request, { ...silent, ...handlers })
-})
+import { dial, echo, failureOf } from "../../support/Dials.ts"
+import { peers } from "../../support/Peers.ts"
 
 const failure = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
-  Effect.flip(Effect.andThen(dialling, Effect.die("it connected"))).pipe(
-    Effect.tap((error) => Effect.sync(() => assert.strictEqual(error.reason, "Unreachable"))),
-  )
-
-/** A server that echoes, in plain text. */
-const echo = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.serve({
-        hostname: "127.0.0.1",
-        port: 0,
-        fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
-        websocket: {
-          maxPayloadLength: 64 * 1024 * 1024,
-          backpressureLimit: 64 * 1024 * 1024,
-          message: (socket, message) => void (message === "bye" ? socket.close(4001, "bye") : socket.send(message)),
-        },
-      }),
-    ),
-    (server) => Effect.promise(() => server.stop(true)),
-  ),
-  (server) => server.port ?? 0,
-)
+  failureOf(dialling).pipe(Effect.tap((error) => Effect.sync(() => assert.strictEqual(error.reason, "Unreachable"))))
 
 /** A proxy of which every byte is the test's own. */
-const peer = Effect.fnUntraced(function* (onHead: (socket: Net.Socket) => void) {
-  const closed = yield* Deferred.make<void>()
-  const server = yield* Effect.acquireRelease(
-    Effect.callback<Net.Server>((resume) => {
-      const server = Net.createServer((socket) => {
-        socket.on("error", () => {})
-        socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
-        socket.once("data", () => onHead(socket))
-      })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) => Effect.sync(() => server.close()),
-  )
-  const address = server.address()
-  const port = address !== null && typeof address === "object" ? address.port : 0
-  return { proxy: Redacted.make(`http://me:test-pass@127.0.0.1:${port}`), closed: Deferred.await(closed) }
+const ownProxy = Effect.fnUntraced(function* (onHead: (socket: Net.Socket) => void) {
+  const { first, port } = yield* peers(({ socket }) => onHead(socket))
+  return {
+    proxy: Redacted.make(`http://me:test-pass@127.0.0.1:${port}`),
+    asked: Effect.asVoid(first),
+    closed: Effect.flatMap(first, ({ closed }) => closed),
+  }
 })
 
 /** Sends large messages back and forth, and sees the close. */
@@ -98,7 +52,7 @@ for (const [name, layer] of [
       "carries large messages, with TLS to the upstream and without, and tells a close",
       Effect.gen(function* () {
         const ca = authority()
-        const plain = yield* echo
+        const plain = yield* echo()
         const byAddress = yield* tlsFront(plain, ca.leaf(loopback))
         const byName = yield* tlsFront(plain, ca.leaf("localhost"))
         const proxy = yield* connectProxy({ user: "me:p@ss:w/rd" })
@@ -126,7 +80,7 @@ for (const [name, layer] of [
         `fails as unreachable on a certificate that ${what}, unless it need not verify`,
         Effect.gen(function* () {
           const ca = authority()
-          const port = yield* tlsFront(yield* echo, ca.leaf(subject))
+          const port = yield* tlsFront(yield* echo(), ca.leaf(subject))
           const proxy = yield* connectProxy({ user: "me:test-pass" })
           const through = { proxy: proxy.with("me:test-pass") }
           const url = `wss://${host}:${port}/?api-key=test-key-a`
@@ -144,7 +98,7 @@ for (const [name, layer] of [
       Effect.gen(function* () {
         const ca = authority()
         const clients = authority()
-        const port = yield* tlsFront(yield* echo, ca.leaf(loopback), clients.cert)
+        const port = yield* tlsFront(yield* echo(), ca.leaf(loopback), clients.cert)
         const { address: proxy } = yield* connectProxy()
         const url = `wss://127.0.0.1:${port}/`
         const mine = clients.leaf("client.test")
@@ -195,7 +149,7 @@ for (const [name, layer] of [
       test(
         `fails as unreachable on a proxy that answers ${what}`,
         Effect.gen(function* () {
-          const { closed, proxy } = yield* peer(behave)
+          const { closed, proxy } = yield* ownProxy(behave)
           const error = yield* failure(dial("wss://127.0.0.1:1/", { proxy }))
           if (name === "layerWs" || !what.includes("hang-up")) assert.include(error.message, message)
           assert.notMatch(String(error) + JSON.stringify(error), /test-pass|bWU6/)
@@ -207,16 +161,14 @@ for (const [name, layer] of [
     test(
       "takes an answer in pieces, behind an interim one",
       Effect.gen(function* () {
-        const { closed, proxy } = yield* peer((socket) => {
+        const { closed, proxy } = yield* ownProxy((socket) => {
           socket.setNoDelay(true)
           socket.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
           socket.once("data", () => socket.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"))
           setImmediate(() => socket.write(" Connection established\r\n\r\n"))
         })
         // What comes through the tunnel is the upstream's, whose refusal is the client's to see.
-        const error = yield* Effect.flip(
-          Effect.andThen(dial("ws://127.0.0.1:1/", { proxy }), Effect.die("it connected")),
-        )
+        const error = yield* failureOf(dial("ws://127.0.0.1:1/", { proxy }))
         assert.strictEqual(error.answer?.status, 403)
         yield* closed
       }),
@@ -240,10 +192,9 @@ for (const [name, layer] of [
     test(
       "closes the connection when the dial is interrupted while the proxy hangs",
       Effect.gen(function* () {
-        const asked = yield* Deferred.make<void>()
-        const { closed, proxy } = yield* peer(() => Deferred.doneUnsafe(asked, Effect.void))
+        const { asked, closed, proxy } = yield* ownProxy(() => {})
         const fiber = yield* Effect.forkChild(dial("wss://127.0.0.1:1/", { proxy }))
-        yield* Deferred.await(asked)
+        yield* asked
         yield* Fiber.interrupt(fiber)
         yield* closed
       }),
@@ -253,7 +204,7 @@ for (const [name, layer] of [
       "closes the connection when the dial is interrupted while TLS hangs behind the proxy",
       Effect.gen(function* () {
         const hello = yield* Deferred.make<void>()
-        const { closed, proxy } = yield* peer((socket) => {
+        const { closed, proxy } = yield* ownProxy((socket) => {
           socket.once("data", () => Deferred.doneUnsafe(hello, Effect.void))
           socket.write("HTTP/1.1 200 Ok\r\n\r\n")
         })
@@ -268,10 +219,10 @@ for (const [name, layer] of [
       "closes the tunnel with its scope",
       Effect.gen(function* () {
         const ca = authority()
-        const plain = yield* echo
+        const plain = yield* echo()
         const front = yield* tlsFront(plain, ca.leaf(loopback))
         for (const url of [`ws://127.0.0.1:${plain}/`, `wss://127.0.0.1:${front}/`]) {
-          const { closed, proxy } = yield* peer((client) => {
+          const { closed, proxy } = yield* ownProxy((client) => {
             const upstream = Net.connect({ host: "127.0.0.1", port: Number(new URL(url).port) })
             upstream.on("error", () => {})
             client.pipe(upstream)
@@ -292,7 +243,7 @@ for (const [name, layer] of [
 describe("A proxy that is itself spoken to over TLS", () => {
   const setUp = Effect.gen(function* () {
     const ca = authority()
-    const front = yield* tlsFront(yield* echo, ca.leaf(loopback))
+    const front = yield* tlsFront(yield* echo(), ca.leaf(loopback))
     const proxy = yield* connectProxy({ user: "me:test-pass", tls: ca.leaf(loopback) })
     return { ca, url: `wss://127.0.0.1:${front}/`, through: { proxy: proxy.with("me:test-pass") } }
   })

@@ -1,0 +1,83 @@
+/**
+ * Dials a dialer directly, and what is dialled: a server that echoes.
+ */
+import { Effect, Queue } from "effect"
+import type { DialError, DialRequest, SocketHandlers } from "../../src/upstream/dialer/Dialer.ts"
+import { Dialer } from "../../src/upstream/dialer/Dialer.ts"
+import type { Pair } from "./Certificate.ts"
+
+const silent: SocketHandlers = {
+  onText: () => {},
+  onBinary: () => {},
+  onAlive: () => {},
+  onOverflow: () => {},
+  onViolation: () => {},
+  onClose: () => {},
+}
+
+export const requestTo = (url: string, more: Partial<DialRequest> = {}): DialRequest => ({
+  url,
+  headers: { authorization: "Bearer test-key-a" },
+  maxMessage: 64 * 1024 * 1024,
+  ...more,
+})
+
+export const dial = (url: string, more: Partial<DialRequest> = {}, handlers: Partial<SocketHandlers> = {}) =>
+  Effect.flatMap(Dialer, (dialer) => dialer.dial(requestTo(url, more), { ...silent, ...handlers }))
+
+/** What comes of a dial that must fail. */
+export const failureOf = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
+  Effect.flip(Effect.andThen(dialling, Effect.die(new Error("it connected"))))
+
+export type Seen =
+  | { readonly _tag: "Text"; readonly text: string }
+  | { readonly _tag: "Binary" }
+  | { readonly _tag: "Alive" }
+  | { readonly _tag: "Overflow" }
+  | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
+
+/** Handlers that keep what they are called with, in order. A violation is kept as a close. */
+export const seeing = Effect.gen(function* () {
+  const queue = yield* Queue.unbounded<Seen>()
+  const all: Array<Seen> = []
+  const see = (seen: Seen) => {
+    all.push(seen)
+    Queue.offerUnsafe(queue, seen)
+  }
+  const handlers: SocketHandlers = {
+    onText: (text) => see({ _tag: "Text", text }),
+    onBinary: () => see({ _tag: "Binary" }),
+    onAlive: () => see({ _tag: "Alive" }),
+    onOverflow: () => see({ _tag: "Overflow" }),
+    onViolation: () => see({ _tag: "Close", code: 1006, reason: "" }),
+    onClose: (code, reason) => see({ _tag: "Close", code, reason }),
+  }
+  return { handlers, all, next: Queue.take(queue) }
+})
+
+export const flood = "f".repeat(15 * 1024 * 1024)
+
+/** Echoes, over TLS where there is a `pair`; answers `flood` with one, and closes with 4001 on `bye`. Gives its port. */
+export const echo = (tls?: Pair) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() =>
+        Bun.serve({
+          hostname: "127.0.0.1",
+          port: 0,
+          ...(tls === undefined ? {} : { tls }),
+          fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("no", { status: 400 })),
+          websocket: {
+            maxPayloadLength: 64 * 1024 * 1024,
+            backpressureLimit: 64 * 1024 * 1024,
+            message: (socket, message) => {
+              if (message === "bye") socket.close(4001, "bye")
+              else socket.send(message === "flood" ? flood : message)
+            },
+          },
+        }),
+      ),
+      (server) => Effect.promise(() => server.stop(true)),
+    ),
+    (server) => server.port ?? 0,
+  )
