@@ -11,6 +11,7 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import { assertOwnAnchors, overhear } from "../support/Overheard.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { places, turnCount } from "./Script.ts"
+import { idsByOrder } from "../support/IdsByOrder.ts"
 
 /** Holds the conversation with the upstream at that address and gives all that the client was told. */
 export type Converse = (baseURL: string) => Promise<unknown>
@@ -29,14 +30,9 @@ const changing = new Set([
 
 /** The value with the upstream's ids by their order of appearance, and without other ids, times, usage and headers. */
 const named = (value: unknown, steady = (text: string) => text): unknown => {
-  const seen = new Map<string, string>()
   const text = JSON.stringify(value, (name, member: unknown) => (changing.has(name) ? undefined : member))
   return JSON.parse(
-    steady(text).replaceAll(ids, (id: string, ...kinds: ReadonlyArray<string | undefined>) => {
-      const name = seen.get(id) ?? `${kinds.slice(0, 3).find((kind) => kind !== undefined)} ${seen.size}`
-      seen.set(id, name)
-      return name
-    }),
+    idsByOrder(steady(text), ids, (...kinds) => String(kinds.slice(0, 3).find((kind) => kind !== undefined))),
   )
 }
 

@@ -7,7 +7,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
 import type { Fuzzed } from "../support/BodyFuzz.ts"
 import { fuzzedBody, verdictOf } from "../support/BodyFuzz.ts"
-import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
 
 /** Through real sockets, with all that is around a turn; and through the reading of a body alone. */
@@ -48,8 +48,6 @@ const settings = {
   maxConnections: 3 * clients,
 }
 
-let answers = 0
-const response = () => `{"id":"resp_${++answers}","object":"response","status":"completed","output":[]}`
 const refusal = `{"type":"error","status":422,"error":{"message":"no","type":"invalid_request_error","code":"no","param":null}}`
 
 /** Takes only what a socket may carry, and refuses some of that. */
@@ -57,12 +55,10 @@ const frames = (message: string): ReadonlyArray<string> => {
   const frame = JSON.parse(message) as Readonly<Record<string, unknown>>
   if (frame["type"] !== "response.create") throw new Error(`not a request: ${message}`)
   for (const name of ours) if (name in frame) throw new Error(`${name} in ${message}`)
-  return [
-    message.length % 16 === 0 ? refusal : `{"type":"response.completed","sequence_number":0,"response":${response()}}`,
-  ]
+  return [message.length % 16 === 0 ? refusal : emptyAnswer()]
 }
 
-const http = (): Response => new Response(response())
+const http = (): Response => new Response(emptyResponse())
 
 const proxied = PlainUpstream.layerProxied({ frames, http }, settings)
 

@@ -1,18 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestProxy } from "../support/TestProxy.ts"
-import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
 import { errorIn } from "../support/Ask.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
 
-let answers = 0
-const response = () => `{"id":"resp_${++answers}","object":"response","status":"completed","output":[]}`
-
 const proxied = PlainUpstream.layerProxied({
-  frames: () => [`{"type":"response.completed","sequence_number":0,"response":${response()}}`],
-  http: () => new Response(response()),
+  frames: () => [emptyAnswer()],
+  http: () => new Response(emptyResponse()),
 })
 
 describe("A body of a hostile shape", () => {

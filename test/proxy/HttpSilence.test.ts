@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { MiB, Recorder, against, completed, created, delta, settled, sse, turn, whole } from "../support/HttpTurn.ts"
+import { MiB, against, completed, created, delta, settled, sse, turn } from "../support/HttpTurn.ts"
 import type { Line } from "../support/RawUpstream.ts"
 import { chunk, head, lastChunk } from "../support/RawUpstream.ts"
 import { eventually } from "../support/EventLoop.ts"
+import { RecordedTurn, ending } from "../support/RecordedTurn.ts"
 
 describe("An upstream that is silent over HTTP", () => {
   it.effect("is left without a head, and may have run the turn", () =>
@@ -12,7 +13,7 @@ describe("An upstream that is silent over HTTP", () => {
       const { failed, line } = yield* against(() => {})
       const { closed } = yield* line
       yield* TestClock.adjust("20 seconds")
-      assert.strictEqual(whole(yield* failed), "first_event_timeout Ambiguous")
+      assert.strictEqual(ending(yield* failed), "first_event_timeout Ambiguous")
       yield* Deferred.await(closed)
     }),
   )
@@ -32,7 +33,7 @@ describe("An upstream that is silent over HTTP", () => {
           upstream.write(chunk(noise))
         }
         yield* TestClock.adjust("1 second")
-        assert.strictEqual(whole(yield* failed), "first_event_timeout Accepted")
+        assert.strictEqual(ending(yield* failed), "first_event_timeout Accepted")
         yield* Deferred.await(upstream.closed)
       }),
     )
@@ -43,7 +44,7 @@ describe("An upstream that is silent over HTTP", () => {
       const { failed, line, sink } = yield* against((line) => line.write(sse, chunk(created)))
       yield* Deferred.await(sink.began)
       yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(whole(yield* failed), "event_timeout Accepted")
+      assert.strictEqual(ending(yield* failed), "event_timeout Accepted")
       yield* Deferred.await((yield* line).closed)
     }),
   )
@@ -57,7 +58,7 @@ describe("An upstream that is silent over HTTP", () => {
       yield* TestClock.adjust("99999 millis")
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1 millis")
-      assert.strictEqual(whole(yield* failed), "turn_timeout Accepted")
+      assert.strictEqual(ending(yield* failed), "turn_timeout Accepted")
       yield* Deferred.await((yield* line).closed)
     }),
   )
@@ -70,7 +71,7 @@ describe("An upstream that is silent over HTTP", () => {
       yield* TestClock.adjust("9999 millis")
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1 millis")
-      assert.strictEqual(whole(yield* failed), "turn_timeout Accepted")
+      assert.strictEqual(ending(yield* failed), "turn_timeout Accepted")
       yield* Deferred.await((yield* line).closed)
     }),
   )
@@ -112,7 +113,7 @@ describe("A client that is behind over HTTP", () => {
 
   it.effect("keeps the upstream waiting, and gets everything once it goes on", () =>
     Effect.gen(function* () {
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       sink.behind = true
       const { fiber, line } = yield* against(flooding, { sink })
       yield* Deferred.await(sink.began)
@@ -130,7 +131,7 @@ describe("A client that is behind over HTTP", () => {
 
   it.effect("does not answer for the upstream's silence once it has caught up", () =>
     Effect.gen(function* () {
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       sink.behind = true
       const { failed, fiber } = yield* against((line) => line.write(sse, chunk(delta)), { sink })
       yield* Deferred.await(sink.began)
@@ -139,13 +140,13 @@ describe("A client that is behind over HTTP", () => {
       yield* TestClock.adjust("29999 millis")
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1 millis")
-      assert.strictEqual(whole(yield* failed), "event_timeout Accepted")
+      assert.strictEqual(ending(yield* failed), "event_timeout Accepted")
     }),
   )
 
   it.effect("goes on although it catches up before the reader has noticed that it is behind", () =>
     Effect.gen(function* () {
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       let catches = 0
       sink.behind = true
       sink.onDrain = (drained) => {
@@ -161,12 +162,12 @@ describe("A client that is behind over HTTP", () => {
 
   it.effect("loses its turn when it takes nothing in its time, and the upstream is left", () =>
     Effect.gen(function* () {
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       sink.behind = true
       const { failed, line } = yield* against(flooding, { sink })
       yield* Deferred.await(sink.began)
       yield* TestClock.adjust("5 seconds")
-      assert.strictEqual(whole(yield* failed), "slow_client Accepted")
+      assert.strictEqual(ending(yield* failed), "slow_client Accepted")
       yield* Deferred.await((yield* line).closed)
     }),
   )
@@ -177,7 +178,7 @@ describe("A turn over HTTP that is interrupted", () => {
     readonly [
       when: string,
       says: (line: Line) => void,
-      reached: (sink: Recorder, came: Effect.Effect<void>) => Effect.Effect<void>,
+      reached: (sink: RecordedTurn, came: Effect.Effect<void>) => Effect.Effect<void>,
     ]
   > = [
     ["before the head", () => {}, () => Effect.void],
@@ -207,8 +208,8 @@ describe("A turn over HTTP that is interrupted", () => {
     Effect.gen(function* () {
       const { execute, fiber, upstream } = yield* against((line) => line.write(sse, chunk(completed), lastChunk))
       yield* Fiber.join(fiber)
-      yield* execute(turn(true), new Recorder())
-      yield* execute(turn(true), new Recorder())
+      yield* execute(turn(true), new RecordedTurn())
+      yield* execute(turn(true), new RecordedTurn())
       assert.lengthOf(upstream.lines, 1)
     }),
   )

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { gzipSync } from "node:zlib"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
-import { PlainUpstream } from "../support/PlainUpstream.ts"
+import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import type { RawConnection } from "../support/RawConnection.ts"
 import { rawConnection } from "../support/RawConnection.ts"
 import { eventually } from "../support/EventLoop.ts"
@@ -17,19 +17,15 @@ const key = ["authorization", "Bearer test-key-a"] as const
 const created = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}`
 const delta = `{"type":"response.output_text.delta","sequence_number":1,"delta":"a"}`
 
-let answers = 0
-const completed = () =>
-  `{"type":"response.completed","sequence_number":2,"response":{"id":"resp_${++answers}","status":"completed","output":[]}}`
-
 /** Does what the request asks for. */
 const frames = (message: string): ReadonlyArray<string> => {
   if (message.includes("say nothing")) return []
   if (message.includes("begin")) return [created, delta]
   if (message.includes("refuse")) return [`{"type":"error","status":400,"error":{"message":"no","code":"no"}}`]
-  return [created, delta, completed()]
+  return [created, delta, emptyAnswer(2)]
 }
 
-const upstream = { frames, http: () => new Response(`{"id":"resp_2","status":"completed","output":[]}`) }
+const upstream = { frames, http: () => new Response(emptyResponse()) }
 
 const turn = (input: string, stream = false) => JSON.stringify({ model: "m", stream, input })
 

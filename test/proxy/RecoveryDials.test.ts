@@ -3,8 +3,7 @@ import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
-import type { Got } from "../support/Faulty.ts"
-import { ask, driven, endingOf, extended, proxied, reference, settled } from "../support/Faulty.ts"
+import { ask, codeIn, driven, endingOf, extended, proxied, reference, settled } from "../support/Faulty.ts"
 import { user } from "../support/Items.ts"
 import { way } from "../support/Ask.ts"
 
@@ -18,8 +17,6 @@ const hangUp = Effect.gen(function* () {
   yield* (yield* Simulator).disconnect()
   yield* settled()
 })
-
-const codeIn = ({ text }: Got) => /"code":"([a-z_]+)"/.exec(text)?.[1]
 
 describe("An upgrade that is refused", () => {
   for (const status of [400, 404, 405, 418, 426, 500, 501, 502, 503]) {

@@ -1,26 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer } from "effect"
+import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Server from "../../src/Server.ts"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Settings } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
-import type { TurnRoute } from "../../src/turn/Executor.ts"
 import { Executor } from "../../src/turn/Executor.ts"
 import { turnOf } from "../support/TurnRequests.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { TestSocket } from "../support/TestDialer.ts"
 import { TestDialer } from "../support/TestDialer.ts"
-import type { Got } from "../support/Faulty.ts"
-import { ask, endingOf, proxied, reference, script, settled, terminal } from "../support/Faulty.ts"
+import { ask, codeIn, endingOf, proxied, reference, script, settled, terminal } from "../support/Faulty.ts"
 import { user } from "../support/Items.ts"
+import { RecordedTurn, errorIn } from "../support/RecordedTurn.ts"
 
 const turn = Effect.gen(function* () {
   const { url } = yield* TestProxy
   return yield* ask({ url, stream: false, session: "s", input: [user("One")] })
 })
-
-const codeIn = ({ text }: Got) => /"code":"([a-z_]+)"/.exec(text)?.[1]
 
 describe("While a turn is retried", () => {
   it.effect("the head leaves after 2 seconds with heartbeats, and the client sees one set of lifecycle events", () =>
@@ -110,21 +107,13 @@ const wired = (settings: Partial<SettingsValues> = {}) =>
 
 /** Runs a turn without a listener, and says how it went and what ended it. */
 const run = Effect.fnUntraced(function* (...input: ReadonlyArray<string>) {
-  const routes: Array<TurnRoute> = []
+  const sink = new RecordedTurn()
   const request = turnOf({ model: "m", input: input.map(user) }, { stream: false })
   const { execute } = yield* Executor
-  const exit = yield* Effect.exit(
-    execute(request, {
-      route: (route) => void routes.push(route),
-      head: () => undefined,
-      event: () => true,
-      onDrain: (resume) => resume(),
-    }),
-  )
-  const error = Exit.findErrorOption(exit)
+  const exit = yield* Effect.exit(execute(request, sink))
   return {
-    ways: routes.map(({ reason, transport }) => `${transport} ${reason}`),
-    error: error._tag === "Some" ? error.value.reason : undefined,
+    ways: sink.routes.map(({ reason, transport }) => `${transport} ${reason}`),
+    error: errorIn(exit)?.reason,
   }
 })
 

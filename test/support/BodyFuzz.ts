@@ -1,10 +1,10 @@
 /**
  * Request bodies that no client means to send, drawn from a seed, and an oracle of their own for what becomes of them.
  */
-import * as Zlib from "node:zlib"
 import { utf8 } from "./Bytes.ts"
 import { damaged, makeRandom } from "./Random.ts"
 import type { Random } from "./Random.ts"
+import { codec, decoders, encoders } from "./Encodings.ts"
 
 export interface Fuzzed {
   readonly body: Uint8Array
@@ -171,13 +171,6 @@ const makers: ReadonlyArray<readonly [how: string, weight: number, make: (random
 
 const weighted = makers.flatMap((maker) => Array<typeof maker>(maker[1]).fill(maker))
 
-const encoders: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
-  gzip: (bytes) => Zlib.gzipSync(bytes),
-  deflate: (bytes) => Zlib.deflateSync(bytes),
-  br: (bytes) => Zlib.brotliCompressSync(bytes, { params: { [Zlib.constants.BROTLI_PARAM_QUALITY]: 1 } }),
-  zstd: (bytes) => Zlib.zstdCompressSync(bytes),
-}
-
 export const fuzzedBody = (seed: number): Fuzzed => {
   const random = makeRandom(seed)
   const [how, , make] = of(random, weighted)
@@ -185,20 +178,12 @@ export const fuzzedBody = (seed: number): Fuzzed => {
   const body = typeof made === "string" ? utf8(made) : made
   if (random(20) > 0) return { body, encoding: undefined, how }
   const encoding = of(random, [...Object.keys(encoders), "identity", "compress", "gzip, gzip", "GZIP"])
-  const encoded = encoders[encoding.toLowerCase()]?.(body) ?? body
+  const encoded = codec(encoders, encoding.toLowerCase())?.(body) ?? body
   const twist = random(4)
   // Cut, not encoded at all, or as it should be. A flipped bit might pass unseen where no checksum stands for it.
   if (twist === 0)
     return { body: encoded.subarray(0, random(encoded.length)), encoding, how: `${how}, ${encoding} cut` }
   return { body: twist === 1 ? body : encoded, encoding, how: `${how}, ${twist === 1 ? "not " : ""}${encoding}` }
-}
-
-const decoders: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
-  gzip: (bytes) => Zlib.gunzipSync(bytes),
-  deflate: (bytes) => Zlib.inflateSync(bytes),
-  br: (bytes) => Zlib.brotliDecompressSync(bytes),
-  zstd: (bytes) => Zlib.zstdDecompressSync(bytes),
-  identity: (bytes) => bytes,
 }
 
 const refused = (...codes: ReadonlyArray<string>): Verdict => ({ status: 400, codes })
@@ -222,7 +207,8 @@ const outline = (text: string) => {
 
 /** What must become of it, found without the proxy's own scanner. `zstd` cut short is told by its length alone. */
 export const verdictOf = ({ body, encoding = "identity", how }: Fuzzed): Verdict => {
-  const decode = decoders[encoding.toLowerCase()]
+  const decode =
+    encoding.toLowerCase() === "identity" ? (bytes: Uint8Array) => bytes : codec(decoders, encoding.toLowerCase())
   if (decode === undefined) return { status: 415, codes: ["unsupported_content_encoding"] }
   let text: string
   try {

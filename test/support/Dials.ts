@@ -1,10 +1,12 @@
 /**
  * Dials a dialer directly, and what is dialled: a server that echoes.
  */
+import { assert } from "@effect/vitest"
 import { Effect, Queue } from "effect"
 import type { DialError, DialRequest, SocketHandlers } from "../../src/upstream/dialer/Dialer.ts"
 import { Dialer } from "../../src/upstream/dialer/Dialer.ts"
 import type { Pair } from "./Certificate.ts"
+import { utf8 } from "./Bytes.ts"
 
 const silent: SocketHandlers = {
   onText: () => {},
@@ -81,3 +83,24 @@ export const echo = (tls?: Pair) =>
     ),
     (server) => server.port ?? 0,
   )
+
+const large = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
+
+/** Sends messages to `echo` and back, and sees the close. */
+export const converse = Effect.fnUntraced(function* (
+  url: string,
+  more: Partial<DialRequest>,
+  messages: ReadonlyArray<string> = large,
+) {
+  const { handlers, next } = yield* seeing
+  const socket = yield* dial(url, more, handlers)
+  for (const message of messages) assert.isTrue(socket.send(utf8(message)))
+  for (const message of messages) {
+    const seen = yield* next
+    assert.isTrue(seen._tag === "Text" && seen.text === message)
+  }
+  assert.strictEqual(socket.bufferedAmount(), 0)
+  assert.isTrue(socket.send(utf8("bye")))
+  assert.deepStrictEqual(yield* next, { _tag: "Close", code: 4001, reason: "bye" })
+  assert.isFalse(socket.send(utf8("late")))
+})

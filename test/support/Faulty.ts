@@ -17,6 +17,7 @@ import { TestProxy } from "./TestProxy.ts"
 import type { SettingsOptions } from "../../src/config/Settings.ts"
 import { objectIn } from "./Parsed.ts"
 import { eventually, round, unlessItHangs } from "./EventLoop.ts"
+import { idsByOrder } from "./IdsByOrder.ts"
 
 export type AnyFault = Fault | ArrivalFault
 
@@ -75,13 +76,8 @@ const changing = new Set(["previous_response_id", "created_at", "usage"])
 
 /** The same for two runs of one conversation: ids by their order, no times, no usage. */
 const steady = (values: ReadonlyArray<JsonObject>): string => {
-  const seen = new Map<string, string>()
   const text = JSON.stringify(values, (name, member: unknown) => (changing.has(name) ? undefined : member))
-  return text.replaceAll(ids, (id: string) => {
-    const name = seen.get(id) ?? `id ${seen.size}`
-    seen.set(id, name)
-    return name
-  })
+  return idsByOrder(text, ids)
 }
 
 const parsed = (text: string): JsonObject => {
@@ -126,6 +122,9 @@ export const reference = Effect.fnUntraced(
 
 /** How a turn ended for its client. */
 export type Ending = "answer" | "error" | "failed" | "incomplete"
+
+/** The code of an error, as JSON or as an event. */
+export const codeIn = ({ text }: Got) => /"code":"([a-z_]+)"/.exec(text)?.[1]
 
 const numberOf = (event: JsonObject | undefined) => event?.["sequence_number"]
 

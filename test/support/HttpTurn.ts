@@ -1,11 +1,10 @@
 /**
  * One turn over HTTP, without a proxy around it, against an upstream whose bytes are the test's own.
  */
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Settings } from "../../src/config/Settings.ts"
-import type { TurnRequest, TurnSink } from "../../src/turn/Executor.ts"
-import type { TurnError } from "../../src/turn/TurnError.ts"
+import type { TurnRequest } from "../../src/turn/Executor.ts"
 import { HttpExecutor } from "../../src/upstream/http/HttpExecutor.ts"
 import { Credentials } from "../../src/upstream/credential/Credentials.ts"
 import * as Forwarding from "../../src/upstream/http/Forwarding.ts"
@@ -16,33 +15,11 @@ import { turnOf } from "./TurnRequests.ts"
 import type { Line } from "./RawUpstream.ts"
 import { chunk, head, rawUpstream } from "./RawUpstream.ts"
 import { round } from "./EventLoop.ts"
+import { RecordedTurn, failureOf } from "./RecordedTurn.ts"
 
 export const MiB = 1024 * 1024
 
 export const turn = (stream: boolean): TurnRequest => turnOf({ input: [], stream }, { stream })
-
-/** Shows what it got, and is behind when a test says so. */
-export class Recorder implements TurnSink {
-  readonly events: Array<string> = []
-  readonly headed = Deferred.makeUnsafe<void>()
-  readonly began = Deferred.makeUnsafe<void>()
-  bytes = 0
-  behind = false
-  drained: (() => void) | undefined
-  route() {}
-  head() {
-    Deferred.doneUnsafe(this.headed, Effect.void)
-  }
-  event(type: string, text: string) {
-    this.events.push(type)
-    this.bytes += text.length
-    Deferred.doneUnsafe(this.began, Effect.void)
-    return !this.behind
-  }
-  onDrain(drained: () => void) {
-    this.drained = drained
-  }
-}
 
 const defaults = { firstEventTimeout: 20_000, eventTimeout: 30_000, turnTimeout: 100_000, clientTimeout: 5_000 }
 
@@ -70,22 +47,16 @@ export const executing = (port: number, more: Partial<SettingsValues> = {}, came
     Layer.provide(Settings.layer({ upstreamUrl: `http://127.0.0.1:${port}/v1`, ...defaults, ...more })),
   )
 
-export const failureOf = (exit: Exit.Exit<unknown, TurnError>): TurnError => {
-  const error = Exit.isFailure(exit) ? Cause.findErrorOption(exit.cause) : undefined
-  if (error?._tag !== "Some") throw new Error("the turn did not fail")
-  return error.value
-}
-
 interface Setup {
   readonly stream?: boolean
-  readonly sink?: Recorder
+  readonly sink?: RecordedTurn
   readonly settings?: Partial<SettingsValues>
 }
 
 /** Runs a turn against an upstream that does what `says` does to every request. */
 export const against = Effect.fnUntraced(function* (
   says: (line: Line) => void,
-  { settings, sink = new Recorder(), stream }: Setup = {},
+  { settings, sink = new RecordedTurn(), stream }: Setup = {},
 ) {
   const asked = yield* Deferred.make<Line>()
   const upstream = yield* rawUpstream((line) => {
@@ -99,8 +70,6 @@ export const against = Effect.fnUntraced(function* (
   const failed = Effect.map(Fiber.await(fiber), failureOf)
   return { upstream, sink, fiber, failed, line: Deferred.await(asked), came: Deferred.await(came), execute }
 })
-
-export const whole = ({ delivery, reason }: TurnError) => `${reason} ${delivery}`
 
 export const sse = head(200, "content-type: text/event-stream", "transfer-encoding: chunked")
 export const created = `data: {"type":"response.created","response":{"id":"resp_1"}}\n\n`

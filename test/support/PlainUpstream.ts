@@ -19,6 +19,15 @@ export interface Says {
   readonly http?: (request: Heard) => Response
 }
 
+let answers = 0
+
+/** A response with nothing in it, under an id of its own. */
+export const emptyResponse = () => `{"id":"resp_${++answers}","object":"response","status":"completed","output":[]}`
+
+/** The event that ends a turn with such a response. */
+export const emptyAnswer = (sequenceNumber = 0) =>
+  `{"type":"response.completed","sequence_number":${sequenceNumber},"response":${emptyResponse()}}`
+
 export class PlainUpstream extends Context.Service<
   PlainUpstream,
   {

@@ -3,6 +3,7 @@
  */
 import { Effect } from "effect"
 import { saidTo } from "./Talker.ts"
+import { serve } from "./Serve.ts"
 
 export interface Recorded {
   readonly method: string
@@ -15,27 +16,18 @@ export interface Recorded {
 /** HTTP only. `answer` is the JSON text of every answer. Lives as long as the scope. */
 export const makeRecorder = Effect.fnUntraced(function* (answer: (request: Recorded) => string) {
   const requests: Array<Recorded> = []
-  const server = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.serve({
-        hostname: "127.0.0.1",
-        port: 0,
-        fetch: async (request) => {
-          const { pathname, search } = new URL(request.url)
-          const recorded: Recorded = {
-            method: request.method,
-            path: `${pathname}${search}`,
-            headers: Object.fromEntries(request.headers),
-            body: await request.text(),
-          }
-          requests.push(recorded)
-          return new Response(answer(recorded), { headers: { "content-type": "application/json" } })
-        },
-      }),
-    ),
-    (server) => Effect.promise(() => server.stop(true)),
-  )
-  return { url: `http://127.0.0.1:${server.port}/v1`, requests }
+  const { port } = yield* serve(async (request) => {
+    const { pathname, search } = new URL(request.url)
+    const recorded: Recorded = {
+      method: request.method,
+      path: `${pathname}${search}`,
+      headers: Object.fromEntries(request.headers),
+      body: await request.text(),
+    }
+    requests.push(recorded)
+    return new Response(answer(recorded), { headers: { "content-type": "application/json" } })
+  })
+  return { url: `http://127.0.0.1:${port}/v1`, requests }
 })
 
 /** A request whose target is sent exactly as given, which no URL of the platform's would leave alone. */

@@ -18,6 +18,7 @@ import { PlainUpstream } from "../../support/PlainUpstream.ts"
 import { rawUpstream } from "../../support/RawUpstream.ts"
 import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
+import { serve } from "../../support/Serve.ts"
 
 const secret = "test-key-a"
 const layer = Layer.mergeAll(Reach.layer, layerBun, FetchHttpClient.layer)
@@ -429,23 +430,14 @@ it.layer(NodeFileSystem.layer)("Dockerfile", (it) => {
       const [, ...args]: Array<string> = JSON.parse(/HEALTHCHECK [^[]*CMD (\[.*\])$/m.exec(text)?.[1] ?? "[]")
       let status = 200
       const asked: Array<string> = []
-      const server = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          Bun.serve({
-            hostname: "127.0.0.1",
-            port: 0,
-            fetch: ({ url }) => {
-              asked.push(new URL(url).pathname)
-              return new Response("", { status })
-            },
-          }),
-        ),
-        (server) => Effect.promise(() => server.stop(true)),
-      )
+      const { port, stop } = yield* serve(({ url }) => {
+        asked.push(new URL(url).pathname)
+        return new Response("", { status })
+      })
       const health = Effect.promise(
         () =>
           Bun.spawn([process.execPath, ...args], {
-            env: { RESPOOL_PORT: String(server.port) },
+            env: { RESPOOL_PORT: String(port) },
             stdout: "ignore",
             stderr: "ignore",
           }).exited,
@@ -454,7 +446,7 @@ it.layer(NodeFileSystem.layer)("Dockerfile", (it) => {
       status = 503
       assert.strictEqual(yield* health, 1)
       assert.deepStrictEqual(asked, ["/healthz", "/healthz"])
-      yield* Effect.promise(() => server.stop(true))
+      yield* stop
       assert.notStrictEqual(yield* health, 0)
     }),
   )

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import type * as Net from "node:net"
 import type { DialError } from "../../../src/upstream/dialer/Dialer.ts"
@@ -10,7 +10,7 @@ import { loopback, selfSigned } from "../../support/Certificate.ts"
 import { HostileUpstream } from "../../support/HostileUpstream.ts"
 import { utf8 } from "../../support/Bytes.ts"
 import { eventually, promptly, round } from "../../support/EventLoop.ts"
-import { dial, echo, failureOf } from "../../support/Dials.ts"
+import { converse, dial, echo, failureOf } from "../../support/Dials.ts"
 import { peers } from "../../support/Peers.ts"
 import { closing, frame, text } from "../../support/Frames.ts"
 
@@ -45,17 +45,7 @@ describe("Dialer.layerBun", () => {
         ["localhost", "localhost"],
       ] as const) {
         const { ca, port } = yield* secure(subject)
-        const seen = yield* Queue.unbounded<string>()
-        const onText = (message: string) => void Queue.offerUnsafe(seen, message)
-        const onClose = (code: number, reason: string) => void Queue.offerUnsafe(seen, `${code} ${reason}`)
-        const socket = yield* dial(`wss://${host}:${port}/`, { tls: { ca } }, { onText, onClose })
-        const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
-        for (const message of messages) assert.isTrue(socket.send(utf8(message)))
-        for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
-        assert.strictEqual(socket.bufferedAmount(), 0)
-        assert.isTrue(socket.send(utf8("bye")))
-        assert.strictEqual(yield* Queue.take(seen), "4001 bye")
-        assert.isFalse(socket.send(utf8("late")))
+        yield* converse(`wss://${host}:${port}/`, { tls: { ca } })
       }
     }),
   )

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue, Redacted, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Redacted, Scope } from "effect"
 import * as Net from "node:net"
-import type { DialError, DialRequest } from "../../../src/upstream/dialer/Dialer.ts"
+import type { DialError } from "../../../src/upstream/dialer/Dialer.ts"
 import type { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
@@ -9,7 +9,7 @@ import type { Subject } from "../../support/Certificate.ts"
 import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
 import { utf8 } from "../../support/Bytes.ts"
-import { dial, echo, failureOf } from "../../support/Dials.ts"
+import { converse, dial, echo, failureOf } from "../../support/Dials.ts"
 import { peers } from "../../support/Peers.ts"
 
 const failure = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
@@ -23,21 +23,6 @@ const ownProxy = Effect.fnUntraced(function* (onHead: (socket: Net.Socket) => vo
     asked: Effect.asVoid(first),
     closed: Effect.flatMap(first, ({ closed }) => closed),
   }
-})
-
-/** Sends large messages back and forth, and sees the close. */
-const converse = Effect.fnUntraced(function* (url: string, more: Partial<DialRequest>) {
-  const seen = yield* Queue.unbounded<string>()
-  const socket = yield* dial(url, more, {
-    onText: (message) => void Queue.offerUnsafe(seen, message),
-    onClose: (code, reason) => void Queue.offerUnsafe(seen, `${code} ${reason}`),
-  })
-  const messages = ["é".repeat(4_000_000), "small", "x".repeat(5_000_000)]
-  for (const message of messages) assert.isTrue(socket.send(utf8(message)))
-  for (const message of messages) assert.isTrue((yield* Queue.take(seen)) === message)
-  assert.strictEqual(socket.bufferedAmount(), 0)
-  assert.isTrue(socket.send(utf8("bye")))
-  assert.strictEqual(yield* Queue.take(seen), "4001 bye")
 })
 
 for (const [name, layer] of [

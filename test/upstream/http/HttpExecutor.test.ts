@@ -14,7 +14,6 @@ import { Routing } from "../../../src/upstream/route/Routing.ts"
 import { Upstreams } from "../../../src/upstream/route/Upstreams.ts"
 import {
   MiB,
-  Recorder,
   against,
   broken,
   completed,
@@ -22,14 +21,13 @@ import {
   delta,
   endless,
   executing,
-  failureOf,
   refused,
   sse,
   turn,
-  whole,
 } from "../../support/HttpTurn.ts"
 import type { Line } from "../../support/RawUpstream.ts"
 import { chunk, head, lastChunk, rawUpstream } from "../../support/RawUpstream.ts"
+import { RecordedTurn, ending, failureOf } from "../../support/RecordedTurn.ts"
 
 describe("What an upstream has seen of a turn that failed over HTTP", () => {
   const cases: ReadonlyArray<readonly [what: string, says: (line: Line) => void, expected: string]> = [
@@ -110,7 +108,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
     it.effect(`is ${expected} where it ${what}`, () =>
       Effect.gen(function* () {
         const { failed } = yield* against(says)
-        assert.strictEqual(whole(yield* failed), expected)
+        assert.strictEqual(ending(yield* failed), expected)
       }),
     )
   }
@@ -140,7 +138,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
       })
       const { forward } = yield* Effect.provide(Forwarder, executing(upstream.port))
       const request = { method: "GET", path: "/models", headers: {}, caller: anonymous, body: undefined }
-      assert.strictEqual(whole(failureOf(yield* Effect.exit(forward(request)))), "upstream_protocol Accepted")
+      assert.strictEqual(ending(failureOf(yield* Effect.exit(forward(request)))), "upstream_protocol Accepted")
       yield* Deferred.await((yield* Deferred.await(asked)).closed)
     }),
   )
@@ -165,8 +163,8 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
   it.effect("is NotSent where nobody listens", () =>
     Effect.gen(function* () {
       const { execute } = yield* HttpExecutor
-      const error = failureOf(yield* Effect.exit(execute(turn(true), new Recorder())))
-      assert.strictEqual(whole(error), "upstream_unreachable NotSent")
+      const error = failureOf(yield* Effect.exit(execute(turn(true), new RecordedTurn())))
+      assert.strictEqual(ending(error), "upstream_unreachable NotSent")
     }).pipe(Effect.provide(executing(1))),
   )
 
@@ -187,7 +185,7 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
       Effect.gen(function* () {
         const { forward } = yield* Forwarder
         const request = { method: "GET", path: "/models", headers: {}, caller: anonymous, body: undefined }
-        assert.strictEqual(whole(failureOf(yield* Effect.exit(forward(request)))), `upstream_unreachable ${delivery}`)
+        assert.strictEqual(ending(failureOf(yield* Effect.exit(forward(request)))), `upstream_unreachable ${delivery}`)
       }).pipe(
         Effect.provide(
           Forwarding.layerNoDeps.pipe(
@@ -217,13 +215,13 @@ describe("What is kept of an answer over HTTP", () => {
       const body = (length: number) => `{"status":"completed","x":"${"a".repeat(length - 29)}"}`
       const says = (length: number) => (line: Line) =>
         line.write(head(200, "content-type: application/json", `content-length: ${length}`), body(length))
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       const fits = yield* against(says(64 * MiB), { sink, stream: false })
       assert.strictEqual((yield* Fiber.join(fits.fiber)).type, "response.completed")
       assert.isAbove(sink.bytes, 64 * MiB)
       const over = yield* against(says(64 * MiB + 1), { stream: false })
       const error = yield* over.failed
-      assert.strictEqual(whole(error), "upstream_protocol Accepted")
+      assert.strictEqual(ending(error), "upstream_protocol Accepted")
       assert.include(error.message, "limit")
       assert.deepStrictEqual(over.sink.events, [])
     }),
@@ -235,7 +233,7 @@ describe("What is kept of an answer over HTTP", () => {
         line.write(sse, chunk(`${created}data: {"type":"response.output_text.delta","delta":"`))
         line.flood(endless("a".repeat(256 * 1024)))
       })
-      assert.strictEqual(whole(yield* failed), "upstream_protocol Accepted")
+      assert.strictEqual(ending(yield* failed), "upstream_protocol Accepted")
       const { closed, taken } = yield* line
       yield* Deferred.await(closed)
       assert.isAbove(taken, 64 * MiB)
@@ -250,7 +248,7 @@ describe("What is kept of an answer over HTTP", () => {
         line.flood(endless("a".repeat(64 * 1024)))
       })
       const error = yield* failed
-      assert.strictEqual(whole(error), "upstream_error Rejected")
+      assert.strictEqual(ending(error), "upstream_error Rejected")
       assert.strictEqual(error.answer?.status, 429)
       assert.strictEqual(error.answer?.headers["retry-after"], "7")
       assert.strictEqual(error.answer?.body.length, MiB)
@@ -266,7 +264,7 @@ describe("What is kept of an answer over HTTP", () => {
         line.end()
       })
       const error = yield* failed
-      assert.strictEqual(whole(error), "upstream_error Rejected")
+      assert.strictEqual(ending(error), "upstream_error Rejected")
       assert.strictEqual(error.answer?.status, 400)
       // The platform may drop what it has not handed on when the connection breaks.
       assert.include(["", "No."], error.answer?.body)
@@ -285,7 +283,7 @@ describe("What is kept of an answer over HTTP", () => {
         assert.isUndefined(fiber.pollUnsafe())
         yield* TestClock.adjust("1 millis")
         const error = yield* failed
-        assert.strictEqual(whole(error), "upstream_error Rejected")
+        assert.strictEqual(ending(error), "upstream_error Rejected")
         assert.deepInclude(error.answer, { status: 500, body: "It is" })
         yield* Deferred.await((yield* line).closed)
       }),

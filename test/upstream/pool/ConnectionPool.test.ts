@@ -13,6 +13,7 @@ import type { Lease } from "../../../src/upstream/pool/Lease.ts"
 import { makeUpstream, Upstreams } from "../../../src/upstream/route/Upstreams.ts"
 import type { LeaseRequest } from "../../../src/upstream/pool/Roster.ts"
 import { TestDialer } from "../../support/TestDialer.ts"
+import { errorIn } from "../../support/RecordedTurn.ts"
 
 const pool = (settings: Partial<SettingsValues> = {}) =>
   Evictor.layerNoDeps.pipe(
@@ -57,10 +58,7 @@ const states = Effect.map(ConnectionPool, (service) => service.connections().map
 /** Ends the lease as a completed turn does. */
 const completed = (leased: Lease) => Effect.sync(() => leased.complete("once"))
 
-const reasonOf = (exit: Exit.Exit<unknown, TurnError>) => {
-  const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" ? error.value.reason : "none"
-}
+const reasonOf = (exit: Exit.Exit<unknown, TurnError>) => errorIn(exit)?.reason ?? "none"
 
 describe("ConnectionPool", () => {
   it.effect("leases a completed connection again, by what is remembered of it", () =>

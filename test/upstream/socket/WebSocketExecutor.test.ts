@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import type { Exit } from "effect"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import type { SettingsValues } from "../../../src/config/Settings.ts"
 import { Settings } from "../../../src/config/Settings.ts"
@@ -16,6 +17,7 @@ import { WebSocketExecutor } from "../../../src/upstream/socket/WebSocketExecuto
 import { turnOf } from "../../support/TurnRequests.ts"
 import { TestDialer, type TestSocket } from "../../support/TestDialer.ts"
 import { user } from "../../support/Items.ts"
+import { RecordedTurn, errorIn } from "../../support/RecordedTurn.ts"
 
 const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
@@ -26,24 +28,6 @@ const executor = (settings: Partial<SettingsValues> = {}) =>
     Layer.provide([Upstreams.layerNoDeps, Credentials.layerFixed]),
     Layer.provide(Settings.layer({ upstreamUrl: "http://upstream/v1", ...settings })),
   )
-
-class Recorder implements TurnSink {
-  readonly routes: Array<TurnRoute> = []
-  readonly events: Array<string> = []
-  onEvent: (type: string) => void = () => {}
-  route(route: TurnRoute) {
-    this.routes.push(route)
-  }
-  head() {}
-  event(type: string) {
-    this.events.push(type)
-    this.onEvent(type)
-    return true
-  }
-  onDrain(resume: () => void) {
-    resume()
-  }
-}
 
 const message = (text: string) => ({ type: "message", role: "assistant", content: text })
 
@@ -61,14 +45,14 @@ const answering = (dialer: TestDialer["Service"]) => {
   }
 }
 
-const execute = (body: object, sink: TurnSink = new Recorder()) =>
+const execute = (body: object, sink: TurnSink = new RecordedTurn()) =>
   Effect.flatMap(WebSocketExecutor, (service) => service.execute(turnOf(body), sink))
 
 const states = Effect.map(ConnectionPool, (service) => service.connections().map(({ state }) => state))
 
 const errorOf = (exit: Exit.Exit<unknown, TurnError>) => {
-  const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" ? { reason: error.value.reason, delivery: error.value.delivery } : undefined
+  const error = errorIn(exit)
+  return error === undefined ? undefined : { reason: error.reason, delivery: error.delivery }
 }
 
 const failure = (body: object) => Effect.map(Effect.exit(execute(body)), errorOf)
@@ -78,7 +62,7 @@ describe("WebSocketExecutor", () => {
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one")] }, sink)
       yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, sink)
       assert.deepStrictEqual(
@@ -101,7 +85,7 @@ describe("WebSocketExecutor", () => {
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one")] }, sink)
       yield* execute({ model: "m", input: [user("one"), message("edited"), user("two")] }, sink)
       yield* execute({ model: "n", input: [user("one"), message("answer 1"), user("two")] }, sink)
@@ -136,7 +120,7 @@ describe("WebSocketExecutor", () => {
       // The next turn begins inside the very callback that hands on the terminal event of the last one.
       const next = () => {
         const turn = routes.length + 1
-        const sink = new Recorder()
+        const sink = new RecordedTurn()
         sink.onEvent = (type) => {
           if (type !== "response.completed") return
           routes.push(...sink.routes)
@@ -189,7 +173,7 @@ describe("WebSocketExecutor", () => {
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       const context = yield* Effect.context<WebSocketExecutor>()
       sink.onEvent = (type) => {
         if (type === "response.completed") running.fiber?.interruptUnsafe()
@@ -207,7 +191,7 @@ describe("WebSocketExecutor", () => {
       assert.deepStrictEqual(yield* states, ["Idle"])
       assert.strictEqual(dialer.open(), 1)
       dialer.answer.with = answer
-      const second = new Recorder()
+      const second = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, second)
       assert.strictEqual(second.routes[0]?.reason, "continued")
     }).pipe(Effect.provide(executor())),
@@ -231,7 +215,7 @@ describe("WebSocketExecutor", () => {
       const dialer = yield* TestDialer
       answering(dialer)
       for (const last of ["response.output_item.done", "response.completed"]) {
-        const sink = new Recorder()
+        const sink = new RecordedTurn()
         sink.onEvent = (type) => {
           if (type === last) throw new Error("a defect")
         }
@@ -251,7 +235,7 @@ describe("WebSocketExecutor", () => {
       const big = user("x".repeat(2000))
       const result = yield* failure({ model: "m", input: [user("one"), message("answer 1"), big] })
       assert.deepStrictEqual(result, { reason: "message_too_big", delivery: "NotSent" })
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one"), message("answer 1"), user("two")] }, sink)
       assert.strictEqual(sink.routes[0]?.reason, "continued")
     }).pipe(Effect.provide(executor({ maxMessage: 1000 }))),
@@ -368,7 +352,7 @@ describe("WebSocketExecutor", () => {
       dialer.answer.with = (socket) => say(socket, { type: "response.incomplete", response: { id: "r", output: [] } })
       yield* execute({ model: "m", input: [user("one")] })
       assert.deepStrictEqual(yield* states, ["Idle"])
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one"), user("two")] }, sink)
       assert.deepStrictEqual([sink.routes[0]?.connection, sink.routes[0]?.reason], ["reused", "no_checkpoint"])
     }).pipe(Effect.provide(executor())),
@@ -378,7 +362,7 @@ describe("WebSocketExecutor", () => {
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
-      const sink = new Recorder()
+      const sink = new RecordedTurn()
       yield* execute({ model: "m", input: [user("one")] }, sink)
       yield* execute({ model: "m", previous_response_id: "resp_1", input: [user("two")] }, sink)
       yield* execute({ model: "m", previous_response_id: "resp_elsewhere", input: [user("three")] }, sink)
