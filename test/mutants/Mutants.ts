@@ -357,3 +357,44 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     `    return [...(this.#groups.get(name) ?? [])].at(-1)`,
   ),
 ]
+
+export interface MutantOfTheWhole extends Mutant {
+  /** Files of tests, any of which is enough. */
+  readonly noticedBy: ReadonlyArray<string>
+}
+
+const leaving = ["test/proxy/Departures.test.ts"]
+const succeeding = ["test/proxy/Successions.test.ts"]
+
+/** Of what only the whole proxy shows, each with the tests that must notice it. */
+export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
+  {
+    name: "incomplete-turn-keeps-the-checkpoint-before-it",
+    file: "src/upstream/socket/WebSocketExecutor.ts",
+    find: `        memory.forget(lease.connectionId)
+        lease.complete("none")`,
+    replace: `        lease.complete("none")`,
+    noticedBy: succeeding,
+  },
+  {
+    name: "json-turn-outlives-its-client",
+    file: "src/turn/Turns.ts",
+    find: `    const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))`,
+    replace: `    const exit = yield* Fiber.await(running)`,
+    noticedBy: leaving,
+  },
+  {
+    name: "streamed-turn-outlives-a-client-without-a-head",
+    file: "src/turn/Turns.ts",
+    find: `    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))`,
+    replace: `    return yield* Deferred.await(answer.response)`,
+    noticedBy: leaving,
+  },
+  {
+    name: "terminal-of-the-turn-before-ends-this-one",
+    file: "src/upstream/socket/SocketTurn.ts",
+    find: `    if (end.responseId !== undefined && end.responseId === lastResponseId) {`,
+    replace: `    if (end.responseId === "" && end.responseId === lastResponseId) {`,
+    noticedBy: succeeding,
+  },
+]

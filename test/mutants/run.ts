@@ -11,7 +11,7 @@ import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
 import { Console, Data, Effect, FileSystem, Layer, Option, Path } from "effect"
 import { fileURLToPath } from "node:url"
 import type { Mutant } from "./Mutants.ts"
-import { ofThePool, ofTurns } from "./Mutants.ts"
+import { ofThePool, ofTheWhole, ofTurns } from "./Mutants.ts"
 import { planted } from "./Plant.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -19,8 +19,10 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 const copied = [
   "src",
   "test/lifecycle",
+  "test/proxy",
   "test/support",
   "test/turn",
+  "test/upstream",
   "test/wire",
   "test/replays",
   "package.json",
@@ -39,6 +41,7 @@ type Stages = ReadonlyArray<ReadonlyArray<string>>
 const all: ReadonlyArray<{ readonly mutant: Mutant; readonly stages: Stages }> = [
   ...ofTurns.map((mutant) => ({ mutant, stages: turnStages })),
   ...ofThePool.map((mutant) => ({ mutant, stages: poolStages })),
+  ...ofTheWhole.map((mutant) => ({ mutant, stages: [mutant.noticedBy] })),
 ]
 
 /** The longest schedule that may be left of a failure. */
@@ -155,7 +158,8 @@ class Unnoticed extends Data.TaggedError("Unnoticed")<{ readonly message: string
 const program = Effect.gen(function* () {
   const words = process.argv.slice(2)
   const chosen = all.filter(({ mutant: { name } }) => words.length === 0 || words.some((word) => name.includes(word)))
-  const clean = yield* judged(undefined, [...new Set(chosen.map(({ stages }) => stages))].flat())
+  const files = new Set(chosen.flatMap(({ stages }) => stages).flat())
+  const clean = yield* judged(undefined, [[...files]])
   if (clean._tag !== "Survived") {
     return yield* new Unnoticed({ message: `The tests fail without a mistake: ${JSON.stringify(clean)}` })
   }
