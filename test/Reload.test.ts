@@ -14,6 +14,7 @@ import { ask, outputOf } from "./support/Ask.ts"
 import { simulatorOf } from "./support/Several.ts"
 import { user } from "./support/Items.ts"
 import { collectingLogger } from "./support/Logged.ts"
+import { socketsOpen } from "./support/OpenSockets.ts"
 
 const script = agent({ rounds: 0, words: 5 })
 
@@ -132,7 +133,7 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
       assert.strictEqual(changed?.counters.upgrades, 17 + anew.size)
       // What was in use at the reload is closed by the next sweep.
       yield* TestClock.adjust("13 seconds")
-      yield* changed?.until(({ counters }) => counters.openSockets === anew.size) ?? Effect.void
+      if (changed !== undefined) yield* socketsOpen(changed, anew.size)
     }).pipe(Effect.scoped),
   )
 
@@ -252,7 +253,7 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
 
       yield* proxy.write({ upstreams: { u1: before.upstreams["u1"] } })
       yield* TestClock.adjust("1 second")
-      yield* first?.until(({ counters }) => counters.openSockets === 0) ?? Effect.void
+      if (first !== undefined) yield* socketsOpen(first, 0)
       assert.include(proxy.logged.at(-1), "gone=u0")
     }).pipe(Effect.scoped),
   )

@@ -8,6 +8,8 @@ import { Census } from "../../src/testing/Census.ts"
 import { ask, request } from "../support/Ask.ts"
 import { reading } from "../support/Reading.ts"
 import { user } from "../support/Items.ts"
+import { eventually, promptly } from "../support/EventLoop.ts"
+import { socketsOpenNow } from "../support/OpenSockets.ts"
 
 const asking = (text: string) => ({ key: "test-key-a", body: { model: "m", stream: true, input: [user(text)] } })
 
@@ -38,6 +40,15 @@ const proxyInScope = Effect.gen(function* () {
 
 const world = Simulator.layer().pipe(Layer.provideMerge(Census.layer))
 
+/** What a fiber of a leaked socket or turn would not let come about. */
+const settled = Effect.fnUntraced(function* (fibers: number) {
+  const census = yield* Census
+  yield* promptly(
+    () => census.fibers() === fibers,
+    () => `${fibers} fibers, there are ${census.fibers()}`,
+  )
+})
+
 const closedOnce = Effect.map(Simulator, ({ connections }) =>
   connections.every(({ closeCode, open }) => !open && closeCode !== undefined),
 )
@@ -53,13 +64,16 @@ describe("closing a scope closes exactly what it owns", () => {
       const turn = yield* held(proxy.url)
       assert.strictEqual(simulator.counters.openSockets, 2)
       turn.abort()
-      yield* simulator.until(({ counters }) => counters.openSockets === 1)
+      yield* eventually(
+        () => proxy.logged.some((line) => line.includes("status=cancelled")),
+        () => "a cancelled turn",
+      )
+      yield* socketsOpenNow(simulator, 1)
       assert.strictEqual(simulator.connections[0]?.open, true)
       assert.strictEqual(simulator.connections[1]?.open, false)
       // The fiber that watches the turns' deadlines sees that there are none.
       yield* TestClock.adjust("1 second")
-      yield* census.settled(before)
-      assert.isTrue(proxy.logged.some((line) => line.includes("status=cancelled")))
+      yield* settled(before)
     }).pipe(Effect.provide(world)),
   )
 
@@ -75,9 +89,9 @@ describe("closing a scope closes exactly what it owns", () => {
       yield* Effect.yieldNow
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(closing)
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpenNow(simulator, 0)
       assert.isTrue(yield* closedOnce)
-      yield* census.settled(fibers)
+      yield* settled(fibers)
       assert.isTrue(
         yield* Effect.promise(() =>
           request(`${proxy.url}/responses`, asking("late")).then(
@@ -100,7 +114,7 @@ describe("closing a scope closes exactly what it owns", () => {
       yield* simulator.release
       assert.include(yield* reader.rest, "event: response.completed")
       yield* Fiber.join(closing)
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpenNow(simulator, 0)
     }).pipe(Effect.provide(world)),
   )
 
@@ -115,13 +129,16 @@ describe("closing a scope closes exactly what it owns", () => {
       for (let i = 0; i < 100; i++) {
         const turn = yield* held(proxy.url)
         turn.abort()
-        yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
+        yield* eventually(
+          () => simulator.turns.at(-1)?.status === "abandoned",
+          () => `the end of turn ${i} upstream`,
+        )
         yield* complete(proxy.url, `turn ${i}`)
       }
-      yield* simulator.until(({ counters }) => counters.openSockets === pool.connections().length)
+      yield* socketsOpenNow(simulator, pool.connections().length)
       assert.isAtMost(pool.connections().length, 9)
       yield* TestClock.adjust("1 second")
-      yield* census.settled(fibers)
+      yield* settled(fibers)
       assert.isBelow(census.timers() - timers, 10)
       yield* Scope.close(scope, Exit.void)
     }).pipe(Effect.provide(world)),
@@ -139,7 +156,7 @@ describe("closing a scope closes exactly what it owns", () => {
       assert.isTrue(pool.connections().every(({ state }) => state === "Idle"))
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(pool.connections().length, 0)
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpenNow(simulator, 0)
       assert.isTrue(yield* closedOnce)
     }).pipe(Effect.provide(world)),
   )

@@ -359,42 +359,136 @@ export const ofThePool: ReadonlyArray<Mutant> = [
 ]
 
 export interface MutantOfTheWhole extends Mutant {
-  /** Files of tests, any of which is enough. */
+  /** Files of tests, any of which is enough. Running into a time limit is not noticing. */
   readonly noticedBy: ReadonlyArray<string>
 }
 
-const leaving = ["test/proxy/Departures.test.ts"]
-const succeeding = ["test/proxy/Successions.test.ts"]
+const by =
+  (...noticedBy: ReadonlyArray<string>) =>
+  (...of: Parameters<typeof mutant>): MutantOfTheWhole => ({ ...mutant(...of), noticedBy })
 
-/** Of what only the whole proxy shows, each with the tests that must notice it. */
+const leaving = by("test/proxy/Departures.test.ts")
+const succeeding = by("test/proxy/Successions.test.ts")
+const dialling = by("test/upstream/dialer/Dialer.test.ts")
+const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
+const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
+const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
+
+/** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
-  {
-    name: "incomplete-turn-keeps-the-checkpoint-before-it",
-    file: "src/upstream/socket/WebSocketExecutor.ts",
-    find: `        memory.forget(lease.connectionId)
+  succeeding(
+    "incomplete-turn-keeps-the-checkpoint-before-it",
+    "src/upstream/socket/WebSocketExecutor.ts",
+    `        memory.forget(lease.connectionId)
         lease.complete("none")`,
-    replace: `        lease.complete("none")`,
-    noticedBy: succeeding,
-  },
-  {
-    name: "json-turn-outlives-its-client",
-    file: "src/turn/Turns.ts",
-    find: `    const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))`,
-    replace: `    const exit = yield* Fiber.await(running)`,
-    noticedBy: leaving,
-  },
-  {
-    name: "streamed-turn-outlives-a-client-without-a-head",
-    file: "src/turn/Turns.ts",
-    find: `    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))`,
-    replace: `    return yield* Deferred.await(answer.response)`,
-    noticedBy: leaving,
-  },
-  {
-    name: "terminal-of-the-turn-before-ends-this-one",
-    file: "src/upstream/socket/SocketTurn.ts",
-    find: `    if (end.responseId !== undefined && end.responseId === lastResponseId) {`,
-    replace: `    if (end.responseId === "" && end.responseId === lastResponseId) {`,
-    noticedBy: succeeding,
-  },
+    `        lease.complete("none")`,
+  ),
+  leaving(
+    "json-turn-outlives-its-client",
+    "src/turn/Turns.ts",
+    `    const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))`,
+    `    const exit = yield* Fiber.await(running)`,
+  ),
+  leaving(
+    "streamed-turn-outlives-a-client-without-a-head",
+    "src/turn/Turns.ts",
+    `    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))`,
+    `    return yield* Deferred.await(answer.response)`,
+  ),
+  succeeding(
+    "terminal-of-the-turn-before-ends-this-one",
+    "src/upstream/socket/SocketTurn.ts",
+    `    if (end.responseId !== undefined && end.responseId === lastResponseId) {`,
+    `    if (end.responseId === "" && end.responseId === lastResponseId) {`,
+  ),
+  dialling(
+    "leak-dial-interrupted",
+    "src/upstream/dialer/Dialer.ts",
+    `          Effect.onExit((exit) => (exit._tag === "Failure" ? Scope.close(scope, exit) : Effect.void)),`,
+    `          Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Effect.sync(() => scope))),`,
+  ),
+  dialling(
+    "leak-scope-closed",
+    "src/upstream/dialer/Dialer.ts",
+    `            guard.state = "over"
+            terminate()`,
+    `            guard.state = "over"`,
+  ),
+  diallingWithBun(
+    "leak-bun-connected-too-late",
+    "src/upstream/dialer/DialerBun.ts",
+    `    if (this.#state === "over") return socket.terminate()`,
+    `    if (this.#state === "over") return`,
+  ),
+  enduring(
+    "leak-bun-left",
+    "src/upstream/dialer/DialerBun.ts",
+    `      // Closes at once too, but does not take back what was written.
+      socket.end()`,
+    ``,
+  ),
+  dialling(
+    "leak-bun-let-go",
+    "src/upstream/dialer/DialerBun.ts",
+    `    this.#queue.clear()
+    socket?.terminate()`,
+    `    this.#queue.clear()`,
+  ),
+  dialling(
+    "leak-bun-terminated",
+    "src/upstream/dialer/DialerBun.ts",
+    `    this.#endTunnel()
+    this.#letGo()`,
+    `    this.#endTunnel()`,
+  ),
+  tunnelling(
+    "leak-bun-tunnel-asked-for",
+    "src/upstream/dialer/DialerBun.ts",
+    `    this.#endTunnel()
+    this.#letGo()`,
+    `    this.#letGo()`,
+  ),
+  tunnelling(
+    "leak-bun-tunnel-connected-too-late",
+    "src/upstream/dialer/TunnelBun.ts",
+    `    if (this.#over) return socket.terminate()`,
+    `    if (this.#over) return`,
+  ),
+  tunnelling(
+    "leak-bun-tunnel-terminated",
+    "src/upstream/dialer/TunnelBun.ts",
+    `    this.#queue.clear()
+    socket?.terminate()`,
+    `    this.#queue.clear()`,
+  ),
+  dialling(
+    "leak-ws-terminated",
+    "src/upstream/dialer/DialerWs.ts",
+    `    handlers.onClose(code, reason.toString())
+  })
+  return () => socket.terminate()`,
+    `    handlers.onClose(code, reason.toString())
+  })
+  return () => {}`,
+  ),
+  tunnelling(
+    "leak-ws-tunnel-asked-for",
+    "src/upstream/dialer/DialerWs.ts",
+    `  return () => terminate()`,
+    `  return () => {}`,
+  ),
+  tunnelling(
+    "leak-ws-tunnel-to-the-proxy",
+    "src/upstream/dialer/TunnelNode.ts",
+    `    inner.destroy()
+    outer.destroy()`,
+    `    if (inner !== outer) inner.destroy()`,
+  ),
+  tunnelling(
+    "leak-ws-tunnel-terminated",
+    "src/upstream/dialer/TunnelNode.ts",
+    `    inner.destroy()
+    outer.destroy()`,
+    ``,
+  ),
 ]

@@ -2,8 +2,8 @@
  * Plants each of the small mistakes of `Mutants.ts` into a copy of the sources, and expects the tests to notice.
  *
  * It ends with 1 if a mistake can't be planted any more, if one goes unnoticed, if the tests fail without any of them, or
- * if a schedule that a property printed has more than a dozen steps. Words on the command line choose the mistakes whose
- * names hold one of them.
+ * if a schedule that a property printed has more than a dozen steps. What only the whole proxy shows must be noticed by
+ * what a test says, not by its time limit. Words on the command line choose the mistakes whose names hold one of them.
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
@@ -38,10 +38,11 @@ const poolStages = [["test/lifecycle/Pool.test.ts"]]
 
 type Stages = ReadonlyArray<ReadonlyArray<string>>
 
-const all: ReadonlyArray<{ readonly mutant: Mutant; readonly stages: Stages }> = [
-  ...ofTurns.map((mutant) => ({ mutant, stages: turnStages })),
-  ...ofThePool.map((mutant) => ({ mutant, stages: poolStages })),
-  ...ofTheWhole.map((mutant) => ({ mutant, stages: [mutant.noticedBy] })),
+/** `atOnce`: a test that runs into its time limit has not noticed. */
+const all: ReadonlyArray<{ readonly mutant: Mutant; readonly stages: Stages; readonly atOnce: boolean }> = [
+  ...ofTurns.map((mutant) => ({ mutant, stages: turnStages, atOnce: false })),
+  ...ofThePool.map((mutant) => ({ mutant, stages: poolStages, atOnce: false })),
+  ...ofTheWhole.map((mutant) => ({ mutant, stages: [mutant.noticedBy], atOnce: true })),
 ]
 
 /** The longest schedule that may be left of a failure. */
@@ -50,6 +51,7 @@ const maxSteps = 12
 type Verdict =
   | { readonly _tag: "Caught"; readonly by: string }
   | { readonly _tag: "Survived" }
+  | { readonly _tag: "TimedOut"; readonly by: string }
   | { readonly _tag: "TooLong"; readonly by: string }
   | { readonly _tag: "NotPlanted"; readonly message: string }
 
@@ -84,11 +86,15 @@ interface Report {
   }>
 }
 
-/** What failed first; a file that can't even be loaded counts by its message. */
-const firstFailure = ({ testResults }: Report): string =>
-  testResults.flatMap(({ assertionResults }) => assertionResults).find(({ status }) => status === "failed")?.fullName ??
-  testResults.find(({ message }) => message !== undefined && message !== "")?.message?.split("\n")[0] ??
-  "no test"
+/** What failed first, and with what; a file that can't even be loaded counts by its message. */
+const firstFailure = ({ testResults }: Report): string => {
+  const failed = testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .find(({ status }) => status === "failed")
+  if (failed !== undefined) return `${failed.fullName}: ${failed.failureMessages?.[0]?.split("\n")[0] ?? ""}`
+  const unloaded = testResults.find(({ message }) => message !== undefined && message !== "")
+  return unloaded?.message?.split("\n")[0] ?? "no test"
+}
 
 /** The shrunk schedule that a failed property printed: what was broken, and the number of its steps. */
 const shrunk = ({ testResults }: Report) => {
@@ -104,7 +110,10 @@ const shrunk = ({ testResults }: Report) => {
 
 const caught = (report: Report): Verdict => {
   const schedule = shrunk(report)
-  if (schedule === undefined) return { _tag: "Caught", by: firstFailure(report) }
+  if (schedule === undefined) {
+    const by = firstFailure(report)
+    return { _tag: by.includes("Test timed out") ? "TimedOut" : "Caught", by }
+  }
   const by = `${schedule.steps} step${schedule.steps === 1 ? "" : "s"}: ${schedule.broken}`
   return { _tag: schedule.steps > maxSteps ? "TooLong" : "Caught", by }
 }
@@ -165,7 +174,8 @@ const program = Effect.gen(function* () {
   }
   const verdicts = yield* Effect.forEach(
     chosen,
-    ({ mutant, stages }) => Effect.map(judged(mutant, stages), (verdict) => ({ name: mutant.name, verdict })),
+    ({ atOnce, mutant, stages }) =>
+      Effect.map(judged(mutant, stages), (verdict) => ({ name: mutant.name, verdict, atOnce })),
     { concurrency: 2 },
   )
   const width = Math.max(0, ...verdicts.map(({ name }) => name.length))
@@ -173,7 +183,9 @@ const program = Effect.gen(function* () {
     const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
     yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(10)}  ${detail}`.trimEnd())
   }
-  const missed = verdicts.filter(({ verdict }) => verdict._tag !== "Caught")
+  const missed = verdicts.filter(
+    ({ atOnce, verdict }) => verdict._tag !== "Caught" && (atOnce || verdict._tag !== "TimedOut"),
+  )
   yield* Console.log(`${verdicts.length - missed.length} of ${verdicts.length} caught`)
   if (missed.length > 0 || verdicts.length === 0) {
     return yield* new Unnoticed({

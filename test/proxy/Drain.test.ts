@@ -11,6 +11,7 @@ import { open } from "../support/Ask.ts"
 import { reading } from "../support/Reading.ts"
 import { talker } from "../support/Talker.ts"
 import type { Talker } from "../support/Talker.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 
 const turn = (url: string, stream: boolean) =>
   open(`${url}/responses`, { key: "test-key-a", body: { model: "gpt-5.5", stream, input: "Tell me." } })
@@ -64,7 +65,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         assert.match(stderr(), /status=completed/)
         assert.strictEqual(stderr().match(/draining/g)?.length, 1)
         assert.strictEqual(simulator.turns.length, executed)
-        yield* simulator.until(({ counters }) => counters.openSockets === 0)
+        yield* socketsOpen(simulator, 0)
       }),
     )
   }
@@ -81,7 +82,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       assert.strictEqual(yield* exitCode, 0)
       assert.match(stderr(), draining("0 turns"))
       assert.strictEqual(yield* Effect.scoped(Effect.flatMap(talker(url), say)), "")
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
     }),
   )
 
@@ -110,7 +111,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       assert.strictEqual(yield* exitCode, 0)
       assert.match(stderr(), /draining 2 turns for at most 1ms/)
       yield* simulator.until(({ turns }) => turns.slice(-2).every(({ status }) => status === "abandoned"))
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
     }),
   )
 
@@ -133,7 +134,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         assert.isTrue(broken)
         assert.notInclude(text, "response.completed")
         yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
-        yield* simulator.until(({ counters }) => counters.openSockets === 0)
+        yield* socketsOpen(simulator, 0)
       }),
     )
   }

@@ -8,6 +8,7 @@ import { ask, idOf } from "../support/Ask.ts"
 import { eventsOf, responseIn } from "../support/Events.ts"
 import { PlainUpstream } from "../support/PlainUpstream.ts"
 import { get, post } from "../support/AskProxy.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 
 const proxied = TestProxy.layerBrief
 
@@ -73,7 +74,7 @@ describe("A request's bytes reach the upstream as the client wrote them", () => 
       assert.strictEqual(yield* lastRaw, `{"type":"response.create",${members},"input":[${first}]}`)
       yield* simulator.configure({ websocket: "off" })
       yield* simulator.disconnect()
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
       const body = `{${members},"input":[${first}],"instructions":"Be brief."}`
       yield* encoded(body)
       assert.strictEqual(yield* lastRaw, body)

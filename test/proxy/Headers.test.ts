@@ -12,6 +12,7 @@ import { user } from "../support/Items.ts"
 import { get, post } from "../support/AskProxy.ts"
 import { reading } from "../support/Reading.ts"
 import { eventually } from "../support/EventLoop.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 
 const proxied = TestProxy.layerBrief
 
@@ -157,7 +158,7 @@ describe("The log", () => {
       yield* turn([user("More")])
       yield* simulator.configure({ upgradeRefusal: { status: 429 } })
       yield* simulator.disconnect()
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
       yield* turn([user("Again")])
       yield* get("/models")
       yield* post("{")

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import type { Script } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { TestProxy } from "../support/TestProxy.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 import { user } from "../support/Items.ts"
 import { post } from "../support/AskProxy.ts"
 import { idOf, outputOf, way } from "../support/Ask.ts"
@@ -153,7 +154,7 @@ describe("lineage", () => {
       const simulator = yield* Simulator
       const first = yield* turn([user("a")], { more: { store: true } })
       yield* simulator.disconnect()
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
       const second = yield* turn([user("b")], { more: { store: true, previous_response_id: first.id } })
       // The proxy may learn of the close only when it sends.
       assert.include(["client_anchor", "socket_lost_before_send", "upstream_closed"], second.reason)

@@ -11,6 +11,7 @@ import { outputOf, way } from "../support/Ask.ts"
 import { simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
 import { post } from "../support/AskProxy.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 
 const script = agent({ rounds: 0 })
 
@@ -74,7 +75,7 @@ it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
         const second = yield* turn(user("Another"))
         assert.strictEqual(outcome(second), "200 new full credential_refused")
         // What was opened with the refused one is gone.
-        yield* simulator.until(({ counters }) => counters.openSockets === 1)
+        yield* socketsOpen(simulator, 1)
         assert.lengthOf(asked, 1)
         yield* simulator.setAccepted([])
         const third = yield* turn(user("A third"))

@@ -12,6 +12,7 @@ import type { PlainUpstream } from "../support/PlainUpstream.ts"
 import { plainOf, simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
 import { get, post } from "../support/AskProxy.ts"
+import { socketsOpen } from "../support/OpenSockets.ts"
 
 const key = (apiKey: string): CredentialSettings => ({ _tag: "Fixed", apiKey: Redacted.make(apiKey) })
 
@@ -269,7 +270,7 @@ describe("A refused credential", () => {
         yield* simulator.configure({ apiKeys: ["test-key-other"] })
         const refused = yield* post({ model: "m", user: "u", input: [user("Two")] })
         assert.strictEqual(refused.status, 401)
-        yield* simulator.until(({ counters }) => counters.openSockets === 1)
+        yield* socketsOpen(simulator, 1)
         assert.strictEqual((yield* ask(`${url}/responses`, other)).status, 200)
         assert.strictEqual((yield* turn("m", user("One"))).status, 401)
       }).pipe(Effect.provide(TestProxy.layerProxy({ upstreamUrl: simulator.url })))

@@ -31,8 +31,8 @@ export const eventually = Effect.fnUntraced(function* (
   }
 })
 
-/** Rounds in which what both ends of a connection do in this thread has long been told to each other. */
-const enough = 5_000
+/** Far more rounds than the three in which both ends of a connection in this thread have told each other all. */
+const enough = 1_000
 
 /** For what needs nothing but this thread, such as the end of a connection whose both ends are here. */
 export const promptly = Effect.fnUntraced(function* (happened: () => boolean, what: () => string) {

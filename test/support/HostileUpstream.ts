@@ -52,11 +52,15 @@ export const good: Conduct = {
   turn: (peer) => peer.write(answerWell()),
 }
 
-/** Writes one part after the other for as long as the connection is there, as fast as the reader takes them. */
+/** Connections on which nothing is written for ever any more. */
+const quiet = new WeakSet<Net.Socket>()
+
+/** Writes one part after the other as fast as the reader takes them, until the connection ends or must have ended. */
 export const forever = ({ socket }: Peer, part: Uint8Array | string) => {
+  const goesOn = () => !socket.destroyed && !quiet.has(socket)
   const go = () => {
-    while (!socket.destroyed && socket.write(part));
-    if (!socket.destroyed) socket.once("drain", go)
+    while (goesOn() && socket.write(part));
+    if (goesOn()) socket.once("drain", go)
   }
   go()
 }
@@ -165,10 +169,13 @@ export class HostileUpstream extends Context.Service<
         posts: () => posts,
         upgrading: Deferred.await(upgrading),
         asked: Deferred.await(asked),
-        closed: promptly(
-          () => upgraded.every(({ closed }) => closed),
-          () => `the end of ${upgraded.filter(({ closed }) => !closed).length} connections of ${upgraded.length}`,
-        ),
+        closed: Effect.suspend(() => {
+          for (const socket of upgraded) quiet.add(socket)
+          return promptly(
+            () => upgraded.every(({ closed }) => closed),
+            () => `the end of ${upgraded.filter(({ closed }) => !closed).length} connections of ${upgraded.length}`,
+          )
+        }),
       })
     }),
   )

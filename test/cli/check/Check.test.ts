@@ -19,6 +19,7 @@ import { rawUpstream } from "../../support/RawUpstream.ts"
 import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
 import { serve } from "../../support/Serve.ts"
+import { socketsOpen } from "../../support/OpenSockets.ts"
 
 const secret = "test-key-a"
 const layer = Layer.mergeAll(Reach.layer, layerBun, FetchHttpClient.layer)
@@ -72,7 +73,7 @@ describe("An examination", () => {
       assert.strictEqual(warmUp?.generate, false)
       assert.strictEqual(turn?.request?.previous_response_id, warmUp?.responseId)
       assert.strictEqual(turn?.request?.model, "gpt-5.5")
-      yield* simulator.until(({ counters }) => counters.openSockets === 0)
+      yield* socketsOpen(simulator, 0)
     }),
   )
 

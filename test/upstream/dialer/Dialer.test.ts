@@ -154,6 +154,7 @@ for (const [name, layer] of [
           peer.socket.write(bad)
           assert.strictEqual((yield* next)._tag, "Close")
           assert.isFalse(socket.send(utf8("late")))
+          yield* peer.closed
         }
       }))
 

@@ -10,7 +10,7 @@ import { loopback, selfSigned } from "../../support/Certificate.ts"
 import { HostileUpstream } from "../../support/HostileUpstream.ts"
 import { utf8 } from "../../support/Bytes.ts"
 import { eventually, promptly, round } from "../../support/EventLoop.ts"
-import { converse, dial, echo, failureOf } from "../../support/Dials.ts"
+import { converse, dial, echo, failureOf, large } from "../../support/Dials.ts"
 import { peers } from "../../support/Peers.ts"
 import { closing, frame, text } from "../../support/Frames.ts"
 
@@ -45,7 +45,7 @@ describe("Dialer.layerBun", () => {
         ["localhost", "localhost"],
       ] as const) {
         const { ca, port } = yield* secure(subject)
-        yield* converse(`wss://${host}:${port}/`, { tls: { ca } })
+        yield* converse(`wss://${host}:${port}/`, { tls: { ca } }, large)
       }
     }),
   )
