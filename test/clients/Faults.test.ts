@@ -220,7 +220,11 @@ for (const [name, stream, client] of clients) {
               }
             }
           }
-        }).pipe(Effect.provide(proxied({ maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000, turnTimeout: 60_000 }))),
+        }).pipe(
+          Effect.provide(
+            proxied({ maxConnections: 8, firstEventTimeout: 5_000, eventTimeout: 8_000, turnTimeout: 60_000 }),
+          ),
+        ),
       )
     }
   })

@@ -379,25 +379,26 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",
     "src/upstream/socket/WebSocketExecutor.ts",
-    `        memory.forget(lease.connectionId)
+    `        memory.forget(chain)
         lease.complete("none")`,
     `        lease.complete("none")`,
   ),
   leaving(
     "json-turn-outlives-its-client",
-    "src/turn/Turns.ts",
-    `    const exit = yield* Fiber.await(running).pipe(Effect.onInterrupt(() => Fiber.interrupt(running)))`,
-    `    const exit = yield* Fiber.await(running)`,
+    "src/downstream/answer/Answers.ts",
+    `      Effect.onInterrupt(() => Fiber.interrupt(fiber)),
+`,
+    ``,
   ),
   leaving(
     "streamed-turn-outlives-a-client-without-a-head",
-    "src/turn/Turns.ts",
-    `    return yield* Deferred.await(answer.response).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))`,
-    `    return yield* Deferred.await(answer.response)`,
+    "src/downstream/answer/Answers.ts",
+    `    return yield* Deferred.await(sse.answer).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))`,
+    `    return yield* Deferred.await(sse.answer)`,
   ),
   succeeding(
     "terminal-of-the-turn-before-ends-this-one",
-    "src/upstream/socket/SocketTurn.ts",
+    "src/turn/attempt/EventReader.ts",
     `    if (end.responseId !== undefined && end.responseId === lastResponseId) {`,
     `    if (end.responseId === "" && end.responseId === lastResponseId) {`,
   ),
@@ -423,7 +424,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   enduring(
     "leak-bun-left",
     "src/upstream/dialer/DialerBun.ts",
-    `      // Closes at once too, but does not take back what was written.
+    `      // Unlike \`terminate\` this lets the close frame out before it closes.
       socket.end()`,
     ``,
   ),

@@ -30,7 +30,7 @@ export interface Conduct {
 const item = { id: "msg_1", type: "message", role: "assistant", status: "completed", content: [] }
 
 /** The events of one good turn. */
-const goodEvents = (id: string): ReadonlyArray<string> =>
+export const goodEvents = (id: string): ReadonlyArray<string> =>
   [
     { type: "response.created", sequence_number: 0, response: { id, object: "response", status: "in_progress" } },
     { type: "response.output_item.added", sequence_number: 1, output_index: 0, item },
