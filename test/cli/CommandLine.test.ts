@@ -5,6 +5,7 @@ import packageJson from "../../package.json" with { type: "json" }
 import { environmentName, rows } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { address, folder, run, serve, start } from "../support/Command.ts"
+import { sample } from "../support/Runs.ts"
 
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
 
@@ -76,7 +77,7 @@ it.layer(layer)("respool serve", (it) => {
   ]
   it.effect("exits with 1 and one line for what is wrongly set, without what is secret in it", () =>
     Effect.forEach(
-      wrong,
+      sample(wrong),
       Effect.fnUntraced(function* ([env, line]) {
         const options = { cwd: yield* folder, env: { RESPOOL_PORT: "0", ...env } }
         const { code, stderr, stdout } = yield* run(["serve"], options)

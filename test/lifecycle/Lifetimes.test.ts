@@ -10,6 +10,7 @@ import { reading } from "../support/Reading.ts"
 import { user } from "../support/Items.ts"
 import { eventually, promptly } from "../support/EventLoop.ts"
 import { socketsOpenNow } from "../support/OpenSockets.ts"
+import { runs } from "../support/Runs.ts"
 
 const asking = (text: string) => ({ key: "test-key-a", body: { model: "m", stream: true, input: [user(text)] } })
 
@@ -118,7 +119,7 @@ describe("closing a scope closes exactly what it owns", () => {
     }).pipe(Effect.provide(world)),
   )
 
-  it.effect("two hundred turns, half of them left by their clients, leave no socket, fiber or timer behind", () =>
+  it.effect("many turns, half of them left by their clients, leave no socket, fiber or timer behind", () =>
     Effect.gen(function* () {
       const census = yield* Census
       const simulator = yield* Simulator
@@ -126,7 +127,7 @@ describe("closing a scope closes exactly what it owns", () => {
       const fibers = census.fibers()
       yield* complete(proxy.url, "warm up")
       const timers = census.timers()
-      for (let i = 0; i < 100; i++) {
+      for (let i = 0; i < runs(100, 20); i++) {
         const turn = yield* held(proxy.url)
         turn.abort()
         yield* eventually(

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Server from "../../src/Server.ts"
 import { replay, RespoolPool, schedules, thorough, verify } from "../../src/testing/Testing.ts"
+import { runs } from "../support/Runs.ts"
 
 const { subject } = RespoolPool
 
@@ -10,28 +11,28 @@ describe("the lifecycle of the pool", () => {
     "keeps every invariant, and agrees with the model after every step of a random schedule",
     [schedules()],
     ([schedule]) => verify(subject, schedule),
-    { arbitrary: thorough(10_000) },
+    { arbitrary: thorough(runs(10_000)) },
   )
 
   it.effect.prop(
     "does so when dials hang, turns wait, and several things happen at once",
     [schedules({ maxSteps: 16, weights: { Dials: 12, Answer: 16, Cancel: 14, Pass: 8 }, full: "wait" })],
     ([schedule]) => verify(subject, schedule),
-    { arbitrary: thorough(6_000) },
+    { arbitrary: thorough(runs(6_000)) },
   )
 
   it.effect.prop(
     "does so when a few conversations of one scope share a few connections",
     [schedules({ keys: ["a1"], turns: 3, connections: 3, weights: { Dials: 2, Answer: 2, Shutdown: 1 } })],
     ([schedule]) => verify(subject, schedule),
-    { arbitrary: thorough(4_000) },
+    { arbitrary: thorough(runs(4_000)) },
   )
 
   it.effect.prop(
     "does so as an app composes it from the layers",
     [schedules()],
     ([schedule]) => verify(RespoolPool.subjectOf(Server.layerPool), schedule),
-    { arbitrary: thorough(200) },
+    { arbitrary: thorough(runs(200)) },
   )
 
   describe("stands the schedules that once broke it, or the model", () => {

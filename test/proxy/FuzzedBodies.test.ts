@@ -9,10 +9,11 @@ import type { Fuzzed } from "../support/BodyFuzz.ts"
 import { fuzzedBody, verdictOf } from "../support/BodyFuzz.ts"
 import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
+import { runs } from "../support/Runs.ts"
 
 /** Through real sockets, with all that is around a turn; and through the reading of a body alone. */
-const asked = 100_000
-const read = 25_000
+const asked = runs(100_000)
+const read = runs(25_000)
 const clients = 32
 
 const report = (seed: number, { body, encoding, how }: Fuzzed, answer?: Answer) =>

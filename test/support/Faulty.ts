@@ -104,7 +104,7 @@ export const extended = (input: ReadonlyArray<JsonObject>, got: Got, stream: boo
 ]
 
 /** What each turn says where nothing breaks, straight from a simulator of its own. */
-export const reference = Effect.fnUntraced(
+const referred = Effect.fnUntraced(
   function* (stream: boolean) {
     const { url } = yield* Simulator
     const turns: Array<ReadonlyArray<JsonObject>> = []
@@ -118,6 +118,15 @@ export const reference = Effect.fnUntraced(
   },
   Effect.provide(Layer.fresh(Simulator.layer({ script }))),
 )
+
+const referredOnce = new Map<boolean, ReadonlyArray<ReadonlyArray<JsonObject>>>()
+
+/** The same for every test, so it is asked for once. */
+export const reference = Effect.fnUntraced(function* (stream: boolean) {
+  const turns = referredOnce.get(stream) ?? (yield* referred(stream))
+  referredOnce.set(stream, turns)
+  return turns
+})
 
 /** How a turn ended for its client. */
 export type Ending = "answer" | "error" | "failed" | "incomplete"

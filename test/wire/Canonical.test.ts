@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { CanonicalWriter, type MemberFilter } from "../../src/wire/Canonical.ts"
 import { changed, Choices, drawTree, hasDuplicate, numbers, same, spell } from "../support/JsonTexts.ts"
 import { utf8 } from "../support/Bytes.ts"
+import { runs } from "../support/Runs.ts"
 
 /** The span of a JSON text without the white space around it. */
 const spanOf = (text: string) => {
@@ -139,7 +140,7 @@ describe("CanonicalWriter", () => {
         assert.strictEqual(canonical(otherText) === written, same(other, tree), `${text} against ${otherText}`)
       }
     },
-    { arbitrary: { runs: 2500, size: 150 }, timeout: 120_000 },
+    { arbitrary: { runs: runs(2500), size: 150 }, timeout: 120_000 },
   )
 
   it("sorts up to 2^20 tokens, and writes a larger value as it is, unable to tell what stands twice", () => {

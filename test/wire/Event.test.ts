@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { doneItem, eventType, isLifecycle, isTerminal, responseText, textAt, toSse } from "../../src/wire/Event.ts"
 import { Choices, drawObject, numbers, spell } from "../support/JsonTexts.ts"
+import { runs } from "../support/Runs.ts"
 
 const tryParse = (text: string): unknown => Result.getOrUndefined(Result.try(() => JSON.parse(text) as unknown))
 
@@ -77,7 +78,7 @@ describe("eventType", () => {
       )
       assert.strictEqual(eventType(frame), type.value)
     },
-    { arbitrary: { runs: 500, size: 80 } },
+    { arbitrary: { runs: runs(500), size: 80 } },
   )
 })
 

@@ -4,6 +4,7 @@ import { maxDepth, scanObject } from "../../src/wire/Json.ts"
 import { textOf } from "../../src/wire/JsonString.ts"
 import { Choices, damaged, drawObject, drawTree, numbers, spell } from "../support/JsonTexts.ts"
 import { utf8 } from "../support/Bytes.ts"
+import { runs } from "../support/Runs.ts"
 
 const reasonOf = (bytes: Uint8Array): string => {
   const scanned = scanObject(bytes)
@@ -210,7 +211,7 @@ describe("scanObject", () => {
         assert.strictEqual(reasonOf(bytes), expectedOf(bytes), JSON.stringify([...bytes]))
       }
     },
-    { arbitrary: { runs: 1200, size: 150 }, timeout: 120_000 },
+    { arbitrary: { runs: runs(1200), size: 150 }, timeout: 120_000 },
   )
 
   it.prop(
@@ -238,6 +239,6 @@ describe("scanObject", () => {
       }
       assert.deepStrictEqual(Object.fromEntries(rebuilt), parsed)
     },
-    { arbitrary: { runs: 1000, size: 150 }, timeout: 120_000 },
+    { arbitrary: { runs: runs(1000), size: 150 }, timeout: 120_000 },
   )
 })

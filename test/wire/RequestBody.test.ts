@@ -4,6 +4,7 @@ import { textOf } from "../../src/wire/JsonString.ts"
 import { memberSpan, memberText, parseRequestBody, readMember, toFrame } from "../../src/wire/RequestBody.ts"
 import { Choices, drawBody, numbers, spell } from "../support/JsonTexts.ts"
 import { utf8 } from "../support/Bytes.ts"
+import { runs } from "../support/Runs.ts"
 
 const parse = (text: string) => Result.getOrThrow(parseRequestBody(utf8(text)))
 const errorOf = (bytes: Uint8Array) => Result.getOrThrow(Result.flip(parseRequestBody(bytes)))
@@ -152,7 +153,7 @@ describe("toFrame", () => {
         ["type", ...(previousResponseId === undefined ? [] : ["previous_response_id"]), ...order],
       )
     },
-    { arbitrary: { runs: 2000, size: 150 }, timeout: 120_000 },
+    { arbitrary: { runs: runs(2000), size: 150 }, timeout: 120_000 },
   )
 
   it("tells an input's items apart up to 65,536 of them and 2^19 values, and carries a larger one as it is", () => {

@@ -10,6 +10,7 @@ import {
   withoutAnchor,
 } from "../../src/wire/ResponseEvent.ts"
 import { Choices, drawObject, numbers, spell } from "../support/JsonTexts.ts"
+import { runs } from "../support/Runs.ts"
 
 const read = (frame: string): ResponseEvent => {
   const event = readResponse(frame)
@@ -95,7 +96,7 @@ describe("a terminal event that leaves its output out", () => {
       assert.strictEqual(full.replace(new RegExp(`,?${list.replaceAll(/[[\]{}.]/g, "\\$&")}`), ""), frame)
       assert.strictEqual(textAt(full, ["response", "output"]), `[${items.join(",")}]`)
     },
-    { arbitrary: { runs: 500, size: 80 } },
+    { arbitrary: { runs: runs(500), size: 80 } },
   )
 })
 

@@ -213,7 +213,9 @@ export class FrameReader {
     const capacity = this.#kept?.length ?? 0
     if (need > capacity) {
       const whole = this.#size + this.#left
-      const grown = Buffer.allocUnsafeSlow(whole <= 4 * need ? whole : Math.max(need, 2 * capacity))
+      // Twice as much where more fragments may follow, since each would move all that came before it again.
+      const room = Math.max(whole <= 4 * need ? whole : need, 2 * capacity)
+      const grown = Buffer.allocUnsafeSlow(Math.min(room, this.#fin ? whole : this.#maxMessage))
       this.#kept?.copy(grown, 0, 0, this.#size)
       this.#kept = grown
     }

@@ -3,6 +3,7 @@ import { Arbitrary, Effect, Layer, Result, Schema } from "effect"
 import type { Place } from "../../../src/downstream/http/Admission.ts"
 import { Admission } from "../../../src/downstream/http/Admission.ts"
 import { Settings } from "../../../src/config/Settings.ts"
+import { runs } from "../../support/Runs.ts"
 
 const admission = (maxTurns: number, maxBodies: number) =>
   Admission.layerNoDeps.pipe(Layer.provide(Settings.layer({ maxTurns, maxBodies })))
@@ -82,6 +83,6 @@ describe("Admission", () => {
         for (const place of held.keys()) place.release()
         assert.deepStrictEqual(taken(), { places: 0, bytes: 0 })
       }).pipe(Effect.provide(admission(4, 1000))),
-    { arbitrary: { runs: 300 } },
+    { arbitrary: { runs: runs(300) } },
   )
 })

@@ -5,8 +5,10 @@ import { choicesFrom, drawConversation, exchanges, seeds } from "../../support/C
 import { edited } from "../../support/Edit.ts"
 import { write } from "../../support/JsonValue.ts"
 import { styles } from "../../support/ReplayStyle.ts"
+import { runs } from "../../support/Runs.ts"
 
 describe("a history that was edited", () => {
+  const histories = runs(6000)
   let edits = 0
   let resent = 0
 
@@ -29,11 +31,11 @@ describe("a history that was edited", () => {
         if (plan._tag === "Full") resent++
       }
     },
-    { arbitrary: { runs: 6000, size: 60, seed: 1 }, timeout: 120_000 },
+    { arbitrary: { runs: histories, size: 60, seed: 1 }, timeout: 120_000 },
   )
 
   it("was one in most of those cases, and most were sent in full", () => {
-    assert.isAbove(edits, 6000)
+    assert.isAbove(edits, histories)
     assert.isAbove(resent, edits / 2)
   })
 
@@ -49,6 +51,6 @@ describe("a history that was edited", () => {
       const input = inputOf(branch, from, style)
       converse(first, style, at, (own, turn) => (turn === first.length - 1 ? input : own))
     },
-    { arbitrary: { runs: 600, size: 60, seed: 2 }, timeout: 120_000 },
+    { arbitrary: { runs: runs(600), size: 60, seed: 2 }, timeout: 120_000 },
   )
 })

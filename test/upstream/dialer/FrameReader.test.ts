@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { isUtf8 } from "node:buffer"
+import { vi } from "vitest"
 import type { FrameSink } from "../../../src/upstream/dialer/FrameReader.ts"
 import { FrameReader, isCloseCode, maxFragments } from "../../../src/upstream/dialer/FrameReader.ts"
 import { makeRandom } from "../../support/Random.ts"
 import type { Random } from "../../support/Random.ts"
 import { closing, frame, text } from "../../support/Frames.ts"
+import { runs } from "../../support/Runs.ts"
 
 const recorder = () => {
   const said: Array<string> = []
@@ -143,7 +145,7 @@ describe("FrameReader", () => {
     it(`says the same as the specification of any stream in any pieces, paused anywhere (seed ${seed})`, () => {
       const random = makeRandom(seed)
       const kinds = new Set<string>()
-      for (let run = 0; run < 300; run++) {
+      for (let run = 0; run < runs(300, 100); run++) {
         const sent = stream(random)
         const maxMessage = random(10) === 0 ? random(1000) : 1 << 20
         const expected = oracle(sent.bytes, maxMessage)
@@ -239,6 +241,22 @@ describe("FrameReader", () => {
       ])
     assert.deepStrictEqual(readAll(fragments(maxFragments)), ["text end"])
     assert.deepStrictEqual(readAll(fragments(maxFragments + 1)), ["overflow"])
+  })
+
+  it("moves what it has of a message a few times, however many fragments it comes in", () => {
+    const { said, sink } = recorder()
+    const reader = new FrameReader(1 << 20, sink)
+    const allocate = vi.spyOn(Buffer, "allocUnsafeSlow")
+    try {
+      for (let part = 0; part < 1000; part++) {
+        reader.read(frame(part === 0 ? 1 : 0, "x".repeat(1000), { fin: part === 999 }))
+      }
+      assert.deepStrictEqual(said, [`text ${"x".repeat(1_000_000)}`])
+      assert.isAtMost(allocate.mock.calls.length, 20)
+      for (const [size] of allocate.mock.calls) assert.isAtMost(size, 1 << 20)
+    } finally {
+      allocate.mockRestore()
+    }
   })
 
   it("hands on nothing once it was stopped from inside of a call", () => {

@@ -26,6 +26,7 @@ import { parsed } from "../../support/Parsed.ts"
 import { eventually, unlessItHangs } from "../../support/EventLoop.ts"
 import { makeRandom } from "../../support/Random.ts"
 import { collectingLogger } from "../../support/Logged.ts"
+import { isFull, runs } from "../../support/Runs.ts"
 
 const { logged, logger } = collectingLogger()
 
@@ -217,16 +218,15 @@ describe("Fuzzed frames of an upstream", () => {
     it.effect(`end every turn in one clear way and leave nothing behind (seed ${seed})`, () =>
       Effect.gen(function* () {
         logged.length = 0
-        const { kinds, turns } = yield* storm(seed, 25_000)
+        const { kinds, turns } = yield* storm(seed, runs(25_000))
         assert.deepStrictEqual(
           logged.filter((line) => /internal|unexpected|level=(ERROR|FATAL)/i.test(line)),
           [],
         )
         // Every turn has its line, and turns of every kind were among them.
         assert.isAtLeast(logged.filter((line) => line.includes("message=turn")).length, turns)
-        for (const kind of ["json 200", "json 502", "json 400", "json 429", "json 503", "stream 200"]) {
-          assert.isAbove(kinds[kind] ?? 0, 0, kind)
-        }
+        const all = ["json 200", "json 502", "json 400", "json 429", "json 503", "stream 200"]
+        for (const kind of isFull ? all : ["json 200", "stream 200"]) assert.isAbove(kinds[kind] ?? 0, 0, kind)
       }).pipe(Effect.provide(server)),
     )
   }

@@ -18,6 +18,7 @@ import { turnOf } from "../../support/TurnRequests.ts"
 import { TestDialer, type TestSocket } from "../../support/TestDialer.ts"
 import { user } from "../../support/Items.ts"
 import { RecordedTurn, errorIn } from "../../support/RecordedTurn.ts"
+import { runs } from "../../support/Runs.ts"
 
 const executor = (settings: Partial<SettingsValues> = {}) =>
   WebSocketExecutor.layerNoDeps.pipe(
@@ -102,18 +103,18 @@ describe("WebSocketExecutor", () => {
     }).pipe(Effect.provide(executor())),
   )
 
-  it.effect("meets an idle connection with its checkpoint in 10,000 successions that follow at once", () =>
+  it.effect("meets an idle connection with its checkpoint in thousands of successions that follow at once", () =>
     Effect.gen(function* () {
       const dialer = yield* TestDialer
       answering(dialer)
-      // Answers come from the event loop, as a socket's do; otherwise ten thousand turns would nest in one stack.
+      // Answers come from the event loop, as a socket's do; otherwise all these turns would nest in one stack.
       const answer = dialer.answer.with
       dialer.answer.with = (socket, frame) => queueMicrotask(() => answer(socket, frame))
       const context = yield* Effect.context<WebSocketExecutor>()
       const done = yield* Deferred.make<ReadonlyArray<TurnRoute>, TurnError>()
       const routes: Array<TurnRoute> = []
       const length = 25
-      const conversations = 417
+      const conversations = runs(417)
       const successions = conversations * (length - 1)
       let input: Array<unknown> = [user("start")]
 
@@ -140,7 +141,7 @@ describe("WebSocketExecutor", () => {
       next()
       yield* Deferred.await(done)
       const continued = routes.filter(({ connection, input }) => connection === "reused" && input === "suffix")
-      assert.isAtLeast(successions, 10_000)
+      assert.isAtLeast(successions, runs(10_000))
       assert.strictEqual(continued.length, successions)
       assert.strictEqual(dialer.dials(), conversations)
     }).pipe(Effect.provide(executor())),
