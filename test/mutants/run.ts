@@ -58,7 +58,15 @@ type Verdict =
 /** Exit code and output of a program; it dies with the scope. */
 const run = Effect.fnUntraced(function* (cwd: string, command: ReadonlyArray<string>) {
   const child = yield* Effect.acquireRelease(
-    Effect.sync(() => Bun.spawn([...command], { cwd, env: { ...process.env, CI: "true" }, stdin: "ignore", stdout: "pipe", stderr: "pipe" })),
+    Effect.sync(() =>
+      Bun.spawn([...command], {
+        cwd,
+        env: { ...process.env, CI: "true" },
+        stdin: "ignore",
+        stdout: "pipe",
+        stderr: "pipe",
+      }),
+    ),
     (child) =>
       Effect.promise(async () => {
         child.kill("SIGKILL")
