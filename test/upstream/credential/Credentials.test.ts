@@ -16,8 +16,13 @@ const credentials = Credentials.layer.pipe(Layer.provideMerge([NodeFileSystem.la
 const fileOf = Effect.fnUntraced(function* (content: object | string, mode = 0o600) {
   const fs = yield* FileSystem.FileSystem
   const path = `${yield* fs.makeTempDirectoryScoped({ prefix: "respool-credentials-" })}/credential.json`
+  let writes = 0
+  // Each a second after the one before: what is written twice in one millisecond, as long as before, can't be told apart.
   const write = (next: object | string) =>
-    fs.writeFileString(path, typeof next === "string" ? next : JSON.stringify(next), { mode })
+    Effect.andThen(
+      fs.writeFileString(path, typeof next === "string" ? next : JSON.stringify(next), { mode }),
+      Effect.suspend(() => fs.utimes(path, ++writes, writes)),
+    )
   yield* write(content)
   return { path, write }
 })
