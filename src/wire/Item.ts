@@ -1,17 +1,17 @@
 /**
  * Reads one input or output item into the digests by which it is compared; its content is not kept.
  *
- * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts:
- * members that are null; `id`, `status`, `created_by` and the parsed copies that SDKs add; annotations and logprobs of
- * a text; the white space, key order and number spelling inside a call's `arguments`; whether a message has its `type`;
- * whether its text is one part or a string. Everything else counts, as written. What is too large to look into
- * (arguments over 1 MiB, more parts or members than `scanObject` tells apart) is equal only to what is written the same
- * way.
+ * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts: the
+ * members that `ItemRules.ts` lists; annotations and logprobs of a text; the white space, key order and number spelling
+ * inside a call's `arguments`; a missing `type` of a message; one text part in place of a string. Everything else counts,
+ * as written. What is too large to look into (arguments over 1 MiB, more parts or members than `scanObject` tells apart) is
+ * equal only to what is written the same way.
  */
 import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
 import type { Digester } from "./Digest.ts"
 import type { Member, Span } from "./Json.ts"
+import { isNull, isString, itemFilter, modelPart, notNull, notNullInElements, ruleOf } from "./ItemRules.ts"
 import { scanObject } from "./Json.ts"
 import { byteAt, decodeString, textOf } from "./JsonString.ts"
 import { plainNumbers } from "./JsonNumber.ts"
@@ -48,34 +48,30 @@ interface ReasoningParts {
 
 type Members = ReadonlyMap<string, Member>
 
-const isNull = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x6e
-const isString = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x22
+/** The members that are read apart from the rest, by the sum of what they count in `filterOf`. */
+const readApart = [[], ["arguments"], ["action"], ["arguments", "action"]].map((names) => new Set(names))
 
-/** Members of an item that do not change what it says. */
-const silent: ReadonlySet<string> = new Set([
-  "id",
-  "status",
-  "created_by",
-  "parsed_arguments",
-  "internal_chat_message_metadata_passthrough",
-])
+/** One for each way to read an item: of a call, `apart` is 1 for its `arguments` and 2 for its `action`. */
+const callFilters = readApart.flatMap((apart) =>
+  [0, 1, 2, 3].map((bits) => itemFilter({ idCounts: (bits & 1) !== 0, statusCounts: (bits & 2) !== 0, apart })),
+)
 
-const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))
+const callFilter = (idCounts: boolean, statusCounts: boolean, apart: number): MemberFilter =>
+  callFilters[apart * 4 + (idCounts ? 1 : 0) + (statusCounts ? 2 : 0)] ?? notNull
 
-/** Refuses the members of an item that get digests apart from the others. */
-const countsBut =
-  (apart: ReadonlySet<string>): MemberFilter =>
-  (depth, key, bytes, start, end) =>
-    counts(depth, key, bytes, start, end) && !(depth === 0 && apart.has(key))
-
-/** A `phase` that is not a string has no known meaning, so it counts like any unknown member. */
-const messageFrame: MemberFilter = (depth, key, bytes, start, end) =>
-  counts(depth, key, bytes, start, end) &&
-  !(depth === 0 && (key === "type" || key === "content" || (key === "phase" && isString(bytes, start))))
-const callFrame = countsBut(new Set(["arguments"]))
-const reasoningFrame = countsBut(new Set(["encrypted_content", "summary", "content"]))
-const partCounts: MemberFilter = (depth, key, bytes, start) =>
-  !isNull(bytes, start) && !(depth === 0 && (key === "annotations" || key === "logprobs" || key === "parsed"))
+/** A phase that is no string is nothing anybody knows, so it counts like any unknown member. */
+const messageFilter = (idCounts: boolean): MemberFilter => {
+  const counts = itemFilter({ idCounts, statusCounts: false, apart: new Set(["type", "content"]) })
+  return (depth, key, bytes, start, end) =>
+    counts(depth, key, bytes, start, end) && !(depth === 0 && key === "phase" && isString(bytes, start))
+}
+const messageFrame = messageFilter(false)
+const emptyMessageFrame = messageFilter(true)
+const reasoningFrame = itemFilter({
+  idCounts: false,
+  statusCounts: false,
+  apart: new Set(["encrypted_content", "summary", "content"]),
+})
 
 /** Reads the item at `span`, which `scanObject` has vouched for as part of a larger text. */
 export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
@@ -86,21 +82,25 @@ export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Ite
   const id = stringAt(bytes, members, "id")
   if (type === undefined && present(bytes, members, "type")) return opaque(digester.item(bytes, span))
   if (type === "reasoning") return readReasoning(bytes, span, members, id, digester)
-  if ((type === "item_reference" || type === undefined) && id !== undefined && pointsOnly(bytes, members)) {
-    return { ...opaque(digester.rolling("reference", id)), kind: "reference", id }
+  const reference = members.get("id")
+  if ((type === "item_reference" || type === undefined) && reference !== undefined && pointsOnly(bytes, members)) {
+    return { ...opaque(digester.rolling("reference", digester.value(bytes, reference))), kind: "reference", id }
   }
   if (type === "message" || (type === undefined && present(bytes, members, "role"))) {
     return readMessage(bytes, span, members, id, digester)
   }
+  const rule = ruleOf(type)
+  const idCounts = rule.named === undefined || !present(bytes, members, rule.named)
   const args = members.get("arguments")
-  // The id counts where an output has no call id, since then it names the call (a local shell's output does so), and
-  // where the item says nothing else (a generated image is replayed so).
-  const idCounts =
-    (type?.endsWith("_output") === true && !present(bytes, members, "call_id")) || pointsOnly(bytes, members)
-  const form =
-    args !== undefined && isString(bytes, args.start)
-      ? digester.rolling(digester.item(bytes, span, callFrame), argumentsForm(bytes, args, digester))
-      : digester.rolling(digester.item(bytes, span, counts), idCounts ? `id ${id ?? ""}` : "")
+  const argumentsApart = args !== undefined && isString(bytes, args.start)
+  const action = rule.declared === undefined ? undefined : members.get(rule.declared)
+  const actionApart = action !== undefined && byteAt(bytes, action.start) === 0x7b
+  const keep = callFilter(idCounts, rule.status === "counts", (argumentsApart ? 1 : 0) + (actionApart ? 2 : 0))
+  const form = digester.list([
+    digester.item(bytes, span, keep),
+    argumentsApart ? argumentsForm(bytes, args, digester) : "-",
+    actionApart ? digester.value(bytes, action, notNull) : "-",
+  ])
   return { ...opaque(form), id, fromModel: type !== undefined && isModelType(type) }
 }
 
@@ -115,7 +115,12 @@ const opaque = (form: string): Item => ({
 
 /** Item types that only a model or a hosted tool writes (docs/protocol.md 7.1). */
 const isModelType = (type: string) =>
-  type.endsWith("_call") || type === "compaction" || type === "mcp_list_tools" || type === "mcp_approval_request"
+  type.endsWith("_call") ||
+  type === "compaction" ||
+  type === "mcp_list_tools" ||
+  type === "mcp_approval_request" ||
+  // One with further members is no plain reference, but still stands for what a model said.
+  type === "item_reference"
 
 const membersOf = (bytes: Uint8Array, { end, start }: Span, elementsOf?: string): Members | undefined => {
   const scanned = scanObject(bytes, elementsOf === undefined ? { start, end } : { start, end, elementsOf })
@@ -129,10 +134,10 @@ const present = (bytes: Uint8Array, members: Members, key: string): boolean => {
   return member !== undefined && !isNull(bytes, member.start)
 }
 
-/** Whether an item says no more than which item it stands for. */
+/** Whether an item says no more than which item it stands for. What else it says is for the upstream to judge. */
 const pointsOnly = (bytes: Uint8Array, members: Members): boolean => {
   for (const [key, { start }] of members) {
-    if (key !== "type" && !silent.has(key) && !isNull(bytes, start)) return false
+    if (key === "id" ? !isString(bytes, start) : key !== "type" && !isNull(bytes, start)) return false
   }
   return true
 }
@@ -146,19 +151,20 @@ const stringAt = (bytes: Uint8Array, members: Members, key: string): string | un
 
 const encoder = new TextEncoder()
 
-const loneSurrogate = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
-
-/** Writes each half of a surrogate pair as the escape that means the same, since UTF-8 has no bytes for it. */
-const wellFormed = (text: string): string =>
-  text.replace(loneSurrogate, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
+/** A scanner skips one, a parser does not. */
+const byteOrderMark = "\ufeff"
 
 /** Longer arguments, in bytes, are compared as a string: reading their numbers costs some hundred times their size. */
 const largestRead = 1 << 20
 
-/** The JSON value that a call's `arguments` spell, or the string itself where they spell none or are too long. */
+/**
+ * The JSON value that a call's `arguments` spell, or the string itself where they spell none or are too long. Half of a
+ * pair is no text that an upstream could read, while its escape is: such a string is compared as it is, too.
+ */
 const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
   if (member.end - member.start > largestRead) return digester.item(bytes, member)
-  const text = wellFormed(decodeString(bytes, member.start, member.end))
+  const text = decodeString(bytes, member.start, member.end)
+  if (!text.isWellFormed() || text.startsWith(byteOrderMark)) return digester.item(bytes, member)
   if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)
   const plain = encoder.encode(plainNumbers(text))
   return digester.value(plain, { start: 0, end: plain.length })
@@ -176,7 +182,8 @@ const readReasoning = (
   const digestOf = (key: string) => {
     const member = members.get(key)
     if (member === undefined || isNull(bytes, member.start)) return undefined
-    return emptyList.test(textOf(bytes, member)) ? undefined : digester.value(bytes, member, counts)
+    if (key === "encrypted_content") return digester.value(bytes, member)
+    return emptyList.test(textOf(bytes, member)) ? undefined : digester.value(bytes, member, notNullInElements)
   }
   const frame = digester.item(bytes, span, reasoningFrame)
   const reasoning = {
@@ -187,7 +194,8 @@ const readReasoning = (
   }
   // Without encrypted content the upstream can find the reasoning only by the item's id, so the id counts.
   const { content, encrypted, summary } = reasoning
-  const said = [encrypted, summary, content, encrypted === undefined ? id : undefined]
+  const known = id === undefined || encrypted !== undefined ? undefined : members.get("id")
+  const said = [encrypted, summary, content, known === undefined ? undefined : digester.value(bytes, known)]
   const form = digester.list([frame, ...said.map((part) => part ?? "-")])
   return { ...opaque(form), kind: "reasoning", fromModel: true, id, reasoning }
 }
@@ -199,9 +207,10 @@ const readMessage = (
   id: string | undefined,
   digester: Digester,
 ): Item => {
-  const frame = digester.item(bytes, span, messageFrame)
+  const hasContent = present(bytes, members, "content")
+  const frame = digester.item(bytes, span, hasContent ? messageFrame : emptyMessageFrame)
   const phase = stringAt(bytes, members, "phase")
-  const content = members.get("content")
+  const content = hasContent ? members.get("content") : undefined
   const texts: Array<Span | undefined> = []
   const parts: Array<string> = []
   const add = (text: Span | undefined, part: string) => {
@@ -213,14 +222,14 @@ const readMessage = (
   } else {
     const elements = content?.elements
     for (const part of elements ?? []) {
-      const text = textPart(bytes, part)
-      add(text, text === undefined ? digester.item(bytes, part, partCounts) : digester.value(bytes, text))
+      const { keep, text } = readPart(bytes, part)
+      add(text, text === undefined ? digester.item(bytes, part, keep) : digester.value(bytes, text))
     }
     // Content that is neither a string nor a list counts as one part.
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
-  const said = phase === undefined ? "no phase" : `phase ${phase}`
-  const form = digester.list([frame, said, ...parts])
+  const said = phase === undefined ? undefined : members.get("phase")
+  const form = digester.list([frame, said === undefined ? "no phase" : digester.value(bytes, said), ...parts])
   return {
     ...opaque(form),
     kind: "message",
@@ -230,19 +239,18 @@ const readMessage = (
   }
 }
 
-/** Members that a part may have and still say no more than its text. */
-const textPartMembers: ReadonlySet<string> = new Set(["type", "text", "annotations", "logprobs", "parsed"])
-
-/** Where the text of a part lies; undefined for a part that says more than its text, or has none. */
-const textPart = (bytes: Uint8Array, part: Span): Span | undefined => {
+/** Where the text of a part lies, if it is nothing but its text; and which members of it count. */
+const readPart = (bytes: Uint8Array, part: Span): { readonly text: Span | undefined; readonly keep: MemberFilter } => {
   const members = membersOf(bytes, part)
   const type = members === undefined ? undefined : stringAt(bytes, members, "type")
-  if (members === undefined || (type !== "input_text" && type !== "output_text")) return undefined
-  for (const [key, member] of members) {
-    if (!textPartMembers.has(key) && !isNull(bytes, member.start)) return undefined
+  const keep = type === "output_text" || type === "refusal" ? modelPart : notNull
+  const text = members?.get("text")
+  const isText = (type === "input_text" || type === "output_text") && text !== undefined && isString(bytes, text.start)
+  if (members === undefined || !isText) return { text: undefined, keep }
+  for (const [key, { end, start }] of members) {
+    if (key !== "type" && key !== "text" && keep(0, key, bytes, start, end)) return { text: undefined, keep }
   }
-  const text = members.get("text")
-  return text !== undefined && isString(bytes, text.start) ? text : undefined
+  return { text, keep }
 }
 
 const wholeText = (
@@ -255,7 +263,10 @@ const wholeText = (
   let whole = ""
   for (const text of texts) {
     if (text === undefined) return undefined
-    whole += decodeString(bytes, text.start, text.end)
+    const piece = decodeString(bytes, text.start, text.end)
+    // Two halves of a pair are not the character that they would make in one piece.
+    if (!piece.isWellFormed()) return undefined
+    whole += piece
   }
   const joined = encoder.encode(JSON.stringify(whole))
   return digester.value(joined, { start: 0, end: joined.length })

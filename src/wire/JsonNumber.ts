@@ -1,5 +1,6 @@
 /**
- * Writes the numbers of a JSON text in one way each, so that `1.0`, `1` and `1e0` are equal and 2^53+1 is not 2^53.
+ * Writes the numbers of a JSON text in one way each, so that `1.0`, `1` and `1e0` are equal, and neither are 2^53+1 and 2^53
+ * nor `-0` and `0`.
  *
  * It takes only text that `scanObject` has checked, and its work grows no faster than the text's length.
  *
@@ -76,7 +77,7 @@ const plainNumber = (match: RegExpExecArray | null): string => {
   while (digits[start] === "0") start++
   let end = digits.length
   while (end > start && digits[end - 1] === "0") end--
-  if (start === end) return "0"
+  if (start === end) return `${sign}0`
   const shift = digits.length - end - fraction.length
   const power = exponent.length <= maxExact ? Number(exponent) + shift : BigInt(exponent) + BigInt(shift)
   const significant = digits.slice(start, end)

@@ -107,11 +107,17 @@ export const parseRequestBody = (bytes: Uint8Array, head?: BodyHead): Result.Res
 export const itemCount = ({ firstItem, items }: RequestBody): number =>
   items === undefined ? 0 : firstItem + items.length
 
-/** The body's beginning up to the end of its last input item; undefined where there is none. */
+/** Whether a value ends with this byte, whatever follows: a quote or a closing bracket. */
+const isClosed = (byte: number | undefined): boolean => byte === 0x22 || byte === 0x5d || byte === 0x7d
+
+/**
+ * The body's beginning up to the end of its last input item; undefined where there is none, and where it is a number or a
+ * word: in the next body more of it may follow, as `12` begins with `1`.
+ */
 export const headOf = (body: RequestBody): BodyHead | undefined => {
   const last = body.items?.at(-1)
   const input = body.members.get("input")
-  if (last === undefined || input === undefined) return undefined
+  if (last === undefined || input === undefined || !isClosed(body.bytes[last.end - 1])) return undefined
   const members: Array<Member> = []
   for (const member of body.members.values()) if (member.end <= input.keyStart) members.push(member)
   const { key, keyEnd, keyStart, start } = input

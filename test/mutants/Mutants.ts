@@ -31,8 +31,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "any-anchor-fits",
     "src/turn/memory/Plan.ts",
-    `    return checkpoint?.responseId === lineage.anchor`,
-    `    return checkpoint !== undefined`,
+    `    return lineage.anchor !== undefined && checkpoint?.responseId === lineage.anchor`,
+    `    return lineage.anchor !== undefined && checkpoint !== undefined`,
   ),
   mutant(
     "any-reference-fits",
@@ -47,41 +47,16 @@ export const ofTurns: ReadonlyArray<Mutant> = [
     `  if (text !== "" || Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)`,
   ),
   mutant(
-    "call-ids-ignored",
-    "src/wire/Item.ts",
-    `  "id",`,
-    `  "id",
-  "call_id",`,
-  ),
-  mutant(
-    "delta-taken-for-the-whole",
-    "src/turn/memory/Checkpoint.ts",
-    `  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)`,
-    `  const whole = lineage.comparable && last?.end === itemsIn(lineage)`,
-  ),
-  mutant(
     "encrypted-content-ignored",
     "src/turn/memory/Matching.ts",
     `  if (differs(a.encrypted, b.encrypted) || differs(a.summary, b.summary) || differs(a.content, b.content)) return false`,
     `  if (differs(a.summary, b.summary) || differs(a.content, b.content)) return false`,
   ),
   mutant(
-    "end-in-reasoning-marked",
-    "src/turn/memory/Checkpoint.ts",
-    `  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)`,
-    `  const whole = lineage.anchor === undefined && lineage.comparable`,
-  ),
-  mutant(
     "first-text-is-enough",
     "src/turn/memory/Matching.ts",
     `  } while (found < recorded.parts.length)`,
     `  } while (found < 1 && found < recorded.parts.length)`,
-  ),
-  mutant(
-    "halves-of-pairs-lost",
-    "src/wire/Item.ts",
-    `  const text = wellFormed(decodeString(bytes, member.start, member.end))`,
-    `  const text = decodeString(bytes, member.start, member.end)`,
   ),
   mutant(
     "head-known-by-its-end",
@@ -124,12 +99,6 @@ export const ofTurns: ReadonlyArray<Mutant> = [
     "src/turn/memory/Plan.ts",
     `  if (from === itemsIn(lineage)) return full("nothing_new")`,
     ``,
-  ),
-  mutant(
-    "null-in-arguments-dropped",
-    "src/wire/Item.ts",
-    `  return digester.value(plain, { start: 0, end: plain.length })`,
-    `  return digester.value(plain, { start: 0, end: plain.length }, counts)`,
   ),
   mutant(
     "null-is-not-absent",
@@ -188,22 +157,143 @@ export const ofTurns: ReadonlyArray<Mutant> = [
     `      reasoning = digester.rolling(reasoning, item.form)`,
   ),
   mutant(
-    "role-ignored",
-    "src/wire/Item.ts",
-    `  !(depth === 0 && (key === "type" || key === "content" || (key === "phase" && isString(bytes, start))))`,
-    `  !(depth === 0 && (key === "type" || key === "role" || key === "content" || (key === "phase" && isString(bytes, start))))`,
-  ),
-  mutant(
-    "silent-at-every-depth",
-    "src/wire/Item.ts",
-    `const counts: MemberFilter = (depth, key, bytes, start) => !isNull(bytes, start) && !(depth === 0 && silent.has(key))`,
-    `const counts: MemberFilter = (_, key, bytes, start) => !isNull(bytes, start) && !silent.has(key)`,
-  ),
-  mutant(
     "strange-model-items-continued",
     "src/turn/memory/Checkpoint.ts",
     `    if (item?.fromModel === true || item?.kind === "reference") return undefined`,
     `    if (item?.kind === "reference") return undefined`,
+  ),
+  mutant(
+    "byte-order-mark-skipped",
+    "src/wire/Item.ts",
+    `if (!text.isWellFormed() || text.startsWith(byteOrderMark)) return`,
+    `if (!text.isWellFormed()) return`,
+  ),
+  mutant(
+    "call-ids-ignored",
+    "src/wire/ItemRules.ts",
+    `      case "internal_chat_message_metadata_passthrough":`,
+    `      case "call_id":
+      case "internal_chat_message_metadata_passthrough":`,
+  ),
+  mutant(
+    "delta-taken-for-the-whole",
+    "src/turn/memory/Checkpoint.ts",
+    `  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)`,
+    `  const whole = lineage.comparable && last?.end === itemsIn(lineage)`,
+  ),
+  mutant(
+    "end-in-reasoning-marked",
+    "src/turn/memory/Checkpoint.ts",
+    `  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)`,
+    `  const whole = !lineage.chains && lineage.comparable`,
+  ),
+  mutant(
+    "growing-item-remembered",
+    "src/wire/RequestBody.ts",
+    `|| !isClosed(body.bytes[last.end - 1])) return`,
+    `) return`,
+  ),
+  mutant(
+    "halves-of-pairs-are-their-escapes",
+    "src/wire/Item.ts",
+    `  const text = decodeString(bytes, member.start, member.end)
+  if`,
+    `  const text = decodeString(bytes, member.start, member.end).replace(
+    /[\\ud800-\\udbff](?![\\udc00-\\udfff])|(?<![\\ud800-\\udbff])[\\udc00-\\udfff]/g,
+    (half) => \`\\\\u\${half.charCodeAt(0).toString(16)}\`,
+  )
+  if`,
+  ),
+  mutant("halves-of-pairs-lost-in-arguments", "src/wire/Item.ts", `if (!text.isWellFormed() || text`, `if (text`),
+  mutant(
+    "halves-of-pairs-lost-in-references",
+    "src/wire/Item.ts",
+    `digester.rolling("reference", digester.value(bytes, reference))`,
+    `digester.rolling("reference", id ?? "")`,
+  ),
+  mutant(
+    "halves-of-pairs-joined",
+    "src/wire/Item.ts",
+    `    if (!piece.isWellFormed()) return undefined
+`,
+    ``,
+  ),
+  mutant(
+    "id-that-hydrates-ignored",
+    "src/wire/ItemRules.ts",
+    `const hydrates = named(undefined,`,
+    `const hydrates = named("type" as "content",`,
+  ),
+  mutant(
+    "id-of-a-message-without-content-ignored",
+    "src/wire/Item.ts",
+    `hasContent ? messageFrame : emptyMessageFrame`,
+    `messageFrame`,
+  ),
+  mutant(
+    "id-of-a-long-reference-ignored",
+    "src/wire/ItemRules.ts",
+    `  message: named("content",`,
+    `  item_reference: named("type" as "content", ""),
+  message: named("content",`,
+  ),
+  mutant(
+    "null-in-arguments-dropped",
+    "src/wire/Item.ts",
+    `  return digester.value(plain, { start: 0, end: plain.length })
+}
+
+const emptyList`,
+    `  return digester.value(plain, { start: 0, end: plain.length }, notNull)
+}
+
+const emptyList`,
+  ),
+  mutant(
+    "null-in-data-dropped",
+    "src/wire/ItemRules.ts",
+    `    if (depth > 0) return true
+    if (isNull(bytes, start) || apart.has(key)) return false`,
+    `    if (depth > 0) return !isNull(bytes, start)
+    if (isNull(bytes, start) || apart.has(key)) return false`,
+  ),
+  mutant(
+    "odd-anchor-replaced",
+    "src/turn/memory/Plan.ts",
+    `  if (lineage.chains) {`,
+    `  if (lineage.anchor !== undefined) {`,
+  ),
+  mutant(
+    "role-ignored",
+    "src/wire/Item.ts",
+    `apart: new Set(["type", "content"])`,
+    `apart: new Set(["type", "role", "content"])`,
+  ),
+  mutant(
+    "sign-of-zero-lost",
+    "src/wire/JsonNumber.ts",
+    "  if (start === end) return `${sign}0`",
+    `  if (start === end) return "0"`,
+  ),
+  mutant(
+    "silent-at-every-depth",
+    "src/wire/ItemRules.ts",
+    `    if (depth > 0) return true
+    if (isNull(bytes, start) || apart.has(key)) return false`,
+    `    if (depth > 0 && key !== "id" && key !== "status") return true
+    if (isNull(bytes, start) || apart.has(key)) return false`,
+  ),
+  mutant(
+    "status-of-a-patch-ignored",
+    "src/wire/ItemRules.ts",
+    `  apply_patch_call_output: { named: "call_id", status: "counts",`,
+    `  apply_patch_call_output: { named: "call_id", status: "completed is silent",`,
+  ),
+  mutant(
+    "status-ignored",
+    "src/wire/ItemRules.ts",
+    `        return statusCounts || !isString(bytes, start) || decodeString(bytes, start, end) !== "completed"`,
+    `        return false && end > start`,
   ),
 ]
 

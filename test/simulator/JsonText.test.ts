@@ -85,6 +85,45 @@ describe("The table of allowed differences", () => {
     assert.isTrue(isEdited(call, { ...call, name: "g" }))
   })
 
+  for (const [what, one, other] of [
+    [
+      "an item that a longer reference names",
+      { type: "item_reference", id: "a", more: 1 },
+      { type: "item_reference", id: "b", more: 1 },
+    ],
+    [
+      "half of a pair in arguments",
+      { ...call, arguments: '{"a":"\\\ud83d"}' },
+      { ...call, arguments: '{"a":"\\\\ud83d"}' },
+    ],
+    ["half of a pair in a text", { role: "user", content: "\ud83d" }, { role: "user", content: "\ude00" }],
+    [
+      "the outcome of a patch",
+      { type: "apply_patch_call_output", call_id: "c", status: "failed" },
+      { type: "apply_patch_call_output", call_id: "c", status: "completed" },
+    ],
+    ["a status", { ...call, status: "incomplete" }, call],
+    [
+      "null in a schema",
+      { type: "additional_tools", tools: [{ parameters: { const: null } }] },
+      { type: "additional_tools", tools: [{ parameters: {} }] },
+    ],
+    ["what a search found", { type: "web_search_call", id: "a" }, { type: "web_search_call", id: "b" }],
+    ["a message without content", { role: "user", id: "a" }, { role: "user", id: "b" }],
+    ["zero with a sign", { ...call, arguments: '{"a":-0}' }, { ...call, arguments: '{"a":0}' }],
+    [
+      "a large number",
+      { ...call, arguments: '{"a":9007199254740993}' },
+      { ...call, arguments: '{"a":9007199254740992}' },
+    ],
+    ["a number beyond every double", { ...call, arguments: '{"a":1e400}' }, { ...call, arguments: '{"a":null}' }],
+  ] as const) {
+    it(`sees ${what}`, () => {
+      assert.isTrue(isEdited(one, other))
+      assert.notDeepEqual(unitsOf(one), unitsOf(other))
+    })
+  }
+
   it("adds up the parts of a message that a client splits", () => {
     const both = {
       role: "assistant",

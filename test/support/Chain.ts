@@ -43,8 +43,8 @@ const inputMember = (input: ReadonlyArray<JsonObject>, seed: number): Json => {
   return typeof text === "string" && seed % 2 === 0 ? text : input
 }
 
-const bodyOf = (input: ReadonlyArray<JsonObject>, seed: number): string => {
-  const body = { model: "gpt-5.5", input: inputMember(input, seed), store: false }
+const bodyOf = (input: ReadonlyArray<JsonObject>, seed: number, more: JsonObject): string => {
+  const body = { model: "gpt-5.5", input: inputMember(input, seed), store: false, ...more }
   return seed % 6 === 0 ? respelled(body, choicesFrom(seed)) : write(body)
 }
 
@@ -60,6 +60,8 @@ export interface Planned {
   readonly policy: Policy
   readonly plan: Plan
   readonly input: ReadonlyArray<JsonObject>
+  /** What goes up, as text. */
+  readonly frame: string
 }
 
 /** Plans the request, and holds the law: the upstream's context is the client's. */
@@ -82,12 +84,13 @@ const ask = (chain: Chain, lineage: Lineage, input: ReadonlyArray<JsonObject>, k
 /** How many requests began with a head that was known. */
 export let headsFound = 0
 
-/** Runs a conversation under both policies. `edit` may change what the client sends. */
+/** Runs a conversation under both policies. `edit` may change what the client sends, `more` are further members of it. */
 export const converse = (
   conversation: ReadonlyArray<Exchange>,
   style: ReplayStyle,
   seed: number,
   edit: (input: ReadonlyArray<JsonObject>, turn: number) => ReadonlyArray<JsonObject> = (input) => input,
+  more: (turn: number) => JsonObject = () => ({}),
 ): ReadonlyArray<Planned> => {
   const chains = policies.map((policy): Chain => ({ policy, checkpoint: undefined, context: [] }))
   const known = new Map<string, JsonObject>()
@@ -95,7 +98,7 @@ export const converse = (
   const heads = makeBodyHeads(new Uint8Array(16), 0)
   for (const [turn, { answer }] of conversation.entries()) {
     const input = edit(inputOf(conversation, turn, style), turn)
-    const bytes = utf8(bodyOf(input, seed + turn))
+    const bytes = utf8(bodyOf(input, seed + turn, more(turn)))
     const body = Result.getOrThrow(parseRequestBody(bytes))
     const lineage = lineageOf(body, digester)
     const head = heads.find("line", bytes)
@@ -116,7 +119,9 @@ export const converse = (
       read = rest
     }
     for (const chain of chains) {
-      results.push({ turn, policy: chain.policy, plan: ask(chain, lineage, input, known), input })
+      const planned = ask(chain, lineage, input, known)
+      const frame = new TextDecoder().decode(toFrame(body, planned))
+      results.push({ turn, policy: chain.policy, plan: planned, input, frame })
     }
     const checkpoint = checkpointOf(
       lineage,

@@ -81,6 +81,11 @@ const drawMembers = (choices: Choices, depth: number): JsonObject => {
   return members
 }
 
+const strangeArguments = ["", "{", "{}", "[1, 2.0]", "1.0", '{"a":01}', "null", '{"a":-0}', '\ufeff{"a":1}'].concat(
+  // Half of a pair, its escape, and both behind a backslash.
+  ['{"a":"\ud83d"}', '{"a":"\\ud83d"}', '{"a":"\\\ud83d"}', '{"a":"\\\\ud83d"}'],
+)
+
 /** Models write arguments with spaces or without, and now and then something that is no JSON. */
 const drawArguments = (choices: Choices): string => {
   const members = drawMembers(choices, 0)
@@ -90,7 +95,7 @@ const drawArguments = (choices: Choices): string => {
     case 1:
       return respelled(members, choices)
     case 2:
-      return choices.of(["", "{", "{}", "[1, 2.0]", "1.0", '{"a":01}', "null", '{"a":"\ud83d"}'])
+      return choices.of(strangeArguments)
     default:
       return write(members)
   }
@@ -147,11 +152,21 @@ const drawCall = (choices: Choices, id: string): JsonObject => ({
   ...(choices.below(6) === 5 ? { namespace: choices.of(["one", "two"]) } : {}),
 })
 
+/** In a schema null is a value. */
+const drawTool = (choices: Choices): JsonObject => ({
+  type: "function",
+  name: choices.of(["get_weather", "get_time"]),
+  parameters: { a: choices.of<Json>([{}, { const: null }, { enum: [null], default: null }, { const: "a" }]) },
+})
+
 const drawHosted = (choices: Choices, id: string): JsonObject => {
   const text = drawText(choices)
-  switch (choices.below(9)) {
-    case 0:
-      return { id: `ws_${id}`, type: "web_search_call", status: "completed", action: { type: "search", query: text } }
+  const call = { call_id: `call_${id}`, status: "completed" }
+  switch (choices.below(12)) {
+    case 0: {
+      const action = { type: "search", query: text, ...perhaps(choices, { queries: null }) }
+      return { id: `ws_${id}`, type: "web_search_call", status: choices.of(["completed", "failed"]), action }
+    }
     case 1:
       return {
         id: `fs_${id}`,
@@ -187,6 +202,12 @@ const drawHosted = (choices: Choices, id: string): JsonObject => {
       return { id: `ci_${id}`, type: "code_interpreter_call", code: text, container_id: "cntr_1", outputs: null }
     case 7:
       return { id: `ls_${id}`, type: "local_shell_call", call_id: `call_${id}`, action: { command: [text] } }
+    case 8:
+      return { id: `ap_${id}`, type: "apply_patch_call", ...call, operation: { type: "delete_file", path: text } }
+    case 9:
+      return { id: `sh_${id}`, type: "shell_call", ...call, action: { commands: [text], timeout_ms: null } }
+    case 10:
+      return { id: `mcpl_${id}`, type: "mcp_list_tools", server_label: "files", tools: [drawTool(choices)] }
     default:
       return {
         id: `new_${id}`,
@@ -245,6 +266,12 @@ const answered = (call: JsonObject, choices: Choices): ReadonlyArray<JsonObject>
       const output = { type: "computer_screenshot", image_url: `data:image/png;base64,${drawText(choices)}` }
       return [{ type: "computer_call_output", call_id: callId, output, acknowledged_safety_checks: [] }]
     }
+    case "apply_patch_call": {
+      const status = choices.of(["completed", "failed"])
+      return [{ type: "apply_patch_call_output", call_id: callId, status, output: drawText(choices) }]
+    }
+    case "shell_call":
+      return [{ type: "shell_call_output", call_id: callId, output: [{ stdout: drawText(choices), outcome: null }] }]
     case "local_shell_call":
       // Of this one kind the `id` is the call's, and no `call_id` exists.
       return [{ type: "local_shell_call_output", id: callId, output: drawText(choices) }]
@@ -270,8 +297,29 @@ const drawContent = (choices: Choices): Json => {
   }
 }
 
+/** What a client may have got elsewhere, or made up: its id says which item it is. */
+const drawStrange = (choices: Choices): JsonObject => {
+  const id = choices.of(["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00"])
+  switch (choices.below(5)) {
+    case 0:
+      return { type: "item_reference", id, more: drawText(choices) }
+    case 1:
+      return { type: "item_reference", id }
+    case 2:
+      return { type: "web_search_call", id, status: "completed", action: { type: "search", query: drawText(choices) } }
+    case 3:
+      return { type: "message", role: "user", id }
+    default:
+      return { type: "compaction", id, created_by: "model" }
+  }
+}
+
 const drawOwn = (choices: Choices): JsonObject => {
-  switch (choices.below(10)) {
+  switch (choices.below(12)) {
+    case 10:
+      return drawStrange(choices)
+    case 11:
+      return { type: "additional_tools", tools: [drawTool(choices)] }
     case 7:
       return { role: choices.of(["developer", "system"]), content: drawText(choices) }
     case 8:

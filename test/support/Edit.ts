@@ -4,9 +4,8 @@
 import type { Choices } from "./JsonTexts.ts"
 import { isList, isObject, type Json, type JsonObject, Num } from "./JsonValue.ts"
 
-/** Members that never count, and an arguments' copy. */
+/** Members that never count, and an arguments' copy. Whether a status does depends on the item. */
 const silent: ReadonlySet<string> = new Set([
-  "status",
   "annotations",
   "logprobs",
   "parsed",
@@ -97,6 +96,55 @@ const otherValue = (value: Json, choices: Choices): Json => {
   }
 }
 
+const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
+
+/** Texts that some reader takes for the same JSON. */
+const otherSpelling = (text: string, choices: Choices): string => {
+  switch (choices.below(5)) {
+    case 0:
+      return text.replace(lone, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
+    case 1:
+      return text.replace(/\\u(d83d|de00)/, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    case 2:
+      return text.replace(/(?<=[:,[\s])(-?)0(?=[\s,\]}])/, (_, sign: string) => (sign === "" ? "-0" : "0"))
+    case 3:
+      return text.startsWith("\ufeff") ? text.slice(1) : `\ufeff${text}`
+    default:
+      return text.replace(":null", ":0")
+  }
+}
+
+/** An object without one of the members that are null, or with one more. */
+const otherNulls = (value: Json, choices: Choices): Json => {
+  if (!isObject(value)) return value
+  const names = Object.keys(value).filter((name) => value[name] === null)
+  if (names.length === 0) return { ...value, [choices.of(["const", "default", "a"])]: null }
+  const name = choices.of(names)
+  return Object.fromEntries(Object.entries(value).filter(([other]) => other !== name))
+}
+
+const isBehind = (path: Path, item: JsonObject): boolean => isObject(at(item, path))
+
+/** A change of what some rule may take for nothing: an id, a status, a null, a spelling. */
+const slightly = (item: JsonObject, choices: Choices): Json => {
+  switch (choices.below(5)) {
+    case 0:
+      return { ...item, id: choices.of<Json>(["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00", new Num("1"), null]) }
+    case 1:
+      return { ...item, status: choices.of<Json>(["completed", "failed", "incomplete", new Num("1"), null]) }
+    case 2: {
+      const path = choices.of(pathsOf(item).filter((path) => isBehind(path, item)))
+      return set(item, path, (before) => otherNulls(before, choices))
+    }
+    case 3: {
+      const spelled = item["arguments"]
+      return typeof spelled === "string" ? { ...item, arguments: otherSpelling(spelled, choices) } : item
+    }
+    default:
+      return { ...item, [choices.of(["created_by", "parsed_arguments", "more"])]: choices.of<Json>(["a", [], null]) }
+  }
+}
+
 /** Values of members that decide what an item is. */
 const members: ReadonlyArray<readonly [string, ReadonlyArray<Json>]> = [
   ["role", ["user", "assistant", "developer", "system"]],
@@ -128,7 +176,7 @@ export const edited = (input: ReadonlyArray<JsonObject>, choices: Choices): Read
     const result = change(item)
     return isObject(result) ? input.with(place, result) : input
   }
-  switch (choices.below(12)) {
+  switch (choices.below(18)) {
     case 0:
       return input.toSpliced(place, 1)
     case 1:
@@ -149,6 +197,12 @@ export const edited = (input: ReadonlyArray<JsonObject>, choices: Choices): Read
       if (typeof a !== "string" || typeof b !== "string") return input
       return input.with(place, { ...item, content: "" }).with(place + 1, { ...input[place + 1], content: a + b })
     }
+    case 7:
+    case 8:
+    case 9:
+    case 10:
+    case 11:
+      return inside((item) => slightly(item, choices))
     default: {
       const path = choices.of(pathsOf(item))
       return inside((item) => set(item, path, () => otherValue(at(item, path), choices)))

@@ -28,6 +28,10 @@ const without = (item: JsonObject, ...names: ReadonlyArray<string>): JsonObject 
 const only = (item: JsonObject, ...names: ReadonlyArray<string>): JsonObject =>
   Object.fromEntries(names.flatMap((name) => (item[name] === undefined ? [] : [[name, item[name]]])))
 
+/** What a hosted tool did has no other name than its id, so every client keeps that. */
+const withoutId = (item: JsonObject, ...more: ReadonlyArray<string>): JsonObject =>
+  without(item, ...(isMessage(item) || isReasoning(item) || isCall(item) ? ["id"] : []), ...more)
+
 const partsOf = (item: JsonObject): ReadonlyArray<JsonObject> => {
   const content = item["content"]
   return isList(content) ? content.filter(isObject) : []
@@ -61,6 +65,7 @@ const throughJavaScript = (value: Json): Json => {
 /** As Python does: integers of any size, everything else a double. */
 const throughPython = (value: Json): Json => {
   if (value instanceof Num) {
+    if (value.text === "-0") return new Num("0")
     if (/^-?\d+$/.test(value.text)) return value
     const text = String(Number(value.text))
     return new Num(/^-?\d+$/.test(text) ? `${text}.0` : text.replace("Infinity", "1e400"))
@@ -98,8 +103,10 @@ const mixed: ReplayStyle = {
   replay: (item, { index, now, turn }) => {
     const fixed = turn * 7 + index * 3
     const free = fixed + now * 5
-    const noise: JsonObject = free % 3 === 0 ? { status: "completed", created_by: null, unknown: null } : {}
-    const named = free % 2 === 0 ? item : without(item, "id", "status")
+    const known = item["type"] !== "telepathy_call"
+    const done: JsonObject = known ? { status: item["status"] ?? "completed" } : {}
+    const noise: JsonObject = free % 3 === 0 ? { ...done, created_by: null, unknown: null } : {}
+    const named = free % 2 === 0 ? item : withoutId(item, ...(item["status"] === "completed" ? ["status"] : []))
     if (isReasoning(item)) {
       if (fixed % 4 === 0) return [{ id: item["id"] ?? null }]
       // Kept whole: an item that shows less is the same only while it is the last response's.
@@ -142,7 +149,7 @@ export const styles: ReadonlyArray<ReplayStyle> = [
     replay: (item) => [reversed(item)],
     own: (item) => (isOutput(item) ? { ...item, status: "completed" } : item),
   },
-  { name: "agents-js that omits ids", replay: (item) => [without(item, "id")] },
+  { name: "agents-js that omits ids", replay: (item) => [withoutId(item)] },
   {
     name: "agents-js with a session",
     replay: (item, { now, turn }) => [isCall(item) && turn < now - 1 ? without(item, "id") : item],
@@ -179,7 +186,7 @@ export const styles: ReadonlyArray<ReplayStyle> = [
           ...only(item, "phase"),
         }))
       }
-      if (!isReasoning(item)) return [without(item, "id", "status")]
+      if (!isReasoning(item)) return [withoutId(item, "status")]
       return item["encrypted_content"] === undefined ? [] : [only(item, "type", "id", "encrypted_content", "summary")]
     },
   },
@@ -194,7 +201,7 @@ export const styles: ReadonlyArray<ReplayStyle> = [
     name: "Effect 3",
     replay: (item) => {
       if (isMessage(item)) return [{ role: "assistant", content: partsOf(item).map(bare) }]
-      return isReasoning(item) ? [] : [without(item, "id", "status")]
+      return isReasoning(item) ? [] : [withoutId(item, "status")]
     },
     own: (item) => (item["role"] === "user" ? asParts(item) : item),
   },
@@ -214,7 +221,7 @@ export const styles: ReadonlyArray<ReplayStyle> = [
     name: "LangChain",
     replay: (item) => {
       if (isReasoning(item) && item["encrypted_content"] === undefined) return []
-      return [isCall(item) ? rewritten(without(item, "id"), throughPython, " ") : without(item, "id")]
+      return [isCall(item) ? rewritten(without(item, "id"), throughPython, " ") : withoutId(item)]
     },
   },
   mixed,

@@ -32,8 +32,8 @@ export const checkpointOf = (
   digester: Digester,
 ): Checkpoint => {
   const last = lineage.prefixes.at(-1)
-  // A client with an anchor sent only what is new. And where an input ends in reasoning, no prefix ends at its end.
-  const whole = lineage.anchor === undefined && lineage.comparable && last?.end === itemsIn(lineage)
+  // A client that chains by itself sent only a delta. An input that ends in reasoning has no end that a prefix could mark.
+  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)
   return {
     responseId,
     input: whole ? last : undefined,

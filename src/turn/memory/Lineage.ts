@@ -12,7 +12,9 @@ import { memberSpan, readMember } from "../../wire/RequestBody.ts"
 import { membersDigest } from "./Members.ts"
 
 export interface Lineage {
-  /** The `previous_response_id` that the client sent. */
+  /** The client chains by itself: it names a `previous_response_id`, of any type. */
+  readonly chains: boolean
+  /** The client's own `previous_response_id`, if it is a text. */
   readonly anchor: string | undefined
   /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
   readonly comparable: boolean
@@ -67,6 +69,7 @@ export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix)
     }
   }
   return {
+    chains: (anchor ?? null) !== null,
     anchor: typeof anchor === "string" ? anchor : undefined,
     comparable: items !== undefined,
     items: items ?? [],

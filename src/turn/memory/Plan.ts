@@ -32,7 +32,7 @@ type FullReason =
   | "conversation_bound"
   /** Every item is known already, so the suffix would be empty. */
   | "nothing_new"
-  /** The client sent an anchor, and no connection here holds that response. */
+  /** The client chains by itself, and no connection here holds its anchor, or it is not even a text: the upstream judges. */
   | "client_anchor"
   /** `input` is neither a list nor a text, so there is nothing to compare. */
   | "input_not_a_list"
@@ -41,8 +41,8 @@ const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0,
 
 /** Plans a turn on a connection that holds `checkpoint` (undefined: none). */
 export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, policy: ReasoningPolicy): Plan => {
-  if (lineage.anchor !== undefined) {
-    return checkpoint?.responseId === lineage.anchor
+  if (lineage.chains) {
+    return lineage.anchor !== undefined && checkpoint?.responseId === lineage.anchor
       ? { _tag: "Suffix", reason: "client_chain", previousResponseId: undefined, fromItem: 0 }
       : full("client_anchor")
   }

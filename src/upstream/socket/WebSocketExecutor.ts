@@ -78,16 +78,16 @@ const make = Effect.gen(function* () {
     const session = turn.session?.key
     const key = { affinity: affinity.key, session }
     const { body, lineage } = read(turn, key)
-    const { anchor } = lineage
+    const { anchor, chains } = lineage
     const recall = () => memory.recall(key, lineage, settings.reasoning)
-    if (body.bytes.length > maxMessage && anchor === undefined && recall().length === 0) {
+    if (body.bytes.length > maxMessage && !chains && recall().length === 0) {
       const { length } = toFrame(body, { fromItem: 0, set })
       if (length > maxMessage) return yield* tooBig(length, maxMessage)
     }
     const lease = yield* pool.lease({
       affinity,
       session,
-      anchor: anchor === undefined ? undefined : () => memory.holderOf(affinity.key, anchor),
+      anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
       recall,
       fresh,
     })

@@ -68,6 +68,28 @@ describe("the memory of heads", () => {
     }
   })
 
+  it("keeps nothing that ends in what may go on: a number or a word", () => {
+    for (const [last, grown] of [
+      ["1", "12"],
+      ["1", "1.5"],
+      ["1", "1e5"],
+      ["-0", "-0.5"],
+      ["1.5", "1.55"],
+      ["1e1", "1e10"],
+      ["true", "true"],
+      ["null", "null"],
+    ] as const) {
+      const bytesWith = (item: string) => utf8(`{"model":"m","input":[{"role":"user"},${item}]}`)
+      const heads = make(new Uint8Array(16), 0)
+      const { body, prefix } = read(bytesWith(last))
+      heads.record(1, "line", body, prefix)
+      const bytes = bytesWith(grown)
+      const known = heads.find("line", bytes)
+      assert.isUndefined(known, `${last}, then ${grown}`)
+      assert.isTrue(Result.isSuccess(parseRequestBody(bytes, known)))
+    }
+  })
+
   it("finds nothing for another line, nor for a body that is shorter or ends there", () => {
     const { heads } = recorded([user("a"), user(long)])
     assert.isUndefined(heads.find("other", bytesOf([user("a"), user(long), user("new")])))

@@ -12,6 +12,9 @@ const shown = ["id", "encrypted_content", "summary", "content"]
 const showsSomething = (item: JsonObject) =>
   item["type"] !== "reasoning" || shown.some((name) => !["null", "[]"].includes(write(item[name] ?? null)))
 
+const inTheModelsName = ({ role, type }: JsonObject) =>
+  role === "assistant" || ["item_reference", "web_search_call", "compaction"].includes(String(type))
+
 /** Whether the client says of the last answer what the model said, and adds nothing in the model's name. */
 const isHonest = (conversation: ReadonlyArray<Exchange>, turn: number, style: ReplayStyle, leftOut: boolean) => {
   const answer = conversation[turn - 1]?.answer ?? []
@@ -20,7 +23,7 @@ const isHonest = (conversation: ReadonlyArray<Exchange>, turn: number, style: Re
   return (
     sameContext(answer, replayed, known, leftOut) &&
     replayed.every(showsSomething) &&
-    conversation[turn]?.ask.every((item) => item["role"] !== "assistant")
+    conversation[turn]?.ask.every((item) => !inTheModelsName(item))
   )
 }
 

@@ -1,6 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import { checkpointOf } from "../../../src/turn/memory/Checkpoint.ts"
+import { lineageOf } from "../../../src/turn/memory/Lineage.ts"
 import { type Plan, plan } from "../../../src/turn/memory/Plan.ts"
+import { parseRequestBody, toFrame } from "../../../src/wire/RequestBody.ts"
 import { digester, lineageFrom, policies, type Policy } from "../../support/Chain.ts"
 import { user } from "../../support/Items.ts"
 
@@ -40,6 +43,21 @@ const thought = (members: string) => `{"type":"reasoning","id":"rs_1",${members}
 
 const summary = (value: string) => `"summary":[{"type":"summary_text","text":${JSON.stringify(value)}}]`
 
+const compacted = (members: string) => `{"type":"compaction",${members}}`
+
+/** What a hosted tool did. */
+const hosted = (type: string, members: string) => `{"type":"${type}","id":"x_1",${members}}`
+
+const callOutput = (type: string, members: string) => `{"type":"${type}","call_id":"c1","output":"a",${members}}`
+
+const reference = (id: string, more = ',"more":"a"') => `{"type":"item_reference","id":"${id}"${more}}`
+
+const parameters = (schema: string) =>
+  `{"type":"additional_tools","tools":[{"type":"function","name":"f","parameters":{"properties":{"a":${schema}}}}]}`
+
+/** The same in other words, once in arguments that are text, with half of a pair in them. */
+const escaped = (args: string) => call(`"${args}"`)
+
 type Row = readonly [what: string, before: ReadonlyArray<string>, after: ReadonlyArray<string>]
 
 const same: ReadonlyArray<Row> = [
@@ -48,9 +66,22 @@ const same: ReadonlyArray<Row> = [
     [call('{"a": 1, "b": {"c": [2]}}')],
     [call('{"b":{"c":[2]},"a":1}')],
   ],
-  ["numbers in arguments that are equal", [call('{"a":1.0,"b":100,"c":-0}')], [call('{"a":1e0,"b":1E+2,"c":0}')]],
+  ["numbers in arguments that are equal", [call('{"a":1.0,"b":100,"c":-0}')], [call('{"a":1e0,"b":1E+2,"c":-0.0}')]],
   ["escapes in arguments", [call('{"a":"\\u00e9"}')], [call('{"a":"é"}')]],
-  ["an escape in arguments for half of a pair", [call('"{\\"a\\":\\"\\ud83d\\"}"')], [call('{"a":"\\ud83d"}')]],
+  ["the case of an escape for half of a pair", [call('{"a":"\\ud83d"}')], [call('{"a":"\\uD83D"}')]],
+  ["a pair in arguments and its escapes", [call('{"a":"\\ud83d\\ude00"}')], [call('{"a":"😀"}')]],
+  ["a status that is completed", [call("{}")], [call("{}", ',"status":"completed"')]],
+  ["an id beside a call's own", [call("{}")], [call("{}").replace('"id":"fc_1",', "")]],
+  [
+    "an id beside what is encrypted",
+    [compacted('"encrypted_content":"E","id":"a"')],
+    [compacted('"encrypted_content":"E"')],
+  ],
+  [
+    "a null that the API declares",
+    [hosted("local_shell_call", '"action":{"command":["a"],"user":null}')],
+    [hosted("local_shell_call", '"action":{"command":["a"]},"error":null')],
+  ],
   ["members that are null", [call("{}", ',"namespace":null')], [call("{}", ',"caller":null')]],
   ["an empty list with a space in it", [thought('"summary":[]')], [thought('"summary":[ ]')]],
 ]
@@ -127,6 +158,173 @@ const edits: ReadonlyArray<Row> = [
   ],
 ]
 
+const file = (more: string) => `{"role":"user","content":[{"type":"input_file","file_id":"a"${more}}]}`
+
+/** By kind: a reading that takes one for the other has taken a history for another. */
+const kinds: Readonly<Record<string, ReadonlyArray<Row>>> = {
+  "the item that a reference with further members names": [
+    ["with an unknown member", [reference("a")], [reference("b")]],
+    ["with a status", [reference("a", ',"status":"failed"')], [reference("b", ',"status":"failed"')]],
+    ["with a content", [reference("a", ',"content":"a"')], [reference("b", ',"content":"a"')]],
+    ["with a role", [reference("a", ',"role":"assistant"')], [reference("b", ',"role":"assistant"')]],
+    ["without a type", ['{"id":"a","more":1}'], ['{"id":"b","more":1}']],
+    ["that says something else", [reference("a")], [reference("a", ',"more":"b"')]],
+    ["by half of a pair", [reference("\\ud83d", "")], [reference("\\ude00", "")]],
+    ["by a number", [reference("a").replace('"a"', "1")], [reference("a").replace('"a"', "2")]],
+  ],
+  "half of a pair, and its escape": [
+    ["behind a backslash", [escaped('{\\"a\\":\\"\\\\\\ud83d\\"}')], [call('{"a":"\\\\ud83d"}')]],
+    ["in arguments", [escaped('{\\"a\\":\\"\\ud83d\\"}')], [call('{"a":"\\ud83d"}')]],
+    ["the second half", [escaped('{\\"a\\":\\"\\ude00\\"}')], [call('{"a":"\\ude00"}')]],
+    ["before the other half", [escaped('{\\"a\\":\\"\\ud83d\\\\ude00\\"}')], [call('{"a":"😀"}')]],
+    ["in a name", [escaped('{\\"\\ud83d\\":1}')], [call('{"\\ud83d":1}')]],
+    ["in two texts that would make one", [message(text("\ud83d"), text("\ude00"))], [said("😀")]],
+    ["in a phase", [said("a", ',"phase":"\\ud83d"')], [said("a", ',"phase":"\\ude00"')]],
+    [
+      "in an id",
+      [hosted("mcp_call", "").replace("x_1", "\\ud83d").replace(",}", "}")],
+      [hosted("mcp_call", "").replace("x_1", "\\ufffd").replace(",}", "}")],
+    ],
+    ["and nothing", [call("{}")], [call('"\\ufeff{}"')]],
+  ],
+  "a status that says more than that it is done": [
+    [
+      "of a patch",
+      [callOutput("apply_patch_call_output", '"status":"failed"')],
+      [callOutput("apply_patch_call_output", '"status":"completed"')],
+    ],
+    [
+      "of a patch, and none",
+      [callOutput("apply_patch_call_output", '"status":"completed"')],
+      [callOutput("apply_patch_call_output", '"status":null')],
+    ],
+    [
+      "of a function",
+      [callOutput("function_call_output", '"status":"completed"')],
+      [callOutput("function_call_output", '"status":"incomplete"')],
+    ],
+    [
+      "of a shell",
+      [callOutput("shell_call_output", '"status":"incomplete"')],
+      [callOutput("shell_call_output", '"status":"completed"')],
+    ],
+    [
+      "of a computer",
+      [callOutput("computer_call_output", '"status":"failed"')],
+      [callOutput("computer_call_output", '"name":null')],
+    ],
+    [
+      "of a local shell",
+      [callOutput("local_shell_call_output", '"status":"failed"')],
+      [callOutput("local_shell_call_output", '"status":"completed"')],
+    ],
+    ["of a tool elsewhere", [hosted("mcp_call", '"status":"failed"')], [hosted("mcp_call", '"status":"completed"')]],
+    [
+      "of an image",
+      [hosted("image_generation_call", '"status":"failed"')],
+      [hosted("image_generation_call", '"status":"completed"')],
+    ],
+    [
+      "of a program",
+      [hosted("program_output", '"status":"incomplete"')],
+      [hosted("program_output", '"status":"completed"')],
+    ],
+    ["of a message", [message(text("a"))], [message(text("a")).replace("completed", "incomplete")]],
+    ["of reasoning", [thought(summary("a"))], [thought(`${summary("a")},"status":"incomplete"`)]],
+    ["that is no text", [call("{}")], [call("{}", ',"status":1')]],
+    ["of what is not known", [hosted("x_call", '"status":"completed"')], [hosted("x_call", '"status":null')]],
+  ],
+  "null where it is a value": [
+    ["in a constant", [parameters('{"const":null}')], [parameters("{}")]],
+    ["in a list of values", [parameters('{"enum":[null,"a"]}')], [parameters('{"enum":["a"]}')]],
+    ["as a default", [parameters('{"type":"string","default":null}')], [parameters('{"type":"string"}')]],
+    ["as an example", [parameters('{"examples":[{"b":null}]}')], [parameters('{"examples":[{}]}')]],
+    [
+      "in a tool that a server lists",
+      [hosted("mcp_list_tools", '"tools":[{"input_schema":{"const":null}}]')],
+      [hosted("mcp_list_tools", '"tools":[{"input_schema":{}}]')],
+    ],
+    [
+      "in the environment of a command",
+      [hosted("local_shell_call", '"action":{"env":{"A":null}}')],
+      [hosted("local_shell_call", '"action":{"env":{}}')],
+    ],
+    [
+      "in arguments that are no text",
+      [hosted("tool_search_call", '"arguments":{"a":null}')],
+      [hosted("tool_search_call", '"arguments":{}')],
+    ],
+    [
+      "in what a function gave back",
+      [callOutput("function_call_output", '"caller":{"a":null}')],
+      [callOutput("function_call_output", '"caller":{}')],
+    ],
+    [
+      "in a part of a message",
+      ['{"role":"user","content":[{"type":"input_image","x":{"a":null}}]}'],
+      ['{"role":"user","content":[{"type":"input_image","x":{}}]}'],
+    ],
+    [
+      "in a summary",
+      [thought('"summary":[{"type":"summary_text","text":"a","x":{"a":null}}]')],
+      [thought('"summary":[{"type":"summary_text","text":"a","x":{}}]')],
+    ],
+  ],
+  "an id by which the upstream finds the rest": [
+    ...[
+      "web_search_call",
+      "file_search_call",
+      "image_generation_call",
+      "code_interpreter_call",
+      "mcp_call",
+      "mcp_list_tools",
+    ]
+      .concat("mcp_approval_request", "local_shell_call", "program", "tool_search_call", "a_call_of_next_year")
+      .map((type): Row => [`of a ${type}`, [hosted(type, '"a":1')], [hosted(type, '"a":1').replace("x_1", "x_2")]]),
+    [
+      "that is left out",
+      [hosted("web_search_call", '"a":1')],
+      [hosted("web_search_call", '"a":1').replace('"id":"x_1",', "")],
+    ],
+    ["of a message without its content", ['{"role":"user","id":"a"}'], ['{"role":"user","id":"b"}']],
+    ["of a message whose content is null", ['{"role":"user","id":"a","content":null}'], ['{"role":"user","id":"b"}']],
+    ["of a compaction without its content", [compacted('"id":"a","x":1')], [compacted('"id":"b","x":1')]],
+    [
+      "of a call without a call's id",
+      [call("{}").replace('"call_id":"c1",', "")],
+      [call("{}").replace('"call_id":"c1",', "").replace("fc_1", "fc_2")],
+    ],
+    ["that is no text", [call("{}")], [call("{}").replace('"fc_1"', "1")]],
+    [
+      "of a container",
+      [hosted("code_interpreter_call", '"container_id":"a"')],
+      [hosted("code_interpreter_call", '"container_id":"b"')],
+    ],
+  ],
+  "a number in arguments": [
+    ["that is zero with a sign", [call('{"a":-0}')], [call('{"a":0}')]],
+    ["with a sign and a fraction", [call('{"a":-0.0}')], [call('{"a":0.0}')]],
+    ["with a sign and an exponent", [call('{"a":-0e5}')], [call('{"a":0e5}')]],
+    ["in a list", [call('{"a":[1,-0]}')], [call('{"a":[1,0]}')]],
+    ["in a value of a value", [call('{"a":{"b":-0}}')], [call('{"a":{"b":0}}')]],
+    ["beyond every double", [call('{"a":1e400}')], [call('{"a":1e401}')]],
+    ["below every double", [call('{"a":1e-400}')], [call('{"a":0}')]],
+    ["beyond every double, with a sign", [call('{"a":-1e400}')], [call('{"a":1e400}')]],
+    ["of many digits", [call('{"a":0.10000000000000000001}')], [call('{"a":0.1}')]],
+  ],
+  "a member that only one kind of item has": [
+    [
+      "annotations of what a user says",
+      ['{"role":"user","content":[{"type":"input_text","text":"a","annotations":[1]}]}'],
+      [asked("a")],
+    ],
+    ["what an SDK parsed, of no call", ['{"role":"user","content":"a","parsed_arguments":{}}'], [asked("a")]],
+    ["who made it, as no text", [call("{}", ',"created_by":{}')], [call("{}")]],
+    ["what is nothing in a part, of a file", [file(',"parsed":1')], [file("")]],
+    ["log probabilities that are no list", [message('{"type":"output_text","text":"a","logprobs":1}')], [said("a")]],
+  ],
+}
+
 const editedAnswers: ReadonlyArray<Row> = [
   ["nothing", [message(text("a"))], []],
   ["half of the texts", [message(text("a"), text("b"))], [said("a")]],
@@ -178,6 +376,22 @@ describe("an edit", () => {
     })
   }
 
+  for (const [kind, rows] of Object.entries(kinds)) {
+    for (const [what, before, after] of rows) {
+      it(`is ${kind}: ${what}`, () => {
+        for (const policy of policies) {
+          for (const [one, other] of [
+            [before, after],
+            [after, before],
+          ] as const) {
+            assert.deepStrictEqual(afterAnswer(one, other, policy), rejected, `${policy}, in the last answer`)
+            assert.deepStrictEqual(afterOwn(one, other, policy), rejected, `${policy}, further back`)
+          }
+        }
+      })
+    }
+  }
+
   for (const [what, before, after] of editedAnswers) {
     it(`of the answer is ${what}`, () => {
       for (const policy of policies) assert.deepStrictEqual(afterAnswer(before, after, policy), rejected, policy)
@@ -212,6 +426,32 @@ describe("what a plan does not begin with", () => {
       previousResponseId: undefined,
       fromItem: 0,
     })
+  })
+
+  for (const anchor of ["1", "0", "-0", "true", "false", "[]", '["resp_1"]', "{}", '{"id":"resp_1"}']) {
+    it(`is a history beside a previous response ${anchor}, which the upstream refuses`, () => {
+      const known = checkpointOf(lineageFrom(body([asked("a")])), "resp_1", [], digester)
+      const member = `"previous_response_id":${anchor}`
+      const request = Result.getOrThrow(
+        parseRequestBody(new TextEncoder().encode(`{"model":"m",${member},"input":[${asked("a")},${asked("b")}]}`)),
+      )
+      const lineage = lineageOf(request, digester)
+      const planned = plan(lineage, known, "lenient")
+      assert.strictEqual(planned.reason, "client_anchor")
+      const frame = new TextDecoder().decode(toFrame(request, planned))
+      assert.include(frame, member)
+      assert.include(frame, `[${asked("a")},${asked("b")}]`)
+      // What an upstream made of it, if it took it, is not known.
+      assert.isUndefined(checkpointOf(lineage, "resp_2", [], digester).input)
+    })
+  }
+
+  it("is a history beside a conversation of any type", () => {
+    const known = checkpointOf(lineageFrom(body([asked("a")])), "resp_1", [], digester)
+    for (const conversation of ["1", "0", "false", '""', "[]", "{}", '{"id":null}']) {
+      const next = lineageFrom(`{"model":"m","conversation":${conversation},"input":[${asked("a")},${asked("b")}]}`)
+      assert.strictEqual(plan(next, known, "lenient").reason, "conversation_bound", conversation)
+    }
   })
 
   it("is anything, for an input that is neither a list nor a text", () => {
