@@ -280,7 +280,7 @@ const emptyList`,
     "src/wire/ItemRules.ts",
     `    if (depth > 0) return true
     if (isNull(bytes, start) || apart.has(key)) return false`,
-    `    if (depth > 0 && key !== "id" && key !== "status") return true
+    `    if (depth > 0) return key !== "id" && key !== "status"
     if (isNull(bytes, start) || apart.has(key)) return false`,
   ),
   mutant(

@@ -193,7 +193,7 @@ const drawHosted = (choices: Choices, id: string): JsonObject => {
         type: "computer_call",
         call_id: `call_${id}`,
         action: { type: "click", button: "left", x: new Num("1.0"), y: new Num(choices.of(numbers)) },
-        pending_safety_checks: [],
+        pending_safety_checks: choices.of([[], [{ id: text, status: "completed" }]]),
         status: "completed",
       }
     case 5:
@@ -300,7 +300,10 @@ const drawContent = (choices: Choices): Json => {
 /** What a client may have got elsewhere, or made up: its id says which item it is. */
 const drawStrange = (choices: Choices): JsonObject => {
   const id = choices.of(["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00"])
-  switch (choices.below(5)) {
+  switch (choices.below(7)) {
+    case 5:
+    case 6:
+      return { type: "apply_patch_call_output", call_id: id, status: choices.of(["completed", "failed"]) }
     case 0:
       return { type: "item_reference", id, more: drawText(choices) }
     case 1:
@@ -315,8 +318,9 @@ const drawStrange = (choices: Choices): JsonObject => {
 }
 
 const drawOwn = (choices: Choices): JsonObject => {
-  switch (choices.below(12)) {
+  switch (choices.below(13)) {
     case 10:
+    case 12:
       return drawStrange(choices)
     case 11:
       return { type: "additional_tools", tools: [drawTool(choices)] }

@@ -2,7 +2,7 @@
  * One change to a client's input, of the kinds that make it another history: a character, an item, a place.
  */
 import type { Choices } from "./JsonTexts.ts"
-import { isList, isObject, type Json, type JsonObject, Num } from "./JsonValue.ts"
+import { isList, isObject, type Json, type JsonObject, Num, read, write } from "./JsonValue.ts"
 
 /** Members that never count, and an arguments' copy. Whether a status does depends on the item. */
 const silent: ReadonlySet<string> = new Set([
@@ -98,22 +98,6 @@ const otherValue = (value: Json, choices: Choices): Json => {
 
 const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
 
-/** Texts that some reader takes for the same JSON. */
-const otherSpelling = (text: string, choices: Choices): string => {
-  switch (choices.below(5)) {
-    case 0:
-      return text.replace(lone, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
-    case 1:
-      return text.replace(/\\u(d83d|de00)/, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
-    case 2:
-      return text.replace(/(?<=[:,[\s])(-?)0(?=[\s,\]}])/, (_, sign: string) => (sign === "" ? "-0" : "0"))
-    case 3:
-      return text.startsWith("\ufeff") ? text.slice(1) : `\ufeff${text}`
-    default:
-      return text.replace(":null", ":0")
-  }
-}
-
 /** An object without one of the members that are null, or with one more. */
 const otherNulls = (value: Json, choices: Choices): Json => {
   if (!isObject(value)) return value
@@ -123,26 +107,73 @@ const otherNulls = (value: Json, choices: Choices): Json => {
   return Object.fromEntries(Object.entries(value).filter(([other]) => other !== name))
 }
 
-const isBehind = (path: Path, item: JsonObject): boolean => isObject(at(item, path))
+const halves = ["\ud83d", "\ude00", "\ufffd"]
 
-/** A change of what some rule may take for nothing: an id, a status, a null, a spelling. */
-const slightly = (item: JsonObject, choices: Choices): Json => {
-  switch (choices.below(5)) {
+/** Texts that some reader takes for the same JSON. */
+const otherSpelling = (text: string, choices: Choices): string => {
+  switch (choices.below(6)) {
     case 0:
-      return { ...item, id: choices.of<Json>(["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00", new Num("1"), null]) }
+      return text.replace(lone, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
     case 1:
-      return { ...item, status: choices.of<Json>(["completed", "failed", "incomplete", new Num("1"), null]) }
-    case 2: {
-      const path = choices.of(pathsOf(item).filter((path) => isBehind(path, item)))
-      return set(item, path, (before) => otherNulls(before, choices))
+      return text.replace(/\\u(d83d|de00)/, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    case 2:
+      return text.replace(/(?<=[:,[\s])(-?)0(?=[\s,\]}])/, (_, sign: string) => (sign === "" ? "-0" : "0"))
+    case 3:
+      return text.startsWith("\ufeff") ? text.slice(1) : `\ufeff${text}`
+    case 4:
+      return text.replace(lone, () => choices.of(halves))
+    default: {
+      const value = read(text)
+      return value === undefined ? text : write(otherNulls(value, choices))
     }
-    case 3: {
-      const spelled = item["arguments"]
-      return typeof spelled === "string" ? { ...item, arguments: otherSpelling(spelled, choices) } : item
-    }
-    default:
-      return { ...item, [choices.of(["created_by", "parsed_arguments", "more"])]: choices.of<Json>(["a", [], null]) }
   }
+}
+
+const statuses: ReadonlyArray<Json> = ["completed", "failed", "incomplete", new Num("1"), null, null]
+
+const ids: ReadonlyArray<Json> = ["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00", new Num("1"), null]
+
+/** Changes of what some rule may take for nothing, in items that have it. */
+const slight: ReadonlyArray<{
+  readonly of: (item: JsonObject) => boolean
+  readonly change: (item: JsonObject, choices: Choices) => Json
+}> = [
+  { of: () => true, change: (item, choices) => ({ ...item, id: choices.of(ids) }) },
+  {
+    of: ({ id }) => typeof id === "string" && lone.test(id),
+    change: (item, choices) => ({ ...item, id: choices.of(halves) }),
+  },
+  {
+    of: ({ status }) => status !== undefined,
+    change: (item, choices) => ({ ...item, status: choices.of(statuses) }),
+  },
+  {
+    of: () => true,
+    change: (item, choices) => {
+      const path = choices.of(pathsOf(item).filter((path) => isObject(at(item, path))))
+      return set(item, path, (before) => otherNulls(before, choices))
+    },
+  },
+  {
+    of: (item) => typeof item["arguments"] === "string",
+    change: (item, choices) => ({ ...item, arguments: otherSpelling(String(item["arguments"]), choices) }),
+  },
+  {
+    of: () => true,
+    change: (item, choices) => ({
+      ...item,
+      [choices.of(["created_by", "parsed_arguments", "more"])]: choices.of<Json>(["a", [], null]),
+    }),
+  },
+]
+
+const slightly = (input: ReadonlyArray<JsonObject>, choices: Choices): ReadonlyArray<JsonObject> => {
+  const { change, of } = choices.of(slight)
+  const places = [...input.keys()].filter((place) => of(input[place] ?? {}))
+  if (places.length === 0) return input
+  const place = choices.of(places)
+  const changed = change(input[place] ?? {}, choices)
+  return isObject(changed) ? input.with(place, changed) : input
 }
 
 /** Values of members that decide what an item is. */
@@ -202,7 +233,7 @@ export const edited = (input: ReadonlyArray<JsonObject>, choices: Choices): Read
     case 9:
     case 10:
     case 11:
-      return inside((item) => slightly(item, choices))
+      return slightly(input, choices)
     default: {
       const path = choices.of(pathsOf(item))
       return inside((item) => set(item, path, () => otherValue(at(item, path), choices)))

@@ -185,7 +185,8 @@ const kinds: Readonly<Record<string, ReadonlyArray<Row>>> = {
       [hosted("mcp_call", "").replace("x_1", "\\ud83d").replace(",}", "}")],
       [hosted("mcp_call", "").replace("x_1", "\\ufffd").replace(",}", "}")],
     ],
-    ["and nothing", [call("{}")], [call('"\\ufeff{}"')]],
+    ["and a mark of the order of bytes", [call("{}")], [call('"\\ufeff{}"')]],
+    ["and a space behind what no parser takes", [call('"\\ufeff{}"')], [call('"\\ufeff{} "')]],
   ],
   "a status that says more than that it is done": [
     [
