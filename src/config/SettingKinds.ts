@@ -166,3 +166,34 @@ export const proxyAddress = (about: string) =>
     about,
     true,
   )
+
+/** As a browser sends it: no path, and not the port that a scheme has anyway. */
+const isOrigin = (value: string) =>
+  /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*]+$/.test(value) &&
+  URL.canParse(value) &&
+  (!/^https?:/.test(value) || new URL(value).origin === value)
+
+const lowerCaseIn = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim().toLowerCase())
+
+const lowerCaseList = (is: (value: string) => boolean, allowed: string, about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter((value) => lowerCaseIn(value).every(is))), name),
+        lowerCaseIn,
+      ),
+    [],
+    "",
+    allowed,
+    about,
+    false,
+    (value) => value.join(","),
+  )
+
+export const origins = (about: string) =>
+  lowerCaseList(isOrigin, "origins such as `https://app.example`, separated by commas", about)
+
+const isHost = (value: string) => /^(\[[0-9a-f:.]+\]|[\w-]+(\.[\w-]+)*)(:\d{1,5})?$/.test(value)
+
+export const hosts = (about: string) =>
+  lowerCaseList(isHost, "host names or addresses, each with or without a port, separated by commas", about)

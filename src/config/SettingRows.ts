@@ -8,9 +8,11 @@ import {
   duration,
   headerName,
   headerNames,
+  hosts,
   modelNames,
   oneOf,
   optional,
+  origins,
   path,
   proxyAddress,
   row,
@@ -33,6 +35,12 @@ export const rows = {
   ),
   listenTlsCert: path("file of the certificate (PEM) to listen with, over TLS"),
   listenTlsKey: path("file of that certificate's key (PEM)"),
+  allowedOrigins: origins(
+    "of other web pages that may use the proxy, its credentials too; `Origin` says which one asks",
+  ),
+  allowedHosts: hosts(
+    "further names of the proxy in `Host`, where it adds a credential of its own; with any port, or the one named",
+  ),
   upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API; else the profile's"),
   profile: row(
     (name) => Config.map(Config.schema(Schema.Literals(profileNames), name), (value): ProfileName | undefined => value),

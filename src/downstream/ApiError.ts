@@ -7,6 +7,12 @@
 import { Effect, Schema } from "effect"
 import { HttpServerRespondable, HttpServerResponse } from "effect/http"
 
+/** As much of what was sent as an error repeats, in UTF-16 units: an answer must not grow with its request. */
+const longest = 256
+
+/** A text as an error may repeat it. */
+export const shortened = (text: string): string => (text.length <= longest ? text : `${text.slice(0, longest)}…`)
+
 export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   status: Schema.Number,
   message: Schema.String,

@@ -32,6 +32,8 @@ export class Forwarder extends Context.Service<
   {
     /** False: every request goes to the same upstream, so that no body need be read for its model. */
     readonly needsModel: () => boolean
+    /** True: some requests go upstream with a credential that no caller brought. */
+    readonly addsCredential: Effect.Effect<boolean>
     /** Succeeds with any status, fails without an answer. Interrupting it, or reading the body, aborts the request. */
     readonly forward: (request: ForwardRequest) => Effect.Effect<ForwardAnswer, TurnError>
   }

@@ -32,6 +32,13 @@ const minutes = 60_000
 const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: string, value: unknown]> = [
   ["RESPOOL_HOST", "127.0.0.1", "0.0.0.0", "0.0.0.0"],
   ["RESPOOL_PORT", 8080, "0", 0],
+  [
+    "RESPOOL_ALLOWED_ORIGINS",
+    [],
+    "https://App.example, chrome-extension://abc",
+    ["https://app.example", "chrome-extension://abc"],
+  ],
+  ["RESPOOL_ALLOWED_HOSTS", [], "LLM.example, [::1]:9000", ["llm.example", "[::1]:9000"]],
   ["RESPOOL_UPSTREAM_URL", "https://api.openai.com/v1", "ws://127.0.0.1:9/v1", "ws://127.0.0.1:9/v1"],
   ["RESPOOL_PROFILE", undefined, "xai", "xai"],
   ["RESPOOL_TRANSPORT", "auto", "websocket", "websocket"],
@@ -294,6 +301,9 @@ it.layer(NodeFileSystem.layer)("Settings given in code", (it) => {
   )
 })
 
+const origins = "expected origins such as `https://app.example`, separated by commas"
+const hosts = "expected host names or addresses, each with or without a port, separated by commas"
+
 const wrong: ReadonlyArray<readonly [name: string, value: string, allowed: string]> = [
   ["RESPOOL_PORT", "65536", port],
   ["RESPOOL_PORT", "-1", port],
@@ -314,6 +324,12 @@ const wrong: ReadonlyArray<readonly [name: string, value: string, allowed: strin
   ["RESPOOL_LOG_FORMAT", "logfmt", "expected text | json"],
   ["RESPOOL_SESSION_HEADER", "x chat", "expected a header name"],
   ["RESPOOL_FORWARD_HEADERS", "x-a,,x-b", names],
+  ...["*", "null", "app.example", "https://*.app.example", "https://app.example/", "https://app.example:443"].map(
+    (value) => ["RESPOOL_ALLOWED_ORIGINS", value, origins] as const,
+  ),
+  ...["*", "https://app.example", "app.example/v1", "app.example,", "::1", "app.example:http"].map(
+    (value) => ["RESPOOL_ALLOWED_HOSTS", value, hosts] as const,
+  ),
   ["RESPOOL_FORWARD_HEADERS", "x-a b", names],
   ["RESPOOL_FORWARD_HEADERS", "x-a,Authorization", names],
   ["RESPOOL_FORWARD_HEADERS", "Sec-WebSocket-Key", names],

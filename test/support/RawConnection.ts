@@ -30,19 +30,16 @@ const chunked = (body: Buffer, size: number): Buffer => {
   return Buffer.concat([...parts, Buffer.from("0\r\n\r\n")])
 }
 
-const encode = ({
-  body,
-  chunk,
-  headers = [],
-  method = body === undefined ? "GET" : "POST",
-  path = "/v1/responses",
-}: RawRequest) => {
+const encode = (
+  { body, chunk, headers = [], method = body === undefined ? "GET" : "POST", path = "/v1/responses" }: RawRequest,
+  host: string,
+) => {
   const bytes = body === undefined ? undefined : Buffer.from(body)
   const framing =
     bytes === undefined ? [] : [chunk === undefined ? `content-length: ${bytes.length}` : "transfer-encoding: chunked"]
   const lines = [
     `${method} ${path} HTTP/1.1`,
-    "host: proxy",
+    `host: ${host}`,
     ...headers.map(([name, value]) => `${name}: ${value}`),
     ...framing,
   ]
@@ -117,7 +114,7 @@ export const rawConnection = (url: string): Effect.Effect<RawConnection, never, 
         ask: (request) =>
           Effect.callback<Answer>((resume) => {
             waiting = resume
-            socket.write(encode(request))
+            socket.write(encode(request, new URL(url).host))
             settle()
           }),
       }

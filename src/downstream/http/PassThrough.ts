@@ -20,7 +20,7 @@ import { TurnError } from "../../turn/TurnError.ts"
 import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
-import { ApiError } from "../ApiError.ts"
+import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { idsOf } from "../tenants/OwnedIds.ts"
 import { Ownership } from "../tenants/Ownership.ts"
@@ -87,7 +87,7 @@ const make = Effect.gen(function* () {
   ) {
     const { method, path } = outgoing
     const route = tenantPath(method, path.split("?")[0] ?? "")
-    if (route === undefined) return yield* ApiError.notFound("unknown_url", `Invalid URL (${method} ${path})`)
+    if (route === undefined) return yield* invalidUrl(method, path)
     if (route.responseId !== undefined) yield* ownership.checkResponseId(scope, route.responseId)
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
@@ -107,8 +107,7 @@ const make = Effect.gen(function* () {
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
     const id = requestId(request.headers) ?? `req_${randomUUID().replaceAll("-", "")}`
-    const path = request.url.replace(/^\/v1(?=\/)/, "")
-    const outgoing = { method: request.method, path, caller }
+    const outgoing = { method: request.method, path: belowBase(request.url), caller }
     const { scope, tenant } = caller
     return placed(request, (place) =>
       tenant && scope !== undefined
@@ -147,6 +146,13 @@ const make = Effect.gen(function* () {
 type Request = HttpServerRequest.HttpServerRequest
 
 type Outgoing = Pick<ForwardRequest, "method" | "path" | "caller">
+
+/** Path and query below the base URL, which clients may leave out. */
+export const belowBase = (url: string): string => url.replace(/^\/v1(?=\/)/, "")
+
+/** There is nothing at this path, or not with this method. */
+export const invalidUrl = (method: string, url: string) =>
+  ApiError.notFound("unknown_url", `Invalid URL (${method} ${shortened(url.split("?")[0] ?? "")})`)
 
 const hasBody = ({ headers, method }: Request): boolean =>
   method !== "GET" &&

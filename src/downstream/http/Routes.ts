@@ -5,9 +5,10 @@
  * requests that no route fits in the API's shape too.
  */
 import { Clock, Effect, Exit, Layer } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
+import { Forwarder } from "../../turn/Forwarder.ts"
 import { Answers } from "../answer/Answers.ts"
 import { ApiError } from "../ApiError.ts"
 import { AuthScope } from "../auth/AuthScope.ts"
@@ -16,10 +17,22 @@ import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
 import { answerEnds } from "./BunServer.ts"
 import { toHttp } from "./HttpAnswer.ts"
-import { PassThrough } from "./PassThrough.ts"
+import type { Seen } from "./Origins.ts"
+import * as Origins from "./Origins.ts"
+import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
 import { readRequestBytes } from "./RequestBytes.ts"
+import { tenantPath } from "../tenants/TenantPaths.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
+
+type Answer = Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError>
+
+/** What is served at a path. */
+interface Served {
+  readonly answer: (request: Request, seen: Seen) => Answer
+  /** The methods that are there, as a browser is told that asks for a page. */
+  readonly methods: (request: Request) => ReadonlyArray<string>
+}
 
 const make = Effect.gen(function* () {
   const settings = yield* Settings
@@ -28,19 +41,24 @@ const make = Effect.gen(function* () {
   const answers = yield* Answers
   const passThrough = yield* PassThrough
   const admission = yield* Admission
+  const origins = yield* Origins.make
+  const { addsCredential } = yield* Forwarder
   const deadlines = yield* Deadlines.make
 
-  const callerOf = Effect.fnUntraced(function* (request: Request) {
+  const callerOf = Effect.fnUntraced(function* (request: Request, { foreign, refusal }: Seen) {
     const caller = yield* auth.resolve(request.headers)
     // Without a scope no id can be checked, so the request must not reach the shared account.
     if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
+    const isOwn = caller.credential?.owner === "caller"
+    if (refusal !== undefined && caller.credential !== undefined && !isOwn) return yield* refusal
+    if (foreign !== undefined && !isOwn) return yield* foreign
     return caller
   })
 
-  const turn = Effect.fnUntraced(function* (request: Request, { holds, release }: Place) {
+  const turn = Effect.fnUntraced(function* (request: Request, seen: Seen, { holds, release }: Place) {
     const { headers, url } = request
     const startedAt = yield* Clock.currentTimeMillis
-    const caller = yield* callerOf(request)
+    const caller = yield* callerOf(request, seen)
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
     const query = /\?.*$/.exec(url)?.[0] ?? ""
     const asked = yield* intake.read({ caller, headers, query, bytes, startedAt })
@@ -48,16 +66,19 @@ const make = Effect.gen(function* () {
   })
 
   // Once there is an answer the turn may go on; it gives up the place when it ends.
-  const postTurn = (request: Request) =>
+  const postTurn = (request: Request, seen: Seen) =>
     Effect.acquireUseRelease(
       admission.enter,
-      (place) => turn(request, place),
+      (place) => turn(request, seen, place),
       ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
     )
 
-  const responses = (request: Request) => {
-    if (request.method === "POST") return postTurn(request)
-    return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
+  const responses: Served = {
+    answer: (request, seen) => {
+      if (request.method === "POST") return postTurn(request, seen)
+      return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
+    },
+    methods: () => ["POST"],
   }
 
   // Neither probe asks an upstream: where one is down, turns fail one by one, and a restart would not help. While the
@@ -67,18 +88,47 @@ const make = Effect.gen(function* () {
       ? Effect.succeed(HttpServerResponse.text(`{"status":"${status}"}`, { contentType: "application/json" }))
       : Effect.fail(wrongMethod("GET"))
 
-  const forwarded = (request: Request) => {
-    if (asksForWebSocket(request)) return Effect.fail(upgradeRequired)
-    if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
-    return Effect.flatMap(callerOf(request), (caller) => passThrough.forward(request, caller))
+  const forwarded: Served = {
+    answer: (request, seen) => {
+      if (asksForWebSocket(request)) return Effect.fail(upgradeRequired)
+      if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
+      return Effect.flatMap(callerOf(request, seen), (caller) => passThrough.forward(request, caller))
+    },
+    methods: (request) => {
+      const path = belowBase(request.url).split("?")[0] ?? ""
+      const all = [...forwardable].filter((method) => method !== "OPTIONS")
+      return settings.auth === "keys" ? all.filter((method) => tenantPath(method, path) !== undefined) : all
+    },
   }
 
-  const served = <E>(handler: (request: Request) => Effect.Effect<HttpServerResponse.HttpServerResponse, E>) =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, handler)
+  const preflight = (request: Request, { methods }: Served, { foreign, refusal }: Seen): Answer => {
+    if (foreign !== undefined || refusal !== undefined) return Effect.fail(refusal ?? foreign ?? unknownUrl(request))
+    const there = methods(request)
+    if (there.length === 0) return Effect.fail(unknownUrl(request))
+    return there.includes(request.headers["access-control-request-method"] ?? "")
+      ? Effect.succeed(Origins.preflightAnswer(request, there))
+      : Effect.fail(wrongMethod(there.join(", ")))
+  }
+
+  /** The answer of a path, unless it is none that a web page may have: then before anything else is done. */
+  const served = (path: Served) =>
+    Effect.gen(function* () {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const seen = yield* origins.look(request)
+      const { refusal } = seen
+      const answer = Origins.isPreflight(request)
+        ? preflight(request, path, seen)
+        : refusal !== undefined && (yield* addsCredential)
+          ? Effect.fail(refusal)
+          : Effect.map(path.answer(request, seen), Origins.withoutCors)
+      return origins.marked(yield* Effect.catchTag(answer, "ApiError", HttpServerRespondable.toResponse), seen.allowed)
+    })
+
+  const probed = (status: string) => Effect.flatMap(HttpServerRequest.HttpServerRequest, probe(status))
 
   return Layer.mergeAll(
-    HttpRouter.add("*", "/healthz", served(probe("ok"))),
-    HttpRouter.add("*", "/readyz", served(probe("ready"))),
+    HttpRouter.add("*", "/healthz", probed("ok")),
+    HttpRouter.add("*", "/readyz", probed("ready")),
     HttpRouter.add("*", "/v1/responses", served(responses)),
     HttpRouter.add("*", "/responses", served(responses)),
     HttpRouter.add("*", "/v1/*", served(forwarded)),
@@ -93,10 +143,10 @@ export const layerNoDeps = Layer.unwrap(make)
 export const layerNotFound = HttpRouter.add(
   "*",
   "/*",
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) =>
-    Effect.fail(ApiError.notFound("unknown_url", `Invalid URL (${method} ${url.split("?")[0]})`)),
-  ),
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => Effect.fail(unknownUrl(request))),
 )
+
+const unknownUrl = ({ method, url }: Request) => invalidUrl(method, url)
 
 const unknownTenant = ApiError.unauthorized("invalid_api_key", "The caller has no scope on this account.")
 

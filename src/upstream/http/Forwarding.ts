@@ -7,6 +7,7 @@
  */
 import { Duration, Effect, Layer, Option, Result, Stream } from "effect"
 import { readAnswer, readRefusal } from "../../turn/AnswerBody.ts"
+import { anonymous } from "../../turn/Caller.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
 import { TurnError } from "../../turn/TurnError.ts"
@@ -93,7 +94,20 @@ const make = Effect.gen(function* () {
     return yield* send(yield* routing.model(several ? modelOf(request) : undefined, request.caller), request)
   })
 
-  return Forwarder.of({ forward, needsModel: () => upstreams.all().length > 1 })
+  /** A client certificate is one, too. What can't be had now may be had by the time it is needed. */
+  const hasOwn = (upstream: Upstream): Effect.Effect<boolean> =>
+    upstream.credential._tag !== "Caller" || upstream.tls?.cert !== undefined
+      ? Effect.succeed(true)
+      : Effect.match(routing.to(upstream, anonymous), {
+          onFailure: () => true,
+          onSuccess: ({ shown }) => shown !== undefined,
+        })
+
+  return Forwarder.of({
+    forward,
+    needsModel: () => upstreams.all().length > 1,
+    addsCredential: Effect.suspend(() => Effect.findFirst(upstreams.all(), hasOwn)).pipe(Effect.map(Option.isSome)),
+  })
 })
 
 const decoded = (part: string): string => Option.getOrElse(Option.liftThrowable(decodeURIComponent)(part), () => part)
