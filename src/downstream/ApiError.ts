@@ -10,8 +10,12 @@ import { HttpServerRespondable, HttpServerResponse } from "effect/http"
 /** As much of what was sent as an error repeats, in UTF-16 units: an answer must not grow with its request. */
 const longest = 256
 
+/** No message is longer, however it was put together. */
+const longestMessage = 2048
+
 /** A text as an error may repeat it. */
-export const shortened = (text: string): string => (text.length <= longest ? text : `${text.slice(0, longest)}…`)
+export const shortened = (text: string, atMost = longest): string =>
+  text.length <= atMost ? text : `${text.slice(0, atMost)}…`.toWellFormed()
 
 export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   status: Schema.Number,
@@ -21,9 +25,11 @@ export class ApiError extends Schema.TaggedError<ApiError>()("ApiError", {
   param: Schema.NullOr(Schema.String),
   headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
 }) {
-  /** The error as the JSON text of the body. */
+  /** The error as the JSON text of the body, bounded whatever it repeats. */
   get body(): string {
-    const { message, type, code, param } = this
+    const { type, code } = this
+    const message = shortened(this.message, longestMessage)
+    const param = this.param === null ? null : shortened(this.param)
     return JSON.stringify({ error: { message, type, code, param } })
   }
 

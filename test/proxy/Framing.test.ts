@@ -58,3 +58,73 @@ describe("A request whose end is ambiguous", () => {
     )
   }
 })
+
+describe("What comes in one piece with a request, behind its end", () => {
+  const turn = `{"model":"gpt-5.5","input":"Hello"}`
+  const head = (path: string, framing: string) =>
+    `POST ${path} HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer test-key-a\r\n${framing}\r\n\r\n`
+  const whole = (path: string) => `${head(path, `content-length: ${turn.length}`)}${turn}`
+  const second = "GET /v1/models HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer test-key-b\r\n\r\n"
+  const inChunks = (path: string, trailers: string) =>
+    `${head(path, "transfer-encoding: chunked")}${turn.length.toString(16)}\r\n${turn}\r\n0\r\n${trailers}\r\n`
+
+  const behind: ReadonlyArray<readonly [what: string, request: (path: string) => string]> = [
+    ["a line end", (path) => `${whole(path)}\r\n`],
+    ["a bare line feed", (path) => `${whole(path)}\n`],
+    ["two line ends", (path) => `${whole(path)}\r\n\r\n`],
+    ["a line end and a request", (path) => `${whole(path)}\r\n${second}`],
+    ["a request", (path) => `${whole(path)}${second}`],
+    ["the same request", (path) => `${whole(path)}${whole(path)}`],
+    ["a request in chunks", (path) => `${whole(path)}${inChunks(path, "")}`],
+    ["what is no request", (path) => `${whole(path)}garbage\r\n\r\n`],
+    ["a request to upgrade", (path) => `${whole(path)}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`],
+  ]
+  for (const path of ["/v1/responses", "/v1/models"]) {
+    it.effect.each(behind)(`(%s) on ${path} refuses both before anything goes upstream`, ([, request]) =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const { heard } = yield* PlainUpstream
+        const lines = yield* say(url, request(path))
+        assert.isTrue(lines.length === 0 || lines.join() === "HTTP/1.1 400", lines.join())
+        assert.deepStrictEqual(heard, [])
+      }).pipe(Effect.provide(proxied)),
+    )
+  }
+
+  for (const trailers of ["x-checksum: 1\r\n", "content-length: 5\r\n", "host: other\r\nx-a: b\r\n"]) {
+    it.effect(`refuses a turn in chunks with the trailers ${JSON.stringify(trailers)} before it goes upstream`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const { heard } = yield* PlainUpstream
+        assert.deepStrictEqual(yield* say(url, inChunks("/v1/responses", trailers)), ["HTTP/1.1 400"])
+        assert.deepStrictEqual(heard, [])
+      }).pipe(Effect.provide(proxied)),
+    )
+  }
+})
+
+describe("A request that does not name one host", () => {
+  const hosts: ReadonlyArray<readonly [what: string, lines: string]> = [
+    ["two of them", "host: proxy\r\nhost: other\r\n"],
+    ["the same twice", "host: proxy\r\nhost: proxy\r\n"],
+    ["a list", "host: proxy, other\r\n"],
+    ["two in different case", "Host: proxy\r\nHOST: other\r\n"],
+    ["a path", "host: proxy/v1\r\n"],
+    ["a user", "host: user@proxy\r\n"],
+    ["a query", "host: proxy?x\r\n"],
+    ["an address without brackets", "host: ::1\r\n"],
+    ["two ports", "host: proxy:80:80\r\n"],
+    ["none", ""],
+  ]
+  for (const path of ["/v1/models", "/v1/responses"]) {
+    it.effect.each(hosts)(`(%s) is refused on ${path}, and nothing of it goes upstream`, ([, lines]) =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const { heard } = yield* PlainUpstream
+        const text = `POST ${path} HTTP/1.1\r\n${lines}authorization: Bearer test-key-a\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}`
+        assert.deepStrictEqual(yield* say(url, text), ["HTTP/1.1 400"])
+        assert.deepStrictEqual(heard, [])
+      }).pipe(Effect.provide(proxied)),
+    )
+  }
+})

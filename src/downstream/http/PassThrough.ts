@@ -24,7 +24,7 @@ import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { idsOf } from "../tenants/OwnedIds.ts"
 import { Ownership } from "../tenants/Ownership.ts"
-import { readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
+import { nextRound, readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "../RequestId.ts"
 import { checkTenantBody, tenantHeaders } from "../tenants/Tenant.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
@@ -121,7 +121,7 @@ const make = Effect.gen(function* () {
 
   /** Sends a request and answers the client. `seen`: the answer is read whole and given to it before it goes out. */
   const relay = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
-    send(request).pipe(
+    Effect.andThen(nextRound, send(request)).pipe(
       Effect.map(neverSilent),
       Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
       Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),

@@ -83,6 +83,16 @@ export const streamRequestBytes = (request: Request, options: Options) =>
     )
   })
 
+/**
+ * Waits until the listener has looked at what came in one piece with the request. What it does not take behind one, it
+ * answers with 400 or by closing the connection (docs/operate.md, Errors), and then nothing of the
+ * request must have gone upstream.
+ */
+export const nextRound: Effect.Effect<void> = Effect.callback((resume) => {
+  const next = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(next))
+})
+
 const hasRoom = () => true
 
 const read = (request: Request, options: Options & { readonly holds: (bytes: number) => boolean }) => {

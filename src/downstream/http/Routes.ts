@@ -20,7 +20,7 @@ import { toHttp } from "./HttpAnswer.ts"
 import type { Seen } from "./Origins.ts"
 import * as Origins from "./Origins.ts"
 import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
-import { readRequestBytes } from "./RequestBytes.ts"
+import { nextRound, readRequestBytes } from "./RequestBytes.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -60,6 +60,7 @@ const make = Effect.gen(function* () {
     const startedAt = yield* Clock.currentTimeMillis
     const caller = yield* callerOf(request, seen)
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
+    yield* nextRound
     const query = /\?.*$/.exec(url)?.[0] ?? ""
     const asked = yield* intake.read({ caller, headers, query, bytes, startedAt })
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))

@@ -17,7 +17,7 @@
 import { Clock, Context, Duration, Effect, Latch, Layer, Schema } from "effect"
 import { KeyValueStore } from "effect/persistence"
 import { randomBytes } from "node:crypto"
-import { ApiError } from "../ApiError.ts"
+import { ApiError, shortened } from "../ApiError.ts"
 import type { IdAt } from "./OwnedIds.ts"
 import { referencedIds } from "./OwnedIds.ts"
 
@@ -45,7 +45,7 @@ const Segment = Schema.fromJsonString(
 const notFound = (what: string, { id, param }: { readonly id: string; readonly param: string | null }, code?: string) =>
   new ApiError({
     status: 404,
-    message: `${what} with id '${id}' not found.`,
+    message: `${what} with id '${shortened(id)}' not found.`,
     type: "invalid_request_error",
     code: code ?? null,
     param,

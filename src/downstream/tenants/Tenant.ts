@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { CanonicalWriter } from "../../wire/Canonical.ts"
 import { doneItem, isTerminal, responseText } from "../../wire/Event.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { ApiError } from "../ApiError.ts"
+import { ApiError, shortened } from "../ApiError.ts"
 import { idsOf } from "./OwnedIds.ts"
 import type { Ownership } from "./Ownership.ts"
 
@@ -38,7 +38,7 @@ export const checkTenantBody = (
         return Effect.fail(
           ApiError.badRequest(
             "duplicate_member",
-            `A member appears twice inside ${JSON.stringify(member.key)}.`,
+            `A member appears twice inside ${JSON.stringify(shortened(member.key))}.`,
             member.key,
           ),
         )

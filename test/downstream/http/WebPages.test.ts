@@ -112,7 +112,8 @@ const makeRebound = Effect.fnUntraced(function* (proxy: number, page: (port: num
       sockets.add(peer)
       peer.on("error", () => undefined)
       peer.write(first)
-      client.pipe(peer).pipe(client)
+      client.pipe(peer)
+      peer.pipe(client)
     })
   })
   yield* Effect.acquireRelease(
