@@ -53,6 +53,11 @@ export const rows = {
   auth: oneOf(["passthrough", "keys"], "passthrough", "whose credential goes upstream: the caller's, or the proxy's"),
   keysFile: row(Config.NonEmptyString, "respool.keys.json", "respool.keys.json", "a path", "the keys of `auth: keys`"),
   upstreamApiKey: apiKey("the upstream's key, for `auth: keys`"),
+  namespaceTenants: oneOf(
+    ["on", "off"],
+    "on",
+    "with `auth: keys`, whether `prompt_cache_key`, `user` and `safety_identifier` of two tenants are never the same upstream",
+  ),
   sessionHeader: optional(
     Schema.String.check(Schema.isPattern(headerName)),
     "a header name",

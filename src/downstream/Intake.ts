@@ -6,6 +6,7 @@
  */
 import { Context, Effect, Layer, Result } from "effect"
 import { randomUUID } from "node:crypto"
+import { Settings } from "../config/Settings.ts"
 import type { Caller } from "../turn/Caller.ts"
 import type { Session as TurnSession, TurnRequest } from "../turn/Executor.ts"
 import { BodyHeads } from "../turn/memory/BodyHeads.ts"
@@ -15,6 +16,8 @@ import { ApiError } from "./ApiError.ts"
 import { requestId } from "./RequestId.ts"
 import type { RequestHeaders } from "./Session.ts"
 import { Session, sessionKey } from "./Session.ts"
+import { tenantView } from "./tenants/Account.ts"
+import { namespaced } from "./tenants/Namespace.ts"
 import { Ownership } from "./tenants/Ownership.ts"
 import { checkTenantBody, recordEvents, tenantHeaders } from "./tenants/Tenant.ts"
 
@@ -46,6 +49,7 @@ export class Intake extends Context.Service<
 }
 
 const make = Effect.gen(function* () {
+  const { namespaceTenants } = yield* Settings
   const sessions = yield* Session
   const ownership = yield* Ownership
   const heads = yield* BodyHeads
@@ -71,9 +75,10 @@ const make = Effect.gen(function* () {
     const { bytes, caller, headers, query = "", startedAt } = incoming
     const parsed = heads.read(groupOf(incoming), bytes)
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
-    const body = parsed.success
+    const given = parsed.success
     const tenant = caller.tenant ? caller.scope : undefined
-    if (tenant !== undefined) yield* checkTenantBody(ownership, tenant, body)
+    if (tenant !== undefined) yield* checkTenantBody(ownership, tenant, given)
+    const body = tenant === undefined || namespaceTenants === "off" ? given : namespaced(tenant, given)
     const turnId = `req_${randomUUID().replaceAll("-", "")}`
     const turn: TurnRequest = {
       turnId,
@@ -81,12 +86,12 @@ const make = Effect.gen(function* () {
       startedAt,
       body,
       query,
-      stream: incoming.stream ?? readMember(body, "stream") === true,
+      stream: incoming.stream ?? readMember(given, "stream") === true,
       caller,
-      session: sessionOf(caller.scope, headers, readMember(body, "prompt_cache_key")),
+      session: sessionOf(caller.scope, headers, readMember(given, "prompt_cache_key")),
       headers: caller.tenant ? tenantHeaders(headers) : headers,
     }
-    return tenant === undefined ? turn : { ...turn, observe: recordEvents(ownership, tenant) }
+    return tenant === undefined ? turn : { ...turn, observe: recordEvents(ownership, tenant), view: tenantView }
   })
 
   return Intake.of({ read })

@@ -33,6 +33,16 @@ export interface TurnRequest {
   readonly headers: Readonly<Record<string, string | undefined>>
   /** Called with each event before it goes to the client. */
   readonly observe?: (type: string, text: string) => void
+  /** What its caller may read of the upstream's answer; undefined: all of it. */
+  readonly view?: TurnView
+}
+
+/** The upstream's answer as a caller may read it. */
+export interface TurnView {
+  readonly head: (headers: Readonly<Record<string, string>>) => Readonly<Record<string, string>>
+  /** Undefined: the event is not for the caller. */
+  readonly event: (type: string, text: string) => string | undefined
+  readonly failure: (error: TurnError) => TurnError
 }
 
 /** A conversation as its client names it. */

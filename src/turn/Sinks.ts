@@ -1,8 +1,8 @@
 /**
  * The chain of sinks through which an event goes from the upstream to the client, in this order:
  *
- *     reader ─▶ redact ─▶ dialect ─▶ horizon ─▶ observe ─▶ report ─▶ answer
- *               └── each attempt ──┘ └──────────── the turn ────────────┘
+ *     reader ─▶ redact ─▶ dialect ─▶ horizon ─▶ observe ─▶ view ─▶ report ─▶ answer
+ *               └── each attempt ──┘ └──────────────── the turn ────────────────┘
  *
  * - The reader (`attempt/EventReader`) tells events from other texts, and ends the turn.
  * - `redact` takes out a credential that the caller must not read (`Redaction`). Over HTTP the answer's bytes go
@@ -10,6 +10,7 @@
  * - The dialect of an upstream hides events that its client does not know (`upstream/route/CodexRules`).
  * - The horizon (`attempt/Horizon`) holds lifecycle events back while a retry is possible.
  * - `observe` records the ids that the turn made (`tenants/Tenant`).
+ * - `view` takes out what a caller must not read of the account it shares (`tenants/Account`).
  * - The report (`TurnReport`) takes notes for the log.
  * - The answer is what the client reads: SSE, JSON, or a sink that an app brings.
  *
@@ -33,18 +34,23 @@ export const failureOfAttempt = <A>(shown: Credential | undefined, attempt: Effe
 }
 
 /** The turn's part of the chain behind the horizon. `report` hands on to the answer. */
-export const ofTurn = ({ observe }: TurnRequest, report: TurnSink): TurnSink =>
-  observe === undefined
+export const ofTurn = ({ observe, view }: TurnRequest, report: TurnSink): TurnSink =>
+  observe === undefined && view === undefined
     ? report
     : {
         route: (route) => report.route(route),
-        head: (headers) => report.head(headers),
+        head: (headers) => report.head(view === undefined ? headers : view.head(headers)),
         event: (type, text) => {
-          observe(type, text)
-          return report.event(type, text)
+          observe?.(type, text)
+          const seen = view === undefined ? text : view.event(type, text)
+          return seen === undefined || report.event(type, seen)
         },
         onDrain: (resume, taken) => report.onDrain(resume, taken),
       }
+
+/** The turn's failure, told as its caller may read it. */
+export const failureOfTurn = <A>({ view }: TurnRequest, turn: Effect.Effect<A, TurnError>) =>
+  view === undefined ? turn : Effect.mapError(turn, view.failure)
 
 /** An executor that holds lifecycle events back until the answer begins, so that a failure before can be a status. */
 export const withHorizon = ({ execute }: TurnExecutor): TurnExecutor => ({

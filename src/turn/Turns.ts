@@ -61,7 +61,7 @@ const make = Effect.gen(function* () {
     start: (turn, sink, onEnd) =>
       Effect.suspend(() => {
         const report = new TurnReport(turn, sink, now)
-        return executor.execute(turn, Sinks.ofTurn(turn, report)).pipe(
+        return Sinks.failureOfTurn(turn, executor.execute(turn, Sinks.ofTurn(turn, report))).pipe(
           Effect.onExit((exit) => {
             onEnd(exit)
             return log(report, exit)

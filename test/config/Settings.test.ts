@@ -45,6 +45,7 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_AUTH", "passthrough", "keys", "keys"],
   ["RESPOOL_KEYS_FILE", "respool.keys.json", "keys/all.json", "keys/all.json"],
   ["RESPOOL_UPSTREAM_API_KEY", undefined, "test-key-upstream", "test-key-upstream"],
+  ["RESPOOL_NAMESPACE_TENANTS", "on", "off", "off"],
   ["RESPOOL_SESSION_HEADER", undefined, "x-chat", "x-chat"],
   ["RESPOOL_FORWARD_HEADERS", [], "X-Team, x-zone", ["x-team", "x-zone"]],
   ["RESPOOL_TLS_VERIFY", "on", "off", "off"],

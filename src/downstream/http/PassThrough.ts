@@ -22,6 +22,8 @@ import type { Place } from "./Admission.ts"
 import { Admission } from "./Admission.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
+import { tenantAnswer, tenantView } from "../tenants/Account.ts"
+import { namespaced } from "../tenants/Namespace.ts"
 import { idsOf } from "../tenants/OwnedIds.ts"
 import { Ownership } from "../tenants/Ownership.ts"
 import { nextRound, readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
@@ -91,7 +93,7 @@ const make = Effect.gen(function* () {
     if (route.responseId !== undefined) yield* ownership.checkResponseId(scope, route.responseId)
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
-      return yield* relay({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
+      return yield* relayed({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
     }
     const bytes = yield* readRequestBytes(request, {
       maxBytes: settings.maxBody,
@@ -102,7 +104,8 @@ const make = Effect.gen(function* () {
     yield* checkTenantBody(ownership, scope, body.success)
     const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
     const model = modelIn(bytes)
-    return yield* relay({ ...outgoing, headers, body: bytes, model }, id, (text) => record(scope, text))
+    const sent = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
+    return yield* relayed({ ...outgoing, headers, body: sent, model }, id, (text) => record(scope, text))
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
@@ -119,15 +122,31 @@ const make = Effect.gen(function* () {
   const record = (scope: string, text: string) =>
     Effect.ignore(Effect.try(() => ownership.record(scope, idsOf(JSON.parse(text)))))
 
-  /** Sends a request and answers the client. `seen`: the answer is read whole and given to it before it goes out. */
-  const relay = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
+  /** Sends a request and answers the client. */
+  const relay = (request: ForwardRequest, id: string) =>
+    answered(request, id, (answer) => Effect.succeed(streamed(answer, id)))
+
+  /** The answer as a tenant may read it. `seen` gets the whole of it before it goes out. */
+  const relayed = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
+    answered(request, id, (answer) =>
+      Effect.flatMap(tenantAnswer(answer), (shown) =>
+        seen === undefined ? Effect.succeed(streamed(shown, id)) : whole(shown, id, seen),
+      ),
+    )
+
+  const answered = (
+    request: ForwardRequest,
+    id: string,
+    answer: (answer: ForwardAnswer) => Effect.Effect<HttpServerResponse.HttpServerResponse, TurnError>,
+  ) =>
     Effect.andThen(nextRound, send(request)).pipe(
       Effect.map(neverSilent),
-      Effect.flatMap((answer) => (seen === undefined ? Effect.succeed(streamed(answer, id)) : whole(answer, id, seen))),
+      Effect.flatMap(answer),
       Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),
       Effect.catchTag("TurnError", (error) => {
         const reads = request.method === "GET" || request.method === "HEAD"
-        return Effect.succeed(toHttp(failureAnswer(error, { "x-request-id": id }, reads)))
+        const shown = request.caller.tenant ? tenantView.failure(error) : error
+        return Effect.succeed(toHttp(failureAnswer(shown, { "x-request-id": id }, reads)))
       }),
     )
 
