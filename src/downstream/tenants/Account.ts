@@ -63,7 +63,7 @@ const told: ReadonlyArray<readonly [pattern: RegExp, shown: string]> = [
 ]
 
 /** The text of an error, without the account's name and figures. */
-export const withoutAccount = (text: string): string => {
+const withoutAccount = (text: string): string => {
   let result = text
   for (const [pattern, shown] of told) result = result.replace(pattern, shown)
   return result
