@@ -462,6 +462,8 @@ const succeeding = by("test/proxy/Successions.test.ts")
 const dialling = by("test/upstream/dialer/Dialer.test.ts")
 const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
 const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
+const parting = by("test/proxy/SharedSockets.test.ts")
+const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
@@ -581,5 +583,29 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    inner.destroy()
     outer.destroy()`,
     ``,
+  ),
+  parting(
+    "callers-share-sockets-over-http",
+    "src/upstream/http/HttpUpstream.ts",
+    `    return { ...init, tls: { ...init.tls, passphrase } } as RequestInit`,
+    `    return { ...init, passphrase } as RequestInit`,
+  ),
+  parting(
+    "tenants-share-sockets-over-http",
+    "src/upstream/http/HttpUpstream.ts",
+    `JSON.stringify([salt, scope, `,
+    `JSON.stringify([salt, `,
+  ),
+  parting(
+    "unknown-callers-share-sockets-over-http",
+    "src/upstream/http/HttpUpstream.ts",
+    `    if (scope === undefined) return { ...init, keepalive: false } as RequestInit`,
+    `    if (scope === undefined) return init as RequestInit`,
+  ),
+  refreshing(
+    "token-files-share-a-socket",
+    "src/upstream/credential/TokenFile.ts",
+    `{ redirect: "manual", keepalive: false }`,
+    `{ redirect: "manual" }`,
   ),
 ]

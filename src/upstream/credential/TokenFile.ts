@@ -122,8 +122,9 @@ export const tokenFile = (
       }),
     )
     const answer = yield* client.execute(asked).pipe(
-      // A refresh token goes to the address in its file, and never on to one that an answer names.
-      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+      // A refresh token goes to the address in its file, and never on to one that an answer names. Its connection is
+      // not used again, since what comes on it later could be taken for the answer to another file's refresh.
+      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual", keepalive: false }),
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
       // The cause is left out: what the endpoint says may repeat the token that it was sent.
       Effect.mapError(() => failed("its endpoint could not be reached")),

@@ -146,6 +146,7 @@ const make = Effect.gen(function* () {
       path: `/responses${turn.query}`,
       // The body has been decoded before it is sent.
       headers: { ...turn.headers, "content-encoding": undefined },
+      caller: turn.caller,
       body: set === undefined ? turn.body.bytes : withMembers(turn.body, set),
       scope: yield* Effect.scope,
     })

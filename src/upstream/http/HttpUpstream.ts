@@ -4,11 +4,16 @@
  * The client's headers pass, except those that concern one hop, the access to respool, or the body's framing. Redirects
  * are answers and never followed, so a credential goes only where it was configured to go. The platform's time-outs are
  * off: the turn's clock knows how long an answer may be silent.
+ *
+ * No two callers share a connection, nor does a caller that is not known use one twice: what an upstream writes without
+ * having been asked is taken for the answer to the next request on that connection.
  */
+import { hash, randomBytes } from "node:crypto"
 import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
+import type { Caller } from "../../turn/Caller.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
 import { redactionOf } from "../../turn/Redaction.ts"
 import { TurnError } from "../../turn/TurnError.ts"
@@ -106,7 +111,7 @@ const brokenOff = (error: HttpClientError.HttpClientError) =>
   })
 
 /** A request for which destination and credential are known. */
-export type Outgoing = Omit<ForwardRequest, "caller" | "model">
+export type Outgoing = Omit<ForwardRequest, "model">
 
 const noStatus = (status: number) =>
   new TurnError({
@@ -140,20 +145,31 @@ const make = Effect.gen(function* () {
   const client = yield* HttpClient.HttpClient
   const scopedClient = HttpClient.withScope(client)
 
-  const inits = new WeakMap<Upstream, RequestInit>()
-  const initFor = (upstream: Upstream): RequestInit => {
-    const known = inits.get(upstream)
-    if (known !== undefined) return known
+  const inits = new WeakMap<Upstream, ReturnType<typeof makeInit>>()
+  const makeInit = (upstream: Upstream) => {
     const proxy = proxyFor(settings.environmentProxies, upstream.url, upstream.proxy)
-    const init = {
+    return {
       redirect: "manual",
       timeout: false,
       tls: { ...upstream.tls, rejectUnauthorized: upstream.tlsVerify === "on" },
       // Without this `fetch` would read the environment's proxies by its own rules.
       proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
     } as const
-    inits.set(upstream, init as RequestInit)
-    return init as RequestInit
+  }
+
+  const salt = randomBytes(16).toString("base64url")
+
+  /**
+   * Bun keeps a connection for the next request to the same host with equal TLS options, also where there is no TLS. So
+   * each caller has a `passphrase` of its own, which is used for nothing else, since no key here is encrypted. A request
+   * costs as much as with one pool for all; without any pool it takes 1.4 times the CPU, over TLS 6 times (Bun 1.4.5).
+   */
+  const initFor = ({ shown, upstream }: Destination, { scope }: Caller): RequestInit => {
+    let init = inits.get(upstream)
+    if (init === undefined) inits.set(upstream, (init = makeInit(upstream)))
+    if (scope === undefined) return { ...init, keepalive: false } as RequestInit
+    const passphrase = hash("sha256", JSON.stringify([salt, scope, shown?.owner, shown?.identity]), "base64url")
+    return { ...init, tls: { ...init.tls, passphrase } } as RequestInit
   }
 
   const headersTo = (to: Destination, headers: ForwardRequest["headers"]) => {
@@ -191,7 +207,7 @@ const make = Effect.gen(function* () {
       }
       return { status, headers: passing(response.headers, answerDrops), body: answer }
     },
-    (effect, { upstream }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(upstream)),
+    (effect, to, { caller }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(to, caller)),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
   )
 

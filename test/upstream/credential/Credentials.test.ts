@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import type { Resolved } from "../../../src/upstream/credential/Credential.ts"
 import { Credentials } from "../../../src/upstream/credential/Credentials.ts"
 import type { CredentialSettings } from "../../../src/config/CredentialSettings.ts"
+import { head, rawUpstream } from "../../support/RawUpstream.ts"
 import { tokenEndpoint } from "../../support/TokenEndpoint.ts"
 import { collectingLogger } from "../../support/Logged.ts"
 
@@ -304,6 +305,24 @@ describe("A token file", () => {
       yield* TestClock.adjust("30 seconds")
       assert.include(yield* Fiber.join(waiting), "its endpoint did not answer in time")
     }).pipe(Effect.provide(credentials)),
+  )
+
+  it.effect(
+    "is refreshed on a connection of its own, so that nothing that comes late is taken for another's token",
+    () =>
+      Effect.gen(function* () {
+        const upstream = yield* rawUpstream((line, { body }) => {
+          const token = `{"access_token":"for ${new URLSearchParams(body).get("refresh_token")}","expires_in":3600}`
+          line.write(head(200, "content-type: application/json", `content-length: ${token.length}`), token)
+        })
+        const url = `http://127.0.0.1:${upstream.port}/token`
+        yield* TestClock.adjust("10 minutes")
+        for (const refreshToken of ["one", "two", "three"]) {
+          const { path } = yield* fileOf(held(url, { refreshToken }))
+          assert.strictEqual(yield* token(of(path)), `for ${refreshToken}`)
+        }
+        assert.lengthOf(upstream.lines, 3)
+      }).pipe(Effect.provide(credentials)),
   )
 
   it.effect("that an upstream refuses is refreshed before the next turn, and not again for a minute", () =>
