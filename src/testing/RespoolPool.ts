@@ -36,6 +36,8 @@ export const rules: Rules = {
   maxAge: times.maxAge,
   sweepEvery: times.pingInterval / 2,
   makesRoom: true,
+  takesOver: true,
+  sharesFairly: true,
   remembers: true,
   fair: false,
   candidates: (idle, { line }) => {

@@ -29,6 +29,19 @@ describe("the lifecycle of the pool", () => {
   )
 
   it.effect.prop(
+    "does so when two scopes share too few connections",
+    [
+      schedules({
+        caps: ["total"],
+        connections: 4,
+        weights: { Dials: 1, Answer: 1, Cancel: 4, Close: 2, Frame: 1, Reload: 1, Shutdown: 1 },
+      }),
+    ],
+    ([schedule]) => verify(subject, schedule),
+    { arbitrary: thorough(runs(4_000)) },
+  )
+
+  it.effect.prop(
     "does so as an app composes it from the layers",
     [schedules()],
     ([schedule]) => verify(RespoolPool.subjectOf(Server.layerPool), schedule),
@@ -79,6 +92,41 @@ describe("the lifecycle of the pool", () => {
           pass 2s
           lease 4 b1
           pass 2s`,
+      },
+      {
+        when: "conversations in turn under a cap, where each was closed for the next",
+        schedule: `
+          limits total=1 scope=1 line=1 full=wait
+          lease 1 a1 line 1
+          finish 1 completed
+          lease 2 a1 line 2
+          finish 2 completed
+          lease 1 a1 line 1
+          finish 1 completed`,
+      },
+      {
+        when: "one scope has all, and another asks for its first, and for more than its share",
+        schedule: `
+          limits total=3 scope=4 line=3 full=refuse
+          lease 1 a1
+          lease 2 a1
+          lease 3 a2
+          finish 1 completed
+          finish 2 completed
+          finish 3 completed
+          lease 4 b1
+          lease 1 b1`,
+      },
+      {
+        when: "one that waits gets a place that another scope has too much",
+        schedule: `
+          limits total=2 scope=4 line=3 full=wait
+          lease 1 a1
+          lease 2 a1
+          lease 3 b1
+          finish 1 completed
+          finish 3 completed
+          lease 4 b1`,
       },
     ]
     for (const { schedule, when } of broken) it.effect(when, () => replay(subject, schedule))

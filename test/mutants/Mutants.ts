@@ -321,6 +321,24 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     `    attach: () => Effect.void,`,
   ),
   mutant(
+    "closes-what-it-could-use",
+    "src/upstream/pool/Roster.ts",
+    `() => (fresh === true ? undefined : this.#idle.oldest(all))`,
+    `() => (all === "" ? this.#idle.oldest(all) : undefined)`,
+  ),
+  mutant(
+    "no-share",
+    "src/upstream/pool/Roster.ts",
+    `() => !scopeFull() && this.#takeShare(scope))`,
+    `() => !scopeFull() && scope === "" && this.#takeShare(scope))`,
+  ),
+  mutant(
+    "more-than-a-share",
+    "src/upstream/pool/FairShare.ts",
+    `  if (connections > 0 && connections + 1 > share) return undefined`,
+    ``,
+  ),
+  mutant(
     "close-while-idle-ignored",
     "src/upstream/pool/Connection.ts",
     `  onClose(code: number) {`,
@@ -464,6 +482,7 @@ const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
 const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
 const parting = by("test/proxy/SharedSockets.test.ts")
 const refreshing = by("test/upstream/credential/Credentials.test.ts")
+const filling = by("test/upstream/pool/FullPool.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
@@ -607,5 +626,32 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     "src/upstream/credential/TokenFile.ts",
     `{ redirect: "manual", keepalive: false }`,
     `{ redirect: "manual" }`,
+  ),
+  filling(
+    "closes-a-sibling-that-it-could-use",
+    "src/upstream/pool/Roster.ts",
+    `() => this.#idle.oldestThat(siblings, fits))`,
+    `() => (siblings === "" ? this.#idle.oldestThat(siblings, fits) : undefined))`,
+  ),
+  filling(
+    "takes-over-what-is-past-its-time",
+    "src/upstream/pool/Roster.ts",
+    `        if (this.#ready(suits)) return suits`,
+    `        return suits`,
+  ),
+  filling(
+    "takes-a-share-before-what-it-could-use",
+    "src/upstream/pool/Roster.ts",
+    `      const suits = suiting()
+`,
+    `      if (others()) continue
+      const suits = suiting()
+`,
+  ),
+  filling(
+    "takes-from-who-has-a-share",
+    "src/upstream/pool/FairShare.ts",
+    `    if (holder.connections <= share) continue`,
+    ``,
   ),
 ]

@@ -130,6 +130,28 @@ export const completedIsIdle: Invariant = {
   },
 }
 
+export const keepsWhatFits: Invariant = {
+  name: "at a cap nothing is closed while what is idle could be used",
+  check: (seen, before, { idleTtl = Infinity, maxAge = Infinity, takesOver = false }) => {
+    const [step, ...others] = seen.steps
+    const waiting = before.turns.some(({ phase }) => phase === "Pending")
+    if (!takesOver || step?._tag !== "Lease" || others.length > 0 || waiting) return undefined
+    const { key, line } = step
+    const idle = (before.pool.connections ?? []).flatMap(({ connection, phase }) => {
+      const was = before.upstream.find(({ id }) => id === connection)
+      const young = was?.openedAt !== undefined && seen.now - was.openedAt < Math.min(idleTtl, maxAge)
+      return phase === "Idle" && young ? [was] : []
+    })
+    const closed = idle.filter(({ id }) => (seen.upstream.find((record) => record.id === id)?.closes ?? 0) > 0)
+    // A line has a cap of its own, under which what is idle of another line is of no use.
+    const counted = line === undefined || seen.limits.perLine >= seen.limits.perScope
+    const useful = idle.find((record) => record.key === key && (counted || closed.includes(record)))
+    return useful === undefined || closed.length === 0
+      ? undefined
+      : `connection ${closed[0]?.id} was closed for turn ${step.turn} of ${key}, which could have had connection ${useful.id}`
+  },
+}
+
 export const noForgottenWaiter: Invariant = {
   name: "a waiter is never forgotten",
   check: (seen) => {
@@ -178,6 +200,7 @@ export const invariants: ReadonlyArray<Invariant> = [
   noLeasePastAge,
   brokenIsEvicted,
   completedIsIdle,
+  keepsWhatFits,
   leasesAreOpen,
   noForgottenWaiter,
   nothingLeft,

@@ -8,6 +8,7 @@
  * | Leased | completed, incomplete | Idle, with / without a checkpoint |
  * | Leased | failed, interrupted, peer closed | gone |
  * | Idle | lease that it fits, young enough | Leased |
+ * | Idle | lease that it does not fit, at a cap | Leased |
  * | Idle | ttl, age, room needed, reload, frame of no turn, peer closed | gone |
  * | any | shutdown | gone |
  *
@@ -204,9 +205,16 @@ export class Model {
       else if (candidate.line === line || !lineFull()) return this.#lease(candidate, turn.turn, line)
     }
     while (lineFull() || full()) {
-      const coldest = this.rules.makesRoom ? this.#idleOnes(lineFull() ? ofLine : mine)[0] : undefined
+      const idle = this.rules.makesRoom ? this.#idleOnes(lineFull() ? ofLine : mine) : []
+      const same = this.rules.takesOver === true ? idle.find((other) => other.key === key) : undefined
+      const mayShare = this.rules.sharesFairly === true && !lineFull() && count(mine) < this.limits.perScope
+      const foreign = mayShare && same === undefined ? this.#aboveShare(scopeOf(key)) : undefined
+      const old = idle[0] !== undefined && this.#expired(idle[0])
+      const coldest = old ? idle[0] : (foreign ?? idle[0])
       if (coldest === undefined) return turn.until <= this.now && this.#end(turn.turn, "failed")
-      this.#gone(coldest)
+      if (same === undefined || old) this.#gone(coldest)
+      else if (this.#expired(same)) this.#gone(same)
+      else return this.#lease(same, turn.turn, line)
     }
     const id = ++this.dialled
     const dial = { id, key, line, checkpoint: undefined, turn: turn.turn, openedAt: this.now, since: this.now }
@@ -219,6 +227,18 @@ export class Model {
     this.connections.set(id, dialling)
     this.turns.set(turn.turn, { ...turn, phase: "Dialling", connection: id })
     return true
+  }
+
+  /** What has been idle longest in the scope that has most above a fair share. */
+  #aboveShare(asking: string): ModelConnection | undefined {
+    const scopeOfOne = ({ key }: ModelConnection) => scopeOf(key)
+    const all = [...this.connections.values()].map(scopeOfOne)
+    const count = (scope: string) => all.filter((other) => other === scope).length
+    const share = this.limits.total / new Set([...all, asking]).size
+    if (count(asking) > 0 && count(asking) + 1 > share) return undefined
+    const above = this.#idleOnes(({ key }) => scopeOf(key) !== asking && count(scopeOf(key)) > share)
+    const most = Math.max(...above.map((connection) => count(scopeOfOne(connection))))
+    return above.find((connection) => count(scopeOfOne(connection)) === most)
   }
 
   #lease(connection: ModelConnection, turn: number | undefined, line: number | undefined): true {

@@ -26,6 +26,14 @@ export interface Rules {
   readonly sweepEvery: number
   /** At a cap, the connection that has been idle longest in the scope (or the line) gives way. */
   readonly makesRoom: boolean
+  /** At a cap, a turn takes over what is idle of its key, the longest idle first, before anything is closed. */
+  readonly takesOver?: boolean
+  /**
+   * At the total cap, what has been idle longest in the scope that has most above its share gives way first, to a scope
+   * that has no more than its share after that, or nothing before. A share is the cap by the number of scopes that have
+   * a connection or ask for one.
+   */
+  readonly sharesFairly?: boolean
   /** A completed turn's connection remembers it. */
   readonly remembers: boolean
   /** Whether waiting turns are served in the order in which they came; else in any order. */

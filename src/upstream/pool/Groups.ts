@@ -22,6 +22,16 @@ export class Groups {
     if (group?.delete(connection) === true && group.size === 0) this.#groups.delete(name)
   }
 
+  /** How many groups there are that have a connection. */
+  get count(): number {
+    return this.#groups.size
+  }
+
+  /** The groups' names and sizes. */
+  *sizes(): Iterable<readonly [name: string, size: number]> {
+    for (const [name, { size }] of this.#groups) yield [name, size]
+  }
+
   size(name: string): number {
     return this.#groups.get(name)?.size ?? 0
   }
@@ -29,5 +39,11 @@ export class Groups {
   /** The connection that has been in the group longest. */
   oldest(name: string): Connection | undefined {
     return this.#groups.get(name)?.values().next().value
+  }
+
+  /** Of those that fit, the one that has been in the group longest: a search, for groups that a cap keeps small. */
+  oldestThat(name: string, fits: (connection: Connection) => boolean): Connection | undefined {
+    for (const connection of this.#groups.get(name) ?? []) if (fits(connection)) return connection
+    return undefined
   }
 }

@@ -11,6 +11,8 @@ import type { Affinity } from "./Affinity.ts"
 import { Connection } from "./Connection.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Chain, EvictReason } from "./ConnectionState.ts"
+import type { Holder } from "./FairShare.ts"
+import { givesWay } from "./FairShare.ts"
 import { Groups } from "./Groups.ts"
 import type { Lease } from "./Lease.ts"
 
@@ -53,6 +55,8 @@ export class Roster {
   readonly #chains = new Map<ChainId, Connection>()
   /** Every connection in every state, by what the caps count. */
   readonly #counted = new Groups()
+  /** Every connection in every state, by its scope alone. */
+  readonly #scopes = new Groups()
   /** The idle connections, the coldest first. */
   readonly #idle = new Groups()
   readonly #settings: SettingsValues
@@ -115,11 +119,13 @@ export class Roster {
 
     const trouble = this.#hooks.trouble(affinity)
     if (trouble !== undefined) return { _tag: "Refuse", reason: trouble }
-    const mine = scopeGroup(affinity.scope)
-    const siblings = sessionGroup(affinity.scope, session)
+    const { scope } = affinity
+    const mine = scopeGroup(scope)
+    const siblings = sessionGroup(scope, session)
     const inSession = () => (siblings === undefined ? 0 : this.#counted.size(siblings))
     const sessionFull = () => inSession() >= maxConnectionsPerSession
-    const full = () => this.#connections.size >= maxConnections || this.#counted.size(mine) >= maxConnectionsPerScope
+    const scopeFull = () => this.#scopes.size(scope) >= maxConnectionsPerScope
+    const full = () => this.#connections.size >= maxConnections || scopeFull()
     if (siblings !== undefined && busy === "http" && inSession() > 0) {
       // A turn with an anchor that no connection holds must not end the chain that the session has.
       const cold = anchor === undefined && fresh !== true ? this.#coldest(siblings) : undefined
@@ -127,19 +133,61 @@ export class Roster {
       if (lease !== undefined) return lease
       if (inSession() > 0) return refuse("session_busy")
     }
-    if (siblings !== undefined && !this.#makeRoom(siblings, sessionFull)) return refuse("session_busy")
-    if (!this.#makeRoom(mine, full)) return refuse("pool_full")
+    const fits = ({ affinity: { key } }: Connection) => fresh !== true && key === affinity.key
+    if (siblings !== undefined) {
+      const sibling = this.#roomIn(siblings, sessionFull, () => this.#idle.oldestThat(siblings, fits))
+      if (sibling !== undefined) return this.#take(sibling, session) ?? refuse("session_busy")
+      if (sessionFull()) return refuse("session_busy")
+    }
+    const all = allGroup(affinity)
+    const suiting = () => (fresh === true ? undefined : this.#idle.oldest(all))
+    const taken = this.#roomIn(mine, full, suiting, () => !scopeFull() && this.#takeShare(scope))
+    if (taken !== undefined) return this.#take(taken, session) ?? refuse("pool_full")
+    if (full()) return refuse("pool_full")
     return { _tag: "Dial", connection: this.#reserve(affinity, session) }
   }
 
   /**
-   * Evicts idle connections of a group, the coldest first, until there is room; `#ready` evicts those past their time.
+   * Makes room under a cap. What is coldest in the group goes if it is past its time. Else the turn gets what `suiting`
+   * gives, since a connection that could be used must not be closed for another to the same place. Where none suits,
+   * `others` may give way, and then what is coldest in the group. Undefined: there is room now, or none to be had.
    */
-  #makeRoom(group: string, full: () => boolean): boolean {
-    for (let cold = this.#idle.oldest(group); full() && cold !== undefined; cold = this.#idle.oldest(group)) {
-      if (this.#ready(cold)) cold.evict("capacity", "")
+  #roomIn(
+    group: string,
+    full: () => boolean,
+    suiting: () => Connection | undefined,
+    others: () => boolean = () => false,
+  ): Connection | undefined {
+    while (full()) {
+      const cold = this.#idle.oldest(group)
+      if (cold !== undefined && !this.#ready(cold)) continue
+      const suits = suiting()
+      if (suits !== undefined) {
+        if (this.#ready(suits)) return suits
+      } else if (!others()) {
+        if (cold === undefined) return undefined
+        cold.evict("capacity", "")
+      }
     }
-    return !full()
+    return undefined
+  }
+
+  /** Evicts the coldest idle connection of the scope that has most above a fair share; false: none has to give way. */
+  #takeShare(scope: string): boolean {
+    const connections = this.#scopes.size(scope)
+    const scopes = this.#scopes.count + (connections === 0 ? 1 : 0)
+    const asking = { connections, scopes, cap: this.#settings.maxConnections }
+    const from = givesWay(asking, this.#holders(scope))
+    const cold = from === undefined ? undefined : this.#idle.oldest(scopeGroup(from))
+    if (cold !== undefined && this.#ready(cold)) cold.evict("capacity", "")
+    return cold !== undefined
+  }
+
+  *#holders(except: string): Iterable<Holder> {
+    for (const [scope, connections] of this.#scopes.sizes()) {
+      const cold = scope === except ? undefined : this.#idle.oldest(scopeGroup(scope))?.idle
+      if (cold !== undefined) yield { scope, connections, coldSince: cold.state.since }
+    }
   }
 
   /** Takes the capacity before anything is awaited; eviction, in any state, gives it back. */
@@ -157,6 +205,7 @@ export class Roster {
       },
       onEvicted: (connection, reason, chains) => {
         this.#connections.delete(connection)
+        this.#scopes.remove(connection.affinity.scope, connection)
         for (const name of countedGroups(connection)) this.#counted.remove(name, connection)
         for (const chain of chains) {
           this.#chains.delete(chain.id)
@@ -167,6 +216,7 @@ export class Roster {
     })
     connection.session = session
     this.#connections.add(connection)
+    this.#scopes.add(affinity.scope, connection)
     for (const name of countedGroups(connection)) this.#counted.add(name, connection)
     return connection
   }
@@ -215,6 +265,7 @@ export class Roster {
 const scopeGroup = (scope: string) => `scope ${scope}`
 const sessionGroup = (scope: string, session: string | undefined) =>
   session === undefined ? undefined : `session ${scope}\n${session}`
+const allGroup = (affinity: Affinity) => `all ${affinity.key}`
 const blankGroup = (affinity: Affinity) => `blank ${affinity.key}`
 /** Turns without a session share one group. */
 const uncontinuedGroup = (affinity: Affinity, session: string | undefined) =>
@@ -222,13 +273,13 @@ const uncontinuedGroup = (affinity: Affinity, session: string | undefined) =>
 
 const countedGroups = ({ affinity: { scope }, session }: Connection) => {
   const siblings = sessionGroup(scope, session)
-  return siblings === undefined ? [scopeGroup(scope)] : [scopeGroup(scope), siblings]
+  return siblings === undefined ? [] : [siblings]
 }
 
 /** The groups of `#idle` that a connection with this idle chain is in. */
 const idleGroups = (connection: Connection, { worth }: Chain) => {
   const { affinity, session } = connection
-  const groups = countedGroups(connection)
+  const groups = [scopeGroup(affinity.scope), allGroup(affinity), ...countedGroups(connection)]
   if (worth === "none") groups.push(blankGroup(affinity))
   else if (worth === "once") groups.push(uncontinuedGroup(affinity, session))
   return groups

@@ -1,57 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Metric, Redacted, Scope } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Metric, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import type { SettingsValues } from "../../../src/config/Settings.ts"
-import { Settings } from "../../../src/config/Settings.ts"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
-import type { Affinity } from "../../../src/upstream/pool/Affinity.ts"
-import { Availability } from "../../../src/upstream/pool/Availability.ts"
 import { ConnectionPool, evictions } from "../../../src/upstream/pool/ConnectionPool.ts"
 import { Revocation } from "../../../src/turn/Revocation.ts"
-import { Evictor } from "../../../src/upstream/pool/Evictor.ts"
 import type { Lease } from "../../../src/upstream/pool/Lease.ts"
-import { makeUpstream, Upstreams } from "../../../src/upstream/route/Upstreams.ts"
-import type { LeaseRequest } from "../../../src/upstream/pool/Roster.ts"
+import { affinity, lease, open, pool, request } from "../../support/Leasing.ts"
 import { TestDialer } from "../../support/TestDialer.ts"
 import { errorIn } from "../../support/RecordedTurn.ts"
-
-const pool = (settings: Partial<SettingsValues> = {}) =>
-  Evictor.layerNoDeps.pipe(
-    Layer.provideMerge(ConnectionPool.layerNoDeps),
-    Layer.provideMerge([TestDialer.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
-    Layer.provide(Settings.layer(settings)),
-  )
-
-const affinity = (key = "a", scope = "s"): Affinity => ({
-  key,
-  scope,
-  upstream: makeUpstream(Settings.defaults.upstreams[0]),
-  credential: "id",
-  url: "ws://upstream/v1/responses",
-  headers: Redacted.make({}),
-})
-
-const request = (options: Partial<LeaseRequest> = {}): LeaseRequest => ({
-  affinity: affinity(),
-  session: undefined,
-  anchor: undefined,
-  recall: () => [],
-  ...options,
-})
-
-const lease = Effect.fnUntraced(function* (options?: Partial<LeaseRequest>) {
-  const pool = yield* ConnectionPool
-  const [upstream] = (yield* Upstreams).all()
-  const asked = request(options)
-  return yield* pool.lease({ ...asked, affinity: { ...asked.affinity, upstream } })
-})
-
-/** A lease with a scope of its own, which the test closes as it likes. */
-const open = Effect.fnUntraced(function* (options?: Partial<LeaseRequest>) {
-  const scope = yield* Scope.make()
-  const leased = yield* lease(options).pipe(Scope.provide(scope))
-  return { lease: leased, scope }
-})
 
 const states = Effect.map(ConnectionPool, (service) => service.connections().map(({ state }) => state))
 
@@ -184,21 +140,12 @@ describe("ConnectionPool", () => {
         yield* completed(old.lease)
         yield* TestClock.adjust("1 second")
         yield* completed(young.lease)
-        yield* open({ session: "new" })
+        yield* open({ session: "new", affinity: affinity("b") })
         assert.deepStrictEqual(
           dialer.sockets.map(({ terminated }) => terminated),
           [1, 0, 0],
         )
       }).pipe(Effect.provide(pool({ maxConnectionsPerScope: 2 }))),
-    )
-
-    it.effect("never evict another scope's connection", () =>
-      Effect.gen(function* () {
-        const other = yield* open({ affinity: affinity("a", "other") })
-        yield* completed(other.lease)
-        assert.strictEqual(reasonOf(yield* Effect.exit(Effect.scoped(lease()))), "pool_full")
-        assert.deepStrictEqual(yield* states, ["Idle"])
-      }).pipe(Effect.provide(pool({ maxConnections: 1 }))),
     )
 
     it.effect("hold for a session, whose own coldest connection gives way", () =>
@@ -207,7 +154,7 @@ describe("ConnectionPool", () => {
         const first = yield* open({ session: "one" })
         assert.strictEqual(reasonOf(yield* Effect.exit(Effect.scoped(lease({ session: "one" })))), "session_busy")
         yield* completed(first.lease)
-        yield* open({ session: "one" })
+        yield* open({ session: "one", affinity: affinity("b") })
         assert.strictEqual(dialer.dials(), 2)
         assert.strictEqual(dialer.open(), 1)
       }).pipe(Effect.provide(pool({ maxConnectionsPerSession: 1 }))),
