@@ -54,5 +54,12 @@ export const failureOfTurn = <A>({ view }: TurnRequest, turn: Effect.Effect<A, T
 
 /** An executor that holds lifecycle events back until the answer begins, so that a failure before can be a status. */
 export const withHorizon = ({ execute }: TurnExecutor): TurnExecutor => ({
-  execute: (turn, sink) => execute(turn, new Horizon(sink)),
+  execute: (turn, sink) =>
+    Effect.suspend(() => {
+      const horizon = new Horizon(sink)
+      return Effect.map(execute(turn, horizon), (end) => {
+        horizon.end()
+        return end
+      })
+    }),
 })

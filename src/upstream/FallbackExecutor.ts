@@ -64,7 +64,10 @@ const make = Effect.gen(function* () {
 
   const overHttp = (turn: RoutedTurn, horizon: Horizon, reason: string) => {
     horizon.restart(reason)
-    return http.attempt(turn, horizon)
+    return Effect.map(http.attempt(turn, horizon), (end) => {
+      horizon.end()
+      return end
+    })
   }
 
   /**

@@ -60,7 +60,7 @@ export const outputIn = (event: ResponseEvent): ReadonlyArray<string> | undefine
 }
 
 export interface Changes {
-  /** Items for the response's `output` where that is absent, null or empty (docs/protocol.md 2.2). */
+  /** The response's items: set where its `output` is absent, null, or has fewer (docs/protocol.md 2.2). */
   readonly output: ReadonlyArray<string>
   /**
    * True: the client sent no `previous_response_id`, so it must read null there, as if its request had gone up as it
@@ -79,7 +79,7 @@ interface Splice {
 export const changed = (event: ResponseEvent, { output, withoutAnchor }: Changes): string => {
   const splices: Array<Splice> = withoutAnchor ? anchorSplices(event) : []
   if (output.length > 0) {
-    const splice = outputSplice(event, `[${output.join(",")}]`)
+    const splice = outputSplice(event, output)
     if (splice !== undefined) splices.push(splice)
   }
   if (splices.length === 0) return event.frame
@@ -92,14 +92,17 @@ export const changed = (event: ResponseEvent, { output, withoutAnchor }: Changes
   return text + textIn(event, { start: at, end: event.bytes.length })
 }
 
-const outputSplice = (event: ResponseEvent, list: string): Splice | undefined => {
+const outputSplice = (event: ResponseEvent, items: ReadonlyArray<string>): Splice | undefined => {
   const output = memberOf(event, "output")
-  if (output !== undefined) {
-    const { end, start } = output
-    return /^(null|\[\s*\])$/.test(textIn(event, output)) ? { start, end, text: list } : undefined
+  const list = () => `[${items.join(",")}]`
+  if (output === undefined) {
+    const last = event.response.end - 1
+    return { start: last, end: last, text: `${event.members.length === 0 ? "" : ","}"output":${list()}` }
   }
-  const last = event.response.end - 1
-  return { start: last, end: last, text: `${event.members.length === 0 ? "" : ","}"output":${list}` }
+  const { end, start } = output
+  const misses =
+    output.elements === undefined ? textIn(event, output) === "null" : output.elements.length < items.length
+  return misses ? { start, end, text: list() } : undefined
 }
 
 const anchor = "previous_response_id"

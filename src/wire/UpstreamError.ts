@@ -73,7 +73,9 @@ export const errorOf = (frame: string): UpstreamError | undefined => {
   const param = stringOf(detail["param"])
   const message =
     stringOf(detail["message"]) ?? stringOf(event["error"]) ?? "The upstream reported an error without a message"
-  const status = [event["status"], event["status_code"]].find(isStatus) ?? statusOf(code, type)
+  // Some gateways put the status where others have the code, as a number.
+  const numbers = [event["status"], event["status_code"], nested?.["status"], nested?.["code"]]
+  const status = numbers.find(isStatus) ?? statusOf(code, type)
   const raw = nested === undefined ? undefined : textAt(frame, ["error"])
   const fallbackType = status === 429 ? "rate_limit_error" : status < 500 ? "invalid_request_error" : "server_error"
   return {
@@ -86,3 +88,25 @@ export const errorOf = (frame: string): UpstreamError | undefined => {
     body: `{"error":${raw ?? JSON.stringify({ message, type: fallbackType, code: code ?? null, param: param ?? null })}}`,
   }
 }
+
+/**
+ * The `error` event that an object without a type stands for: one with an `error` that is no response, or any object
+ * that the stream itself called an error (`named`). Undefined: it stands for none. `value` is what the text parses to.
+ */
+export const errorFrameOf = (text: string, value: unknown, named: boolean): string | undefined => {
+  if (!isRecord(value)) return undefined
+  const error = value["error"] ?? undefined
+  if (error === undefined) return named ? JSON.stringify({ ...value, type: "error" }) : undefined
+  if (isResponse(value)) return undefined
+  const status = [value["status"], value["status_code"], value["code"]].find(isStatus)
+  const raw = isRecord(error) ? textAt(text, ["error"]) : JSON.stringify({ message: wordsOf(value, error) })
+  return `{"type":"error",${status === undefined ? "" : `"status":${status},`}"error":${raw}}`
+}
+
+/** A response has an `error` as well, null or what made it fail. */
+const isResponse = (value: Readonly<Record<string, unknown>>) =>
+  value["object"] === "response" || (Array.isArray(value["output"]) && typeof value["status"] === "string")
+
+/** An error that is a text is its message, unless there is another one: then it is a kind. */
+const wordsOf = (value: Readonly<Record<string, unknown>>, error: unknown): string =>
+  stringOf(value["message"]) ?? stringOf(value["detail"]) ?? (typeof error === "string" ? error : JSON.stringify(error))

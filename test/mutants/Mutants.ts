@@ -483,10 +483,41 @@ const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
 const parting = by("test/proxy/SharedSockets.test.ts")
 const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const filling = by("test/upstream/pool/FullPool.test.ts")
+const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
+  answering(
+    "events-only-by-content-type",
+    "src/upstream/http/AnswerReader.ts",
+    `  if (/[:deir]/.test(first)) return "events"\n`,
+    ``,
+  ),
+  answering(
+    "last-event-needs-an-empty-line",
+    "src/upstream/http/AnswerReader.ts",
+    `      feed("\\n\\n"),`,
+    `      feed(""),`,
+  ),
+  answering(
+    "half-an-event-counts",
+    "src/upstream/http/AnswerReader.ts",
+    `      if (said.ended && parsed(message.data) === undefined) return\n`,
+    ``,
+  ),
+  answering(
+    "error-with-status-200-completes",
+    "src/upstream/http/AnswerReader.ts",
+    `  const error = errorFrameOf(text, value, false)`,
+    `  const error = errorFrameOf("", undefined, false)`,
+  ),
+  answering(
+    "queued-is-told-as-completed",
+    "src/upstream/http/AnswerReader.ts",
+    `  return isTerminal(type) || type === "response.queued" || type === "response.in_progress" ? type : "response.completed"`,
+    `  return isTerminal(type) ? type : "response.completed"`,
+  ),
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",
     "src/upstream/socket/WebSocketExecutor.ts",

@@ -75,7 +75,8 @@ describe("a terminal event that leaves its output out", () => {
 
   it("leaves every other event as it is", () => {
     for (const frame of [
-      '{"type":"response.completed","response":{"output":[{"a":1}]}}',
+      '{"type":"response.completed","response":{"output":[{"a":1},{"a":2}]}}',
+      '{"type":"response.completed","response":{"output":[{"a":1},{"a":2},{"a":3}]}}',
       '{"type":"response.completed","response":{"output":"x"}}',
     ]) {
       assert.strictEqual(filled(frame, items), frame)

@@ -1,5 +1,5 @@
 /**
- * A turn's answer as one JSON object: the terminal event's response, as the upstream wrote it.
+ * A turn's answer as one JSON object: the last event's response, as the upstream wrote it.
  *
  * Nothing is sent before the terminal event, so every error has its real status.
  */
@@ -12,7 +12,8 @@ import type { DecisionHeaders } from "./DecisionHeaders.ts"
 import { failureAnswer } from "./TurnFailure.ts"
 
 export class JsonAnswer implements TurnSink {
-  #terminal: string | undefined
+  /** The latest event that may end the turn; one in the background ends with `response.queued`. */
+  #last: string | undefined
   #begun = false
   readonly #head: DecisionHeaders
 
@@ -30,8 +31,8 @@ export class JsonAnswer implements TurnSink {
 
   event(type: string, text: string): boolean {
     this.#head.begun()
-    if (isTerminal(type)) this.#terminal = text
-    else if (!isLifecycle(type)) this.#begun = true
+    if (isTerminal(type) || isLifecycle(type)) this.#last = text
+    else this.#begun = true
     return true
   }
 
@@ -41,7 +42,7 @@ export class JsonAnswer implements TurnSink {
 
   answer(exit: Exit.Exit<TurnEnd, TurnError>): Answer {
     const headers = this.#head.all
-    const body = this.#terminal === undefined ? undefined : responseText(this.#terminal)
+    const body = this.#last === undefined ? undefined : responseText(this.#last)
     if (Exit.isSuccess(exit) && body !== undefined) {
       return { status: 200, headers: { ...headers, "content-type": "application/json" }, body }
     }

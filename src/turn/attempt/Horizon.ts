@@ -50,11 +50,16 @@ export class Horizon implements TurnSink {
       this.#held.push([type, text])
       return true
     }
+    this.end()
+    return this.#sink.event(type, text)
+  }
+
+  /** Hands on what is held: the answer begins, or it has ended without more, as one in the background does. */
+  end() {
     this.shown = true
     const held = this.#held
     this.#forget()
     for (const [type, text] of held) this.#sink.event(type, text)
-    return this.#sink.event(type, text)
   }
 
   onDrain(resume: () => void, taken: () => void) {

@@ -6,7 +6,7 @@
  * that has more streams on, but nothing is collected of it any more: its terminal event stays as the upstream wrote it,
  * and its end has no `responseId` and no `output`, so that a part of the turn is never remembered as the whole.
  */
-import { doneItem } from "../../wire/Event.ts"
+import { doneItem, textAt } from "../../wire/Event.ts"
 import type { ResponseEvent } from "../../wire/ResponseEvent.ts"
 import { changed, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
 import type { TurnEnd } from "../Executor.ts"
@@ -54,12 +54,35 @@ export class OutputCollector {
     })
     if (this.#gaveUp) return nothing()
     const done = [...this.#items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item)
-    const output = done.length > 0 ? done : outputIn(event)
+    const output = wholeOutput(done, outputIn(event))
     if (output === undefined || output.length > maxItems) return nothing()
     return {
       event,
-      frame: changed(event, { output: done, withoutAnchor }),
+      frame: changed(event, { output, withoutAnchor }),
       end: { type, responseId: responseIdIn(event), output },
     }
   }
+}
+
+/**
+ * The finished items, and those that only the terminal event has. `shown`: the latter's; undefined: too many to tell
+ * apart.
+ *
+ * Where as many items have come as the terminal event shows, they are the same.
+ */
+const wholeOutput = (done: ReadonlyArray<string>, shown: ReadonlyArray<string> | undefined) => {
+  if (shown === undefined || shown.length === done.length || shown.length === 0) return done.length > 0 ? done : shown
+  if (done.length < shown.length) return shown
+  const byId = new Map(shown.map((item) => [idOf(item), item]))
+  const ids = new Set(done.map(idOf))
+  return [
+    ...done.map((item) => byId.get(idOf(item)) ?? item),
+    ...shown.filter((item) => idOf(item) !== undefined && !ids.has(idOf(item))),
+  ]
+}
+
+/** A finished item may have no id; then it can't be told from another. */
+const idOf = (item: string): string | undefined => {
+  const id = textAt(item, ["id"])
+  return id?.startsWith('"') === true ? id : undefined
 }

@@ -6,23 +6,18 @@
  * - What is kept of an answer is bounded, and it is not read on while the client is behind.
  * - However a turn ends, its request has ended by then: an answer that is not read to its end is aborted.
  */
-import type { Exit } from "effect"
-import { Clock, Context, Deferred, Duration, Effect, Layer, Stream } from "effect"
-import { Sse } from "effect/encoding"
+import { Clock, Context, Effect, Layer } from "effect"
 import { Settings } from "../../config/Settings.ts"
-import { maxAnswer, readAnswer, readRefusal, tooLarge } from "../../turn/AnswerBody.ts"
+import { readRefusal } from "../../turn/AnswerBody.ts"
 import { Executor } from "../../turn/Executor.ts"
 import type { TurnEnd, TurnExecutor, TurnSink } from "../../turn/Executor.ts"
-import type { ForwardAnswer } from "../../turn/Forwarder.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
-import { OutputCollector } from "../../turn/attempt/OutputCollector.ts"
-import { EventReader } from "../../turn/attempt/EventReader.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import { withHorizon } from "../../turn/Sinks.ts"
 import { TurnError } from "../../turn/TurnError.ts"
-import { isTerminal } from "../../wire/Event.ts"
 import { itemCount, withMembers } from "../../wire/RequestBody.ts"
 import { codexSink, membersOverHttp } from "../route/CodexRules.ts"
+import { readTurn } from "./AnswerReader.ts"
 import { HttpUpstream } from "./HttpUpstream.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
@@ -40,51 +35,6 @@ export class HttpExecutor extends Context.Service<
   static readonly layerExecutor = Layer.effect(Executor, Effect.map(HttpExecutor, withHorizon))
 }
 
-/** How long the body may go on after the terminal event. */
-const lingerAtMost = Duration.seconds(1)
-
-/** The events of an answer that streams: a body is read on only while the client keeps up. */
-class HttpEvents extends EventReader {
-  readonly end = Deferred.makeUnsafe<TurnEnd, TurnError>()
-  #caughtUp: (() => void) | undefined
-
-  get done(): boolean {
-    return this.over
-  }
-
-  /** The answer is over the limit. */
-  overflowed() {
-    this.fail("protocol", tooLarge)
-  }
-
-  /** Waits until the client has caught up; undefined: it has. */
-  get catchUp(): Effect.Effect<void> | undefined {
-    if (!this.behind || this.over) return undefined
-    return Effect.callback((resume) => {
-      this.#caughtUp = () => resume(Effect.void)
-      if (!this.behind) this.#caughtUp()
-    })
-  }
-
-  // Nothing to do: the upstream waits because `catchUp` keeps the body from being read on.
-  protected pause() {}
-
-  protected resume() {
-    this.#caughtUp?.()
-  }
-
-  /** Unknown JSON is skipped; text that is not JSON means that part of the answer was lost. */
-  protected stray(text: string) {
-    return text === "[DONE]" || isJson(text) ? undefined : "the upstream sent an event that is not JSON"
-  }
-
-  protected finished() {}
-
-  protected ended(exit: Exit.Exit<TurnEnd, TurnError>) {
-    Deferred.doneUnsafe(this.end, exit)
-  }
-}
-
 /** What the watch over a request must know of it. */
 interface Watched {
   readonly turnClock: TurnClock
@@ -98,46 +48,6 @@ const make = Effect.gen(function* () {
   const deadlines = yield* Deadlines.make
   const { send } = yield* HttpUpstream
   const routing = yield* Routing
-
-  const readJson = Effect.fnUntraced(function* (answer: ForwardAnswer, sink: TurnSink) {
-    const text = yield* readAnswer(answer)
-    const status = statusIn(text)
-    if (status === undefined) return yield* noResponse
-    const ended = `response.${status}`
-    // A response in the background is still queued, but the answer to this request is whole.
-    const type = isTerminal(ended) ? ended : "response.completed"
-    const frame = `{"type":"${type}","response":${text}}`
-    const finish = new OutputCollector().finish(type, frame)
-    if (finish === undefined) return yield* noResponse
-    sink.event(type, frame)
-    return { ...finish.end, type: ended }
-  })
-
-  const readEvents = Effect.fnUntraced(function* ({ body }: ForwardAnswer, sink: TurnSink, watched: Watched) {
-    const reader = new HttpEvents({ sink, clock: watched.turnClock })
-    const parser = Sse.makeParser(
-      (message) => {
-        if (message._tag === "Event" && !reader.done) reader.onText(message.data)
-      },
-      { maxEventSize: maxAnswer },
-    )
-    const read = body.pipe(
-      Stream.decodeText(),
-      Stream.runForEach((text) => {
-        if (parser.feed(text) !== undefined) reader.overflowed()
-        watched.over = reader.done
-        return reader.catchUp ?? Effect.void
-      }),
-      // What breaks after the terminal event does not concern the turn.
-      Effect.catchTag("TurnError", (error) => (reader.done ? Effect.void : Effect.fail(error))),
-      Effect.andThen(Effect.suspend(() => (reader.done ? Effect.void : Effect.fail(cutShort)))),
-    )
-    // The end of the body frees the connection for the next request, so it is waited for: not for ever, and not at all
-    // where the upstream broke the protocol.
-    const leave = Deferred.await(reader.end).pipe(Effect.andThen(Effect.sleep(lingerAtMost)), Effect.ignore)
-    yield* Effect.raceFirst(read, leave)
-    return yield* Deferred.await(reader.end)
-  })
 
   const request = Effect.fnUntraced(function* (turn: RoutedTurn, sink: TurnSink, watched: Watched) {
     const set = membersOverHttp(turn)
@@ -163,8 +73,10 @@ const make = Effect.gen(function* () {
     }
     watched.turnClock.accepted()
     sink.head(headers)
-    const stream = (headers["content-type"] ?? "").toLowerCase().startsWith("text/event-stream")
-    return yield* stream ? readEvents(answer, sink, watched) : readJson(answer, sink)
+    const over = () => {
+      watched.over = true
+    }
+    return yield* readTurn(answer, { sink, clock: watched.turnClock, over })
   })
 
   const attempt = Effect.fn("HttpExecutor.execute")(function* (turn: RoutedTurn, sink: TurnSink) {
@@ -201,34 +113,4 @@ const make = Effect.gen(function* () {
     attempt,
     execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink)),
   })
-})
-
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The status of a response; `completed` where it has none, undefined where the text is no JSON object. */
-const statusIn = (text: string): string | undefined => {
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined
-    return "status" in value && typeof value.status === "string" ? value.status : "completed"
-  } catch {
-    return undefined
-  }
-}
-
-const violation = (message: string) => new TurnError({ reason: "upstream_protocol", delivery: "Accepted", message })
-
-const noResponse = violation("the upstream's answer is no response")
-
-const cutShort = new TurnError({
-  reason: "upstream_closed",
-  delivery: "Accepted",
-  message: "the upstream ended its stream without a terminal event",
 })

@@ -58,4 +58,33 @@ describe("OutputCollector", () => {
       assert.isUndefined(new OutputCollector().finish("response.completed", broken), broken)
     }
   })
+
+  const a = `{"id":"a","n":1.0}`
+  const b = `{"id":"b"}`
+  const c = `{"id":"c"}`
+  const cases: ReadonlyArray<
+    readonly [what: string, came: ReadonlyArray<string>, shown: ReadonlyArray<string>, whole: ReadonlyArray<string>]
+  > = [
+    ["misses all", [a, b], [], [a, b]],
+    ["misses the last", [a, b], [a], [a, b]],
+    ["misses the first", [a, b, c], [b, c], [a, b, c]],
+    ["misses one in the middle", [a, b, c], [a, c], [a, b, c]],
+    ["shows one as it became later", [a, b], [`{"id":"b","late":true}`], [a, `{"id":"b","late":true}`]],
+    ["shows one that never finished", [a, b, c], [a, `{"id":"d"}`], [a, b, c, `{"id":"d"}`]],
+    ["shows items without ids", [a, b], [`{}`], [a, b]],
+    ["is whole", [a, b], [a, b], [a, b]],
+    ["has more than came", [b], [a, b, c], [a, b, c]],
+    ["has all of it", [], [a, b], [a, b]],
+  ]
+  for (const [what, came, shown, whole] of cases) {
+    it(`gives the client and the memory all items where the last event ${what}`, () => {
+      const collector = new OutputCollector()
+      came.forEach((item, index) => collector.add("response.output_item.done", done(index, item)))
+      const frame = (items: ReadonlyArray<string>) =>
+        `{"type":"response.completed","response":{"id":"resp_1","output":[${items.join(",")}]}}`
+      const finish = finished(collector, frame(shown))
+      assert.strictEqual(finish.frame, frame(whole))
+      assert.deepStrictEqual(finish.end.output, whole)
+    })
+  }
 })
