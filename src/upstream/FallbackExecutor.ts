@@ -11,7 +11,7 @@ import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Execu
 import { Executor } from "../turn/Executor.ts"
 import { Horizon } from "../turn/attempt/Horizon.ts"
 import type { RetryReason } from "../turn/attempt/Recovery.ts"
-import { recoveryOf } from "../turn/attempt/Recovery.ts"
+import { isSentAgain, recoveryOf } from "../turn/attempt/Recovery.ts"
 import type { TurnError } from "../turn/TurnError.ts"
 import { readMember } from "../wire/RequestBody.ts"
 import { credentialOf } from "./pool/Affinity.ts"
@@ -62,14 +62,6 @@ const make = Effect.gen(function* () {
     return httpOnly && transport === "auto" ? "upstream_http_only" : undefined
   }
 
-  const overHttp = (turn: RoutedTurn, horizon: Horizon, reason: string) => {
-    horizon.restart(reason)
-    return Effect.map(http.attempt(turn, horizon), (end) => {
-      horizon.end()
-      return end
-    })
-  }
-
   /**
    * Closes idle connections that were opened with the turn's credential, which is looked up anew before the next turn.
    */
@@ -98,10 +90,9 @@ const make = Effect.gen(function* () {
   })
 
   const routed = (turn: RoutedTurn, horizon: Horizon) => {
-    const reason = unfit(turn)
-    if (reason !== undefined) return overHttp(turn, horizon, reason)
     const tried = new Set<RetryReason>()
     let mayHaveRun = false
+    const growsConversation = isGiven(turn, "conversation")
     /**
      * The error, which says `Ambiguous` if an earlier attempt may have run: the client must not repeat that
      * unknowingly.
@@ -118,7 +109,7 @@ const make = Effect.gen(function* () {
         shown,
         ownSuffix: attempt?.reason === "continued",
         selfContained: isSelfContained(turn),
-        growsConversation: isGiven(turn, "conversation"),
+        growsConversation,
         tried,
       }
       const recovery = recoveryOf(failure, { retry: settings.retry, transport: turn.upstream.transport })
@@ -127,20 +118,34 @@ const make = Effect.gen(function* () {
         case "Surface":
           return Effect.fail(ofTurn(error))
         case "Http":
-          return Effect.andThen(
-            Metric.update(retries, `http_${recovery.reason}`),
-            Effect.mapError(overHttp(turn, horizon, recovery.reason), ofTurn),
-          )
+          return Effect.andThen(Metric.update(retries, `http_${recovery.reason}`), overHttp(recovery.reason))
         case "Retry":
           tried.add(recovery.reason)
           horizon.restart(recovery.reason)
           return Effect.andThen(Metric.update(retries, recovery.reason), overSocket(recovery))
       }
     }
+    const overHttp = (reason: string): Effect.Effect<TurnEnd, TurnError> => {
+      horizon.restart(reason)
+      return Effect.matchEffect(http.attempt(turn, horizon), {
+        onFailure: (error) => {
+          const again = isSentAgain({ error, shown: horizon.shown, growsConversation, tried }, settings)
+          mayHaveRun ||= again
+          if (!again) return Effect.fail(ofTurn(error))
+          tried.add("upstream_closed")
+          return Effect.andThen(Metric.update(retries, "upstream_closed"), overHttp("upstream_closed"))
+        },
+        onSuccess: (end) => {
+          horizon.end()
+          return Effect.succeed(end)
+        },
+      })
+    }
     const overSocket = (attempt: Attempt): Effect.Effect<TurnEnd, TurnError> =>
       Effect.catchTag(socket.attempt(turn, horizon, attempt), "TurnError", recover)
 
-    return overSocket({ fresh: false })
+    const reason = unfit(turn)
+    return reason === undefined ? overSocket({ fresh: false }) : overHttp(reason)
   }
 
   const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) =>

@@ -484,10 +484,26 @@ const parting = by("test/proxy/SharedSockets.test.ts")
 const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const filling = by("test/upstream/pool/FullPool.test.ts")
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
+const keeping = by("test/proxy/KeptConnections.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
+  keeping(
+    "kept-connection-loses-a-turn",
+    "src/turn/attempt/Recovery.ts",
+    `  error.reason === "upstream_closed" &&\n`,
+    `  error.reason === "internal" &&\n`,
+  ),
+  keeping(
+    "turn-over-http-runs-twice-with-strict",
+    "src/turn/attempt/Recovery.ts",
+    `  error.delivery === "Ambiguous" &&
+  retry === "standard" &&
+`,
+    `  error.delivery === "Ambiguous" &&
+`,
+  ),
   answering(
     "events-only-by-content-type",
     "src/upstream/http/AnswerReader.ts",

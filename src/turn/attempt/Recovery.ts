@@ -12,6 +12,7 @@
  * | the suffix that respool made was refused: any 4xx but 401, 403, 429 | everything on a new connection |
  * | the connection had reached its limit | the same on a new connection |
  * | the upstream hung up | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
+ * | the upstream hung up on HTTP without an answer, as a kept connection may | over HTTP once more; never with `strict`, nor where a `conversation` would grow twice |
  * | respool gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
 import type { TurnError } from "../TurnError.ts"
@@ -83,3 +84,15 @@ export const recoveryOf = (
     }
   }
 }
+
+/** Whether a turn that failed over HTTP is sent over HTTP again, where anything may be sent to a new connection. */
+export const isSentAgain = (
+  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "selfContained">,
+  { retry }: Pick<RetryPolicy, "retry">,
+): boolean =>
+  error.reason === "upstream_closed" &&
+  error.delivery === "Ambiguous" &&
+  retry === "standard" &&
+  !shown &&
+  !growsConversation &&
+  !tried.has("upstream_closed")

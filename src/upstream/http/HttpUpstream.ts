@@ -91,8 +91,16 @@ const explained = ({ code, message }: { readonly code: string; readonly message:
 const causeOf = ({ reason }: HttpClientError.HttpClientError) =>
   reason._tag === "TransportError" || reason._tag === "DecodeError" ? reason.cause : reason._tag
 
-const unreachable = (error: HttpClientError.HttpClientError) => {
+/** Whether the peer ended the connection without an answer, as it may while the request is on its way. */
+const wasClosed = (cause: unknown): boolean =>
+  cause instanceof Error && (("code" in cause && cause.code === "ECONNRESET") || wasClosed(cause.cause))
+
+const unanswered = (error: HttpClientError.HttpClientError) => {
   const cause = causeOf(error)
+  if (wasClosed(cause)) {
+    const message = "the upstream closed the connection without an answer"
+    return new TurnError({ reason: "upstream_closed", delivery: "Ambiguous", message, cause })
+  }
   const known = neverSent(cause)
   return new TurnError({
     reason: "upstream_unreachable",
@@ -195,7 +203,7 @@ const make = Effect.gen(function* () {
       const outgoing = withBody(made, body, type)
       const asked =
         scope === undefined ? client.execute(outgoing) : Scope.provide(scopedClient.execute(outgoing), scope)
-      const response = yield* Effect.mapError(asked, unreachable)
+      const response = yield* Effect.mapError(asked, unanswered)
       const { status } = response
       const answer = Stream.catch(response.stream, (error) =>
         error.reason._tag === "EmptyBodyError" ? Stream.empty : Stream.fail(brokenOff(error)),

@@ -31,15 +31,15 @@ import { RecordedTurn, ending, failureOf } from "../../support/RecordedTurn.ts"
 
 describe("What an upstream has seen of a turn that failed over HTTP", () => {
   const cases: ReadonlyArray<readonly [what: string, says: (line: Line) => void, expected: string]> = [
-    ["hung up without an answer", (line) => line.end(), "upstream_unreachable Ambiguous"],
-    ["reset without an answer", (line) => line.reset(), "upstream_unreachable Ambiguous"],
+    ["hung up without an answer", (line) => line.end(), "upstream_closed Ambiguous"],
+    ["reset without an answer", (line) => line.reset(), "upstream_closed Ambiguous"],
     [
       "said something that is no HTTP",
       (line) => {
         line.write("nonsense\r\n\r\n")
         line.end()
       },
-      "upstream_unreachable Ambiguous",
+      "upstream_closed Ambiguous",
     ],
     [
       "hung up behind the head",
@@ -177,7 +177,6 @@ describe("What an upstream has seen of a turn that failed over HTTP", () => {
     ["ERR_TLS_CERT_ALTNAME_INVALID", "NotSent"],
     // A peer may refuse our certificate after we have written.
     ["EPROTO", "Ambiguous"],
-    ["ECONNRESET", "Ambiguous"],
     ["ETIMEDOUT", "Ambiguous"],
   ]
   for (const [code, delivery] of codes) {
