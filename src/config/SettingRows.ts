@@ -110,6 +110,11 @@ export const rows = {
     "dial",
     "`dial` opens connections and goes over HTTP at a cap, `wait` waits 5 seconds first, `http` keeps one a session",
   ),
+  streamError: oneOf(
+    ["error", "failed"],
+    "error",
+    "how a stream tells of an error: by an `error` event, or by a `response.failed` for clients that know only that",
+  ),
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),
   logFormat: oneOf(["text", "json"], "text", "how a log line is written"),

@@ -485,10 +485,19 @@ const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const filling = by("test/upstream/pool/FullPool.test.ts")
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
+const failing = by("test/proxy/StreamErrors.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
+  failing(
+    "failed-response-without-a-beginning",
+    "src/downstream/answer/FailedResponse.ts",
+    `    return begun === undefined
+`,
+    `    return begun === null
+`,
+  ),
   keeping(
     "kept-connection-loses-a-turn",
     "src/turn/attempt/Recovery.ts",

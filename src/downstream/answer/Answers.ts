@@ -15,8 +15,10 @@ import type { TurnError } from "../../turn/TurnError.ts"
 import { Turns } from "../../turn/Turns.ts"
 import type { Answer } from "./Answer.ts"
 import { DecisionHeaders } from "./DecisionHeaders.ts"
+import { FailedResponse } from "./FailedResponse.ts"
 import { JsonAnswer } from "./JsonAnswer.ts"
 import { SseAnswer } from "./SseAnswer.ts"
+import { failureEvent } from "./TurnFailure.ts"
 
 export interface AnswerOptions {
   /** Called in the step in which a streamed answer ends. */
@@ -44,7 +46,7 @@ export class Answers extends Context.Service<
 }
 
 const make = Effect.gen(function* () {
-  const { decisionHeaders, maxBuffered } = yield* Settings
+  const { decisionHeaders, maxBuffered, streamError } = yield* Settings
   const turns = yield* Turns
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
@@ -58,7 +60,9 @@ const make = Effect.gen(function* () {
         beat()
       })
     }
+    const failing = streamError === "failed" ? new FailedResponse(turn) : undefined
     const sse = new SseAnswer(new DecisionHeaders(turn, heading), maxBuffered, {
+      failure: (error, sequence) => failing?.events(error, sequence) ?? failureEvent(error, sequence),
       sent: () => {
         running.pulse = deadlines.after(headWithin, () => {
           sse.open()
@@ -68,7 +72,7 @@ const make = Effect.gen(function* () {
       cancel: () => running.fiber?.interruptUnsafe(),
       ended,
     })
-    const fiber = yield* turns.start(turn, sse, (exit) => {
+    const fiber = yield* turns.start(turn, failing?.noting(sse) ?? sse, (exit) => {
       running.pulse?.cancel()
       released()
       sse.end(exit)

@@ -18,7 +18,7 @@ import { failureOf } from "../../turn/TurnError.ts"
 import { isTerminal, textAt, toSse } from "../../wire/Event.ts"
 import type { Answer } from "./Answer.ts"
 import type { DecisionHeaders } from "./DecisionHeaders.ts"
-import { failureAnswer, failureEvent } from "./TurnFailure.ts"
+import { failureAnswer } from "./TurnFailure.ts"
 
 /**
  * So many bytes the platform takes at once. It keeps as many again before it tells that the client has taken something,
@@ -30,6 +30,8 @@ const highWaterMark = 64 * 1024
 const largestPiece = 16 * 1024
 
 export interface ClientEnd {
+  /** The text that tells of an error in the stream. */
+  readonly failure: (error: TurnError, sequence: number) => string
   /** Called once, when the request is about to be sent upstream. */
   readonly sent: () => void
   /** Called when the client goes away in the middle of the stream. */
@@ -183,7 +185,7 @@ export class SseAnswer implements TurnSink {
         this.#state = closed
         return this.#respond(failureAnswer(error, this.#head.all))
       }
-      this.#enqueue(failureEvent(error, nextNumber(this.#last) ?? this.#events))
+      this.#enqueue(this.#client.failure(error, nextNumber(this.#last) ?? this.#events))
     }
     this.open()
     if (this.#state._tag !== "Streaming") return
