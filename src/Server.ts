@@ -96,7 +96,8 @@ const layerListener = Layer.unwrap(
 /** Warns at every start, since a setting that was made for a trial is easily forgotten. */
 const layerWarnings = Layer.effectDiscard(
   Effect.gen(function* () {
-    const { upstreams } = yield* Settings
+    const { remarks, upstreams } = yield* Settings
+    yield* Effect.forEach(remarks, (remark) => Effect.logWarning(remark), { discard: true })
     const unverified = upstreams.filter(({ tlsVerify }) => tlsVerify === "off").map(({ url }) => url)
     if (unverified.length === 0) return
     const warning =

@@ -1,8 +1,7 @@
 /**
  * Finds names that were meant as settings and are none, and which setting may have been meant.
  */
-import type { ConfigProvider } from "effect"
-import { Effect } from "effect"
+import { ConfigProvider, Effect } from "effect"
 
 interface Named {
   readonly name: string
@@ -24,21 +23,38 @@ const valuesBelow = (
     return [...here, ...below.flat()]
   })
 
+/** `tcp://10.0.0.1:8080`, where an address of IPv6 has brackets. */
+const serviceAddress = /^(tcp|udp|sctp):\/\/([\d.]+|\[[\da-f:.]+\]):\d+$/i
+
 /** What Kubernetes sets in a container that runs beside a Service whose name begins with the prefix. */
 const ofKubernetes = ({ name, value }: Named) =>
   /_SERVICE_(HOST|PORT(_.+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(name) ||
-  (name.endsWith("_PORT") && /^(tcp|udp|sctp):\/\//.test(value))
+  (name.endsWith("_PORT") && serviceAddress.test(value))
 
-/** The first name below the prefix that has a value, is no setting's, and is not set by Kubernetes. */
-export const strayName = (
+export interface Names {
+  /** The first that has a value, is no setting's, and is not set by Kubernetes. */
+  readonly stray: string | undefined
+  /** Those that Kubernetes sets; a setting's name may be among them. */
+  readonly ofKubernetes: ReadonlyArray<string>
+}
+
+/** The names below the prefix that stand for no setting. */
+export const strayNames = (
   provider: ConfigProvider.ConfigProvider,
   prefix: string,
   known: ReadonlyArray<string>,
-): Effect.Effect<string | undefined> =>
-  Effect.map(
-    valuesBelow(provider, [prefix]),
-    (values) => values.find((value) => !known.includes(value.name) && !ofKubernetes(value))?.name,
-  )
+): Effect.Effect<Names> =>
+  Effect.map(valuesBelow(provider, [prefix]), (values) => ({
+    stray: values.find((value) => !known.includes(value.name) && !ofKubernetes(value))?.name,
+    ofKubernetes: values.filter(ofKubernetes).map(({ name }) => name),
+  }))
+
+/** The provider as if these names had no value. */
+export const withoutNames = (
+  provider: ConfigProvider.ConfigProvider,
+  names: ReadonlyArray<string>,
+): ConfigProvider.ConfigProvider =>
+  ConfigProvider.make((path) => (names.includes(path.join("_")) ? Effect.undefined : provider.load(path.map(String))))
 
 /** The word that takes the fewest letters put in and left out; small letters and capitals are the same. */
 export const nearest = (word: string, words: ReadonlyArray<string>): string => {

@@ -10,7 +10,7 @@ import { isLoopback } from "./Address.ts"
 import type { Row, ValueOf } from "./SettingKinds.ts"
 import type { Tls } from "./PemFiles.ts"
 import { readPair, readTls } from "./PemFiles.ts"
-import { nearest, strayName } from "./SettingNames.ts"
+import { nearest, strayNames, withoutNames } from "./SettingNames.ts"
 import { rows } from "./SettingRows.ts"
 import { SettingsError } from "./SettingsError.ts"
 import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
@@ -41,10 +41,12 @@ export interface SettingsValues extends Loaded {
   readonly upstreamsFile: string | undefined
   /** `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; of settings given in code only what they say. */
   readonly environmentProxies: EnvironmentProxies
+  /** Lines for the log of the start: what was found that is no mistake, but may not be meant. */
+  readonly remarks: ReadonlyArray<string>
 }
 
 /** What code may set: any of them, and several upstreams, the default one first. */
-export type SettingsOptions = Partial<Omit<SettingsValues, "upstreams" | "upstreamsFile">> & {
+export type SettingsOptions = Partial<Omit<SettingsValues, "upstreams" | "upstreamsFile" | "remarks">> & {
   readonly upstreams?: ReadonlyArray<UpstreamOptions>
 }
 
@@ -69,6 +71,7 @@ export class Settings extends Context.Service<Settings, SettingsValues>()("respo
     tls: undefined,
     listenTls: undefined,
     environmentProxies: noProxies,
+    remarks: [],
   })
 
   /** The defaults, but for the settings that an app gives; those are held to the same rules. */
@@ -145,7 +148,7 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
   }
   const isSaid = options.upstreamUrl !== undefined || upstreams !== undefined
   const placed = yield* atItsUrl(values as unknown as Loaded, isSaid, spell)
-  const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies })
+  const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies, remarks: [] })
   if (upstreams === undefined) return keyed(settings)
   return keyed({ ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) })
 })
@@ -180,18 +183,28 @@ const jsonFile = Effect.gen(function* () {
 /** A name that begins as ours do and is none would leave its setting at the default without a word. */
 const checkNames = Effect.fnUntraced(function* (environment: ConfigProvider.ConfigProvider) {
   const known = [...names.map(environmentName), `${prefix}_CONFIG`]
-  const stray = yield* strayName(environment, prefix, known)
-  if (stray === undefined) return
+  const { ofKubernetes, stray } = yield* strayNames(environment, prefix, known)
+  if (stray === undefined) return ofKubernetes
   return yield* new SettingsError({
     message: `${stray}: there is no such setting; the nearest is ${nearest(stray, known)}`,
   })
 })
 
+/** A line for the log, where there is anything to say. */
+const ignored = (ofKubernetes: ReadonlyArray<string>) =>
+  ofKubernetes.length === 0
+    ? []
+    : [
+        `Kubernetes set ${ofKubernetes.join(", ")} for a Service: they are no settings of this proxy, and are ignored (\`enableServiceLinks: false\` in the pod leaves them out)`,
+      ]
+
 const load = Effect.gen(function* () {
   const environment = yield* ConfigProvider.ConfigProvider
-  yield* checkNames(environment)
+  const ofKubernetes = yield* checkNames(environment)
   const { json, path } = yield* jsonFile
-  const upper = environment.pipe(ConfigProvider.mapInput(([name]) => [environmentName(String(name))]))
+  const upper = withoutNames(environment, ofKubernetes).pipe(
+    ConfigProvider.mapInput(([name]) => [environmentName(String(name))]),
+  )
   const lower = ConfigProvider.fromUnknown(Object.fromEntries(Object.entries(json).map(([k, v]) => [k, String(v)])))
   const provider = ConfigProvider.orElse(upper, lower)
   const text = (from: ConfigProvider.ConfigProvider, name: string) =>
@@ -219,6 +232,7 @@ const load = Effect.gen(function* () {
   })
   const settings = withOnlyUpstream({
     ...loaded,
+    remarks: ignored(ofKubernetes),
     ...(yield* Effect.mapError(files, ({ message }) => new SettingsError({ message }))),
   })
   const upstreams = yield* upstreamsIn(json, settings, path)

@@ -52,6 +52,19 @@ it.layer(layer)("respool serve", (it) => {
     }),
   )
 
+  it.effect("says in one line which names Kubernetes has set, and starts without them", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      yield* fs.writeFileString(`${cwd}/respool.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/v1"}')
+      const env = { RESPOOL_PORT: "tcp://10.0.0.1:8080", RESPOOL_SERVICE_HOST: "10.0.0.1" }
+      const { logged, printed, stderr } = yield* start(["serve"], { cwd, env })
+      yield* printed(address)
+      yield* logged(/level=WARN.* message="Kubernetes set RESPOOL_.*RESPOOL_.* are ignored .*\n/)
+      assert.lengthOf(stderr().trim().split("\n"), 1)
+    }),
+  )
+
   const secret = "test-secret"
   const wrong: ReadonlyArray<readonly [env: Readonly<Record<string, string>>, line: RegExp]> = [
     [{ RESPOOL_PORT: "70000" }, /^respool: RESPOOL_PORT="70000": expected a whole number from 0 to 65535\n$/],

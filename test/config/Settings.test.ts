@@ -527,23 +527,70 @@ it.layer(NodeFileSystem.layer)("A name that is none", (it) => {
     }),
   )
 
-  it.effect("is let be where it is set to nothing, is no name of ours, or comes from Kubernetes", () =>
+  it.effect("is let be where it is set to nothing, or is no name of ours", () =>
     Effect.gen(function* () {
-      const values = yield* read({
-        RESPOOL_PROT: "",
-        RESPOOLER: "x",
-        MY_RESPOOL_PORT: "x",
-        RESPOOL_PORT: "4321",
-        RESPOOL_SERVICE_HOST: "10.0.0.1",
-        RESPOOL_SERVICE_PORT: "8080",
-        RESPOOL_SERVICE_PORT_HTTP: "8080",
-        RESPOOL_PORT_8080_TCP: "tcp://10.0.0.1:8080",
-        RESPOOL_PORT_8080_TCP_PROTO: "tcp",
-        RESPOOL_PORT_8080_TCP_PORT: "8080",
-        RESPOOL_PORT_8080_TCP_ADDR: "10.0.0.1",
-        RESPOOL_METRICS_PORT: "tcp://10.0.0.1:8080",
-      })
+      const values = yield* read({ RESPOOL_PROT: "", RESPOOLER: "x", MY_RESPOOL_PORT: "x", RESPOOL_PORT: "4321" })
       assert.deepStrictEqual(values, { ...Settings.defaults, port: 4321 })
+    }),
+  )
+})
+
+/** What Kubernetes sets in every pod beside a Service with one port. */
+const serviceLinks = (name: string, address: string, protocol: string, port: number) => {
+  const url = `${protocol.toLowerCase()}://${address.includes(":") ? `[${address}]` : address}:${port}`
+  const ofPort = `${name}_PORT_${port}_${protocol}`
+  return {
+    [`${name}_SERVICE_HOST`]: address,
+    [`${name}_SERVICE_PORT`]: String(port),
+    [`${name}_SERVICE_PORT_HTTP`]: String(port),
+    [`${name}_SERVICE_PORT_${port}`]: String(port),
+    [`${name}_PORT`]: url,
+    [ofPort]: url,
+    [`${ofPort}_PROTO`]: protocol.toLowerCase(),
+    [`${ofPort}_PORT`]: String(port),
+    [`${ofPort}_ADDR`]: address,
+  }
+}
+
+it.layer(NodeFileSystem.layer)("A Service of Kubernetes", (it) => {
+  const services = [
+    ["RESPOOL", "10.0.0.1", "TCP", 8080],
+    ["RESPOOL", "fd00::1", "TCP", 8080],
+    ["RESPOOL", "10.0.0.1", "UDP", 53],
+    ["RESPOOL", "10.0.0.1", "SCTP", 1],
+    ["RESPOOL_METRICS", "10.0.0.1", "TCP", 9090],
+    ["RESPOOL_CONFIG", "10.0.0.1", "TCP", 9090],
+    ["RESPOOL_PROXY", "10.0.0.1", "TCP", 3128],
+    ["RESPOOL_UPSTREAM", "::ffff:10.0.0.1", "TCP", 443],
+  ] as const
+  for (const [name, address, protocol, port] of services) {
+    it.effect(`sets no setting: ${name} at ${protocol} ${address} ${port}`, () =>
+      Effect.gen(function* () {
+        const links = serviceLinks(name, address, protocol, port)
+        const { remarks, ...values } = yield* read(links)
+        const { remarks: _, ...defaults } = Settings.defaults
+        assert.deepStrictEqual(values, defaults)
+        assert.lengthOf(remarks, 1)
+        assert.include(remarks[0], "ignored")
+        for (const set of Object.keys(links)) assert.match(remarks[0] ?? "", new RegExp(`[ ]${set}[, ]`))
+      }),
+    )
+  }
+
+  it.effect("leaves the file's setting of that name in force", () =>
+    Effect.gen(function* () {
+      const path = yield* file('{"port":4321}')
+      const { port } = yield* read({ RESPOOL_CONFIG: path, ...serviceLinks("RESPOOL", "10.0.0.1", "TCP", 8080) })
+      assert.strictEqual(port, 4321)
+    }),
+  )
+
+  it.effect("is not meant by what has another form", () =>
+    Effect.gen(function* () {
+      for (const port of ["tcp://", "tcp://8080", "http://10.0.0.1:8080", "tcp://10.0.0.1", "10.0.0.1:8080"]) {
+        const message = yield* refusal({ RESPOOL_PORT: port })
+        assert.match(message, /^RESPOOL_PORT="[^"]+": expected a whole number from 0 to 65535$/)
+      }
     }),
   )
 })

@@ -4,6 +4,8 @@
  * A text is found once in its file, and stays so when lines around it move; `Mutants.test.ts` holds that in every run of
  * the tests, and `bun run mutants` plants them.
  */
+import { forOperators } from "./OperatorMutants.ts"
+
 export interface Mutant {
   readonly name: string
   readonly file: string
@@ -543,6 +545,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `  return isTerminal(type) || type === "response.queued" || type === "response.in_progress" ? type : "response.completed"`,
     `  return isTerminal(type) ? type : "response.completed"`,
   ),
+  ...forOperators,
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",
     "src/upstream/socket/WebSocketExecutor.ts",

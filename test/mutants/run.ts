@@ -18,6 +18,10 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 
 const copied = [
   "src",
+  "test/Reload.test.ts",
+  "test/cli",
+  "test/config",
+  "test/downstream",
   "test/lifecycle",
   "test/proxy",
   "test/support",

@@ -1,0 +1,14 @@
+/**
+ * Small mistakes in what operators rely on: settings, the command line, the listener, keys.
+ */
+import type { MutantOfTheWhole } from "./Mutants.ts"
+
+export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
+  {
+    name: "service-of-kubernetes-sets-the-port",
+    file: "src/config/Settings.ts",
+    find: `withoutNames(environment, ofKubernetes)`,
+    replace: `withoutNames(environment, ofKubernetes.slice(0, 0))`,
+    noticedBy: ["test/config/Settings.test.ts"],
+  },
+]
