@@ -37,3 +37,8 @@ export const normalProxy = (text: string): Redacted.Redacted<string> | undefined
   const address = Redacted.make(text.includes("://") ? text : `http://${text}`)
   return parseProxy(address) === undefined ? undefined : address
 }
+
+/** In place of a proxy's address in the settings: there is none on the way, whatever the environment says. */
+export const direct = "direct"
+
+export const isDirect = (address: Redacted.Redacted<string>): boolean => Redacted.value(address) === direct

@@ -1,15 +1,15 @@
 /**
  * Says which proxy, if any, the way to a URL goes through; the same for sockets and for HTTP.
  *
- * The proxy that an upstream's settings name comes first, else `https_proxy` (for `https:` and `wss:`) or `http_proxy`
- * (for `http:` and `ws:`), each in small letters before capitals. What `no_proxy` names is reached directly, whichever
- * proxy that would have been, as with curl. Loopback is no exception unless it says so.
+ * What the settings say comes first, and nothing of the environment overrules it. Else it is `https_proxy` (for `https:`
+ * and `wss:`) or `http_proxy` (for `http:` and `ws:`), then `all_proxy`, each in small letters before capitals, as with
+ * curl; of these, what `no_proxy` names is reached directly. Loopback is no exception unless it says so.
  */
 import type { Redacted } from "effect"
 import { Config, Effect, Option, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
 import { addressOf } from "./Address.ts"
-import { allowedProxy, normalProxy } from "./ProxyAddress.ts"
+import { allowedProxy, isDirect, normalProxy } from "./ProxyAddress.ts"
 
 /** What the environment says of proxies. */
 export interface EnvironmentProxies {
@@ -47,8 +47,10 @@ const proxyIn = Effect.fnUntraced(function* (name: string) {
 export const environmentProxies: Effect.Effect<EnvironmentProxies, ProxyError> = Effect.gen(function* () {
   const http = yield* proxyIn("http_proxy")
   const https = yield* proxyIn("https_proxy")
+  // Where both are named it is never used, and desktops set it to the SOCKS port of the proxy that the two name.
+  const all = http === undefined || https === undefined ? yield* proxyIn("all_proxy") : undefined
   const no = (yield* variable("no_proxy"))?.text.toLowerCase() ?? ""
-  return { http, https, no: no.split(/[\s,]+/).filter((entry) => entry !== "") }
+  return { http: http ?? all, https: https ?? all, no: no.split(/[\s,]+/).filter((entry) => entry !== "") }
 })
 
 const family = (address: string) => (isIP(address) === 6 ? "ipv6" : "ipv4")
@@ -86,9 +88,9 @@ export const proxyFor = (
   url: string,
   ofUpstream: Redacted.Redacted<string> | undefined,
 ): Redacted.Redacted<string> | undefined => {
+  if (ofUpstream !== undefined) return isDirect(ofUpstream) ? undefined : ofUpstream
   const { hostname, port, secure } = addressOf(new URL(url))
-  const proxy = ofUpstream ?? (secure ? environment.https : environment.http)
   const host = hostname.replace(/\.$/, "")
-  const isDirect = environment.no.some((entry) => names(entry, host, String(port)))
-  return isDirect ? undefined : proxy
+  if (environment.no.some((entry) => names(entry, host, String(port)))) return undefined
+  return secure ? environment.https : environment.http
 }

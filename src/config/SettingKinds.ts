@@ -4,7 +4,7 @@
  * A kind refuses what could not have been meant rather than guess, since a setting that starts wrong is found late.
  */
 import { ByteSize, Config, Duration, Redacted, Schema } from "effect"
-import { allowedProxy, normalProxy } from "./ProxyAddress.ts"
+import { allowedProxy, direct, normalProxy } from "./ProxyAddress.ts"
 
 /** One setting: how it is read, and what its help says. */
 export interface Row<A> {
@@ -154,15 +154,17 @@ export const modelNames = (about: string) =>
     (value) => value.join(","),
   )
 
+const proxyOrNone = (value: string) => (value === direct ? Redacted.make(value) : normalProxy(value))
+
 export const proxyAddress = (about: string) =>
   row(
     (name) =>
-      Config.schema(Schema.String.check(Schema.makeFilter((value) => normalProxy(value) !== undefined)), name).pipe(
-        Config.map(normalProxy),
+      Config.schema(Schema.String.check(Schema.makeFilter((value) => proxyOrNone(value) !== undefined)), name).pipe(
+        Config.map(proxyOrNone),
       ),
     undefined,
     "",
-    allowedProxy,
+    `${allowedProxy}, or \`${direct}\` for none`,
     about,
     true,
   )

@@ -73,7 +73,7 @@ export const rows = {
     "`off` believes any upstream, whatever its certificate: for trying things out only",
   ),
   proxy: proxyAddress(
-    "on the way to the upstream; else `HTTPS_PROXY` or `HTTP_PROXY` says which, and `NO_PROXY` what is reached directly",
+    "on the way to the upstream; else `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` says which, and `NO_PROXY` what is reached directly all the same",
   ),
   idleTtl: duration("50 minutes", "an unused connection is closed after this"),
   maxAge: duration("50 minutes", "no turn starts on a connection older than this; the API caps at 60 minutes"),

@@ -22,7 +22,8 @@ const two = (second: object) => ({
 })
 
 const address = "expected an http, https, ws or wss address without user, query or fragment"
-const proxy = "expected an http or https address of a proxy, such as `http://user:password@proxy:3128`"
+const proxy =
+  "expected an http or https address of a proxy, such as `http://user:password@proxy:3128`, or `direct` for none"
 
 const mistakes: ReadonlyArray<Mistake> = [
   // The file itself.

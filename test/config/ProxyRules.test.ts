@@ -20,6 +20,12 @@ describe("ProxyRules", () => {
     assert.strictEqual(proxyFor(noProxies, "https://api.test/", own), own)
   })
 
+  it("goes directly where the settings say so, whatever the environment says", () => {
+    for (const url of ["https://api.test/v1", "wss://api.test/v1", "http://127.0.0.1/", "ws://[::1]:1/"]) {
+      assert.strictEqual(through(url, "", Redacted.make("direct")), "none")
+    }
+  })
+
   it("makes no exception of loopback by itself", () => {
     for (const host of ["localhost", "127.0.0.1", "[::1]"]) {
       assert.strictEqual(through(`https://${host}:8443/`, ""), "secure.test")
@@ -63,7 +69,7 @@ describe("ProxyRules", () => {
     it(`${direct ? "reaches" : "does not reach"} ${url} directly where no_proxy is ${entries}`, () => {
       const scheme = /^(https|wss)/.test(url) ? "secure.test" : "plain.test"
       assert.strictEqual(through(url, entries), direct ? "none" : scheme)
-      assert.strictEqual(through(url, entries, own), direct ? "none" : "own.test")
+      assert.strictEqual(through(url, entries, own), "own.test", "what the settings say is not overruled")
     })
   }
 })

@@ -175,7 +175,48 @@ it.layer(NodeFileSystem.layer)("Settings", (it) => {
       const allowed = "expected an http or https address of a proxy, such as `http://user:password@proxy:3128`"
       for (const wrong of ["socks5://me:test-pass@proxy.test", "http://", "http://me:test-pass@proxy.test/path"]) {
         assert.strictEqual(yield* refusal({ HTTPS_PROXY: wrong }), `HTTPS_PROXY: ${allowed}`)
-        assert.strictEqual(yield* refusal({ RESPOOL_PROXY: wrong }), `RESPOOL_PROXY: ${allowed}`)
+        assert.strictEqual(yield* refusal({ ALL_PROXY: wrong }), `ALL_PROXY: ${allowed}`)
+        assert.strictEqual(
+          yield* refusal({ RESPOOL_PROXY: wrong }),
+          `RESPOOL_PROXY: ${allowed}, or \`direct\` for none`,
+        )
+      }
+    }),
+  )
+
+  const all = "http://all.test:3128"
+  const ways: ReadonlyArray<
+    readonly [env: Readonly<Record<string, string>>, http: string | undefined, https: string | undefined]
+  > = [
+    [{ ALL_PROXY: all }, all, all],
+    [{ all_proxy: "all.test:3128" }, all, all],
+    [{ all_proxy: all, ALL_PROXY: "http://capitals.test" }, all, all],
+    [{ ALL_PROXY: all, HTTPS_PROXY: "http://secure.test" }, all, "http://secure.test"],
+    [{ ALL_PROXY: all, http_proxy: "http://plain.test" }, "http://plain.test", all],
+    [{ ALL_PROXY: "", HTTPS_PROXY: "http://secure.test" }, undefined, "http://secure.test"],
+    [
+      { ALL_PROXY: "socks5://127.0.0.1:1080", HTTP_PROXY: "http://one.test", HTTPS_PROXY: "http://one.test" },
+      "http://one.test",
+      "http://one.test",
+    ],
+  ]
+  it.effect.each(ways)("take ALL_PROXY where no other proxy is named for a scheme: %s", ([env, http, https]) =>
+    Effect.gen(function* () {
+      const { environmentProxies: found } = yield* read(env)
+      const shown = [found.http, found.https].map((proxy) => (proxy === undefined ? undefined : Redacted.value(proxy)))
+      assert.deepStrictEqual(shown, [http, https])
+    }),
+  )
+
+  it.effect("refuse the SOCKS forms of ALL_PROXY where it would be used", () =>
+    Effect.gen(function* () {
+      for (const scheme of ["socks", "socks4", "socks4a", "socks5", "socks5h"]) {
+        for (const name of ["ALL_PROXY", "all_proxy"]) {
+          const env = { [name]: `${scheme}://me:test-pass@127.0.0.1:1080`, HTTPS_PROXY: "http://secure.test" }
+          const message = yield* refusal(env)
+          assert.match(message, new RegExp(`^${name}: expected an http or https address of a proxy`))
+          assert.notInclude(message, "test-pass")
+        }
       }
     }),
   )

@@ -11,4 +11,11 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `withoutNames(environment, ofKubernetes.slice(0, 0))`,
     noticedBy: ["test/config/Settings.test.ts"],
   },
+  {
+    name: "no-proxy-overrules-the-settings",
+    file: "src/config/ProxyRules.ts",
+    find: `  if (ofUpstream !== undefined) return isDirect(ofUpstream) ? undefined : ofUpstream`,
+    replace: `  if (ofUpstream !== undefined && isDirect(ofUpstream)) return undefined`,
+    noticedBy: ["test/config/ProxyRules.test.ts"],
+  },
 ]
