@@ -17,6 +17,7 @@ export const TurnErrorReason = Schema.Literals([
   // These end a turn before anything was sent.
   "no_scope",
   "credential_unavailable",
+  "credential_missing",
   "dial_failed",
   "dial_timeout",
   "dial_backoff",

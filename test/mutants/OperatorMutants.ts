@@ -18,4 +18,11 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `  if (ofUpstream !== undefined && isDirect(ofUpstream)) return undefined`,
     noticedBy: ["test/config/ProxyRules.test.ts"],
   },
+  {
+    name: "no-login-stops-the-start",
+    file: "src/upstream/credential/CheckFiles.ts",
+    find: `_tag === "CodexAuth" && isAbsent && !isHomeless`,
+    replace: `_tag === "CodexAuth" && isAbsent && isHomeless`,
+    noticedBy: ["test/proxy/Refresh.test.ts"],
+  },
 ]

@@ -108,6 +108,54 @@ it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
 it.layer(NodeFileSystem.layer)("The login of the Codex CLI", (it) => {
   const login = (access: string) => ({ tokens: { access_token: access, account_id: "account-a" } })
 
+  /** How the file may look before `codex login`; undefined: it is not there. */
+  const before: ReadonlyArray<readonly [name: string, content: string | undefined]> = [
+    ["is not there", undefined],
+    ["is empty", ""],
+    ["is blank", "\n"],
+    ["is an empty object", "{}"],
+    ["has lost its login", '{"OPENAI_API_KEY":null,"tokens":null}'],
+    ["has an empty key", '{"OPENAI_API_KEY":""}'],
+    ["has lost its tokens", '{"auth_mode":"chatgpt","last_refresh":"2026-01-01T00:00:00Z"}'],
+  ]
+  it.effect.each(before)("is taken on when it comes, where the file %s", ([, content]) =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { path, write } = yield* secretFile({})
+      yield* content === undefined ? fs.remove(path) : fs.writeFileString(path, content)
+      const simulator = yield* simulatorOf({ script, profile: "codex", accepts: ["test-token-1"] })
+      const plain = yield* simulatorOf({ script })
+      const credential = { _tag: "CodexAuth" as const, path }
+      const upstreams = [
+        { name: "main", url: plain.url },
+        { name: "codex", profile: "codex" as const, url: simulator.url, models: ["gpt-codex"], credential },
+      ]
+      const ask = (model: string, stream: boolean) =>
+        post({ model, stream, instructions: "Be brief.", store: false, input: [user("One")] })
+      yield* Effect.gen(function* () {
+        const { logged } = yield* TestProxy
+        const said = () => logged.filter((line) => line.includes("codex login") && line.includes("level=WARN"))
+        assert.lengthOf(said(), 1)
+        assert.include(said()[0], "upstream=codex")
+        assert.include(said()[0], path)
+        for (const stream of [true, false]) {
+          const refused = yield* ask("gpt-codex", stream)
+          assert.strictEqual(refused.status, 401)
+          assert.deepStrictEqual(refused.json?.["error"], {
+            message: `respool: there is no login in ${path} yet: run \`codex login\``,
+            type: "invalid_request_error",
+            code: "credential_missing",
+            param: null,
+          })
+        }
+        assert.strictEqual((yield* ask("gpt-other", false)).status, 200)
+        yield* write(login("test-token-1"))
+        const served = yield* ask("gpt-codex", false)
+        assert.strictEqual(served.status, 200, served.text)
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("serves any client, and a refresh by Codex costs no session", () =>
     Effect.gen(function* () {
       const { path, write } = yield* secretFile(login("test-token-1"))

@@ -17,6 +17,7 @@ const statuses: Partial<Record<TurnError["reason"], number>> = {
   shutdown: 503,
   no_scope: 503,
   credential_unavailable: 503,
+  credential_missing: 401,
   message_too_big: 413,
   internal: 500,
   dial_timeout: 504,
@@ -91,7 +92,7 @@ const apiError = ({ message, reason }: TurnError, status: number) =>
   new ApiError({
     status,
     message: `respool: ${message}`,
-    type: status === 413 ? "invalid_request_error" : "server_error",
+    type: status < 500 ? "invalid_request_error" : "server_error",
     code: reason,
     param: null,
   })

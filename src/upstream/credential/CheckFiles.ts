@@ -1,11 +1,13 @@
 /**
  * Reads the files that hold credentials once, so that a wrong one is reported at the start and not by the first turn.
+ *
+ * A login that a person has yet to make is no mistake: the start says so, and goes on.
  */
 import { Effect, FileSystem, Layer } from "effect"
 import type { SettingsValues } from "../../config/Settings.ts"
 import { Settings, SettingsError } from "../../config/Settings.ts"
 import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
-import { followLogin } from "./CodexAuth.ts"
+import { followLogin, noLogin } from "./CodexAuth.ts"
 import { followToken } from "./TokenFile.ts"
 
 const fields = { CodexAuth: "codexAuth", TokenFile: "tokenFile" } as const
@@ -24,11 +26,19 @@ export const checkCredentialFiles = Effect.fnUntraced(function* (
       _tag === "CodexAuth"
         ? Effect.asVoid(followLogin(fs, path, () => "").current)
         : Effect.asVoid(followToken(fs, path).current)
-    yield* Effect.mapError(look, ({ message }) => {
-      const hint = path.startsWith("~") ? ": `~` does not stand for the home folder here" : ""
-      return new SettingsError({
-        message: `${upstreamsFile ?? "Settings.layer"}: upstreams.${name}.${fields[_tag]}: ${message}${hint}`,
-      })
+    const isHomeless = path.startsWith("~")
+    yield* Effect.catch(look, ({ isAbsent, message }) => {
+      if (_tag === "CodexAuth" && isAbsent && !isHomeless) {
+        return Effect.annotateLogs(Effect.logWarning(`${noLogin(path)}; until then its turns are refused`), {
+          upstream: name,
+        })
+      }
+      const hint = isHomeless ? ": `~` does not stand for the home folder here" : ""
+      return Effect.fail(
+        new SettingsError({
+          message: `${upstreamsFile ?? "Settings.layer"}: upstreams.${name}.${fields[_tag]}: ${message}${hint}`,
+        }),
+      )
     })
   }
 })

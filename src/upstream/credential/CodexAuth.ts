@@ -3,12 +3,13 @@
  * it, since a refresh by another program would log Codex out.
  *
  * The file holds `tokens.access_token` and `tokens.account_id` of a login with ChatGPT, or `OPENAI_API_KEY`. The
- * credential's identity is the account's, so that a refresh by Codex ends no session.
+ * credential's identity is the account's, so that a refresh by Codex ends no session. The file may be made later: until
+ * then each turn says that there is no login, and the first turn behind it is shown to the upstream.
  */
 import type { FileSystem } from "effect"
 import { Clock, Effect, Option, Redacted, Schema } from "effect"
 import type { Resolved, Source } from "./Credential.ts"
-import { followFile, unavailable } from "./SecretFile.ts"
+import { followFile, missing, unavailable } from "./SecretFile.ts"
 
 const Text = Schema.optional(Schema.NullOr(Schema.String))
 
@@ -69,20 +70,33 @@ const loginIn = (text: string, identityOf: (secret: string) => string): Login | 
   }
 }
 
+/** What is left of the file after `codex logout`, or is there before it was written whole. */
+const holdsNoLogin = (text: string): boolean => {
+  if (text.trim() === "") return true
+  const file = Option.getOrUndefined(decode(text))
+  return file !== undefined && (file.tokens ?? undefined) === undefined && (file.OPENAI_API_KEY ?? "") === ""
+}
+
 /** `identityOf` makes a text of a secret that stands for it. */
 export const followLogin = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string) =>
   followFile(fs, path, {
     parse: (text) => loginIn(text, identityOf),
+    isEmpty: holdsNoLogin,
     expected: "the Codex CLI's auth.json: log in with `codex login`",
     mayBeOpen: true,
   })
+
+/** What is said while there is no login. */
+export const noLogin = (path: string) => `there is no login in ${path} yet: run \`codex login\``
 
 /** The login as a source of a credential; `identityOf` as above. */
 export const codexAuth = (fs: FileSystem.FileSystem, path: string, identityOf: (secret: string) => string): Source => {
   const file = followLogin(fs, path, identityOf)
   return {
     current: Effect.gen(function* () {
-      const { expiresAt, resolved } = yield* Effect.mapError(file.current, ({ message }) => unavailable(message))
+      const { expiresAt, resolved } = yield* Effect.mapError(file.current, ({ isAbsent, message }) =>
+        isAbsent ? missing(noLogin(path)) : unavailable(message),
+      )
       if (expiresAt !== undefined && expiresAt <= (yield* Clock.currentTimeMillis)) {
         return yield* unavailable(`the token in ${path} has expired; running codex refreshes it`)
       }

@@ -10,14 +10,22 @@ import { Clock, Effect, Schema, Semaphore } from "effect"
 import { gone, isOpenToOthers, LastLook, lookAt } from "../../config/Files.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 
-/** Why a file can't be used. `message` names the path and never what is in the file. */
+/**
+ * Why a file can't be used. `message` names the path and never what is in the file. `isAbsent`: there is nothing in it
+ * that could be wrong, since it is not there, or empty.
+ */
 export class SecretFileError extends Schema.TaggedError<SecretFileError>()("SecretFileError", {
   message: Schema.String,
+  isAbsent: Schema.Boolean,
 }) {}
 
 /** The failure of a turn that has no credential: nothing was sent, and the error holds no secret. */
 export const unavailable = (message: string) =>
   new TurnError({ reason: "credential_unavailable", delivery: "NotSent", message })
+
+/** The failure of a turn whose credential a person has yet to make; `message` says how. */
+export const missing = (message: string) =>
+  new TurnError({ reason: "credential_missing", delivery: "NotSent", message })
 
 export interface SecretFile<A> {
   /** What the file holds. */
@@ -31,6 +39,8 @@ export interface SecretFile<A> {
 export interface FollowOptions<A> {
   /** Undefined: the text is not what was expected. */
   readonly parse: (text: string) => A | undefined
+  /** Whether a text that is not what was expected holds nothing yet. Default: it never does. */
+  readonly isEmpty?: (text: string) => boolean
   /** What the file should be, for the error. */
   readonly expected: string
   /** True: another program keeps it and decides who may read it. */
@@ -40,24 +50,25 @@ export interface FollowOptions<A> {
 export const followFile = <A>(
   fs: FileSystem.FileSystem,
   path: string,
-  { expected, mayBeOpen, parse }: FollowOptions<A>,
+  { expected, isEmpty, mayBeOpen, parse }: FollowOptions<A>,
 ): SecretFile<A> => {
   const one = Semaphore.makeUnsafe(1)
   let held: { readonly value: A } | undefined
   let seen = ""
   const lastLook = new LastLook()
 
-  const fail = (what: string) => new SecretFileError({ message: `${path} ${what}` })
+  const fail = (what: string, isAbsent = false) => new SecretFileError({ message: `${path} ${what}`, isAbsent })
 
   const read = Effect.gen(function* () {
     const { mode, stamp } = yield* lookAt(fs, path)
-    if (stamp === gone.stamp) return yield* fail("can't be read")
+    if (stamp === gone.stamp) return yield* fail("can't be read", true)
     if (stamp === seen && held !== undefined) return held.value
     if (!mayBeOpen && isOpenToOthers(mode)) {
       return yield* fail("is open to other users of this machine: run `chmod 600` on it")
     }
-    const value = parse(yield* Effect.mapError(fs.readFileString(path), () => fail("can't be read")))
-    if (value === undefined) return yield* fail(`is not ${expected}`)
+    const text = yield* Effect.mapError(fs.readFileString(path), () => fail("can't be read"))
+    const value = parse(text)
+    if (value === undefined) return yield* fail(`is not ${expected}`, isEmpty?.(text) === true)
     seen = stamp
     held = { value }
     return value

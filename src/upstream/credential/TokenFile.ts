@@ -104,7 +104,8 @@ export const tokenFile = (
   let refused: string | undefined
   let refusedAt = Number.NEGATIVE_INFINITY
 
-  const failed = (what: string) => new SecretFileError({ message: `the token in ${path} can't be refreshed: ${what}` })
+  const failed = (what: string) =>
+    new SecretFileError({ message: `the token in ${path} can't be refreshed: ${what}`, isAbsent: false })
 
   const ask = Effect.fnUntraced(function* (held: Held) {
     const { clientId, clientSecret, refreshToken, scope, tokenUrl } = held

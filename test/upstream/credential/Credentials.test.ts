@@ -133,7 +133,9 @@ describe("The Codex CLI's auth.json", () => {
   it.effect("that is none says so; where it was one before, that stays in force", () =>
     Effect.gen(function* () {
       logged.length = 0
-      assert.strictEqual(yield* refusal(of("/no/where")), "/no/where can't be read")
+      const { message, reason } = yield* Effect.flip(resolve(of("/no/where")))
+      assert.strictEqual(reason, "credential_missing")
+      assert.strictEqual(message, "there is no login in /no/where yet: run `codex login`")
       const { path, write } = yield* fileOf("{")
       assert.match(yield* refusal(of(path)), /is not the Codex CLI's auth\.json: log in with `codex login`$/)
       yield* write(login("test-token-1"))
