@@ -25,4 +25,11 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `_tag === "CodexAuth" && isAbsent && isHomeless`,
     noticedBy: ["test/proxy/Refresh.test.ts"],
   },
+  {
+    name: "drain-forgets-what-streams",
+    file: "src/downstream/http/BunServer.ts",
+    find: `Effect.andThen(FiberSet.awaitEmpty(fibers), answered(server))`,
+    replace: `Effect.andThen(FiberSet.awaitEmpty(fibers), Effect.sync(() => answered(server)))`,
+    noticedBy: ["test/downstream/http/BunServer.test.ts"],
+  },
 ]

@@ -27,14 +27,18 @@ const heldTurn = Effect.fnUntraced(function* (url: string) {
 })
 
 /** What a connection says to a request: the status line, or nothing where it was refused or closed. */
-const say = (connection: Talker) => {
-  connection.say("GET /readyz HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n")
+const say = (connection: Talker, path = "/readyz") => {
+  connection.say(`GET ${path} HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\n\r\n`)
   return Effect.map(connection.closed, (text) => text.split("\r\n")[0] ?? "")
 }
 
+const unavailable = "HTTP/1.1 503 Service Unavailable"
+
 /** Every attempt is a round trip to the process, so this asks only as fast as it answers. */
 const untilRefused = (url: string) =>
-  Effect.repeat(Effect.scoped(Effect.flatMap(talker(url), say)), { until: (said) => said === "" })
+  Effect.repeat(Effect.scoped(Effect.flatMap(talker(url), (connection) => say(connection))), {
+    until: (said) => said === unavailable,
+  })
 
 const draining = (turns: string) =>
   new RegExp(`message="draining ${turns} for at most 10m; a second signal stops at once"`)
@@ -53,7 +57,10 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         yield* signal(name)
         yield* logged(draining("1 turn"))
         yield* untilRefused(url)
-        assert.match(yield* say(before), /^(HTTP\/1\.1 503 .*)?$/)
+        assert.strictEqual(yield* say(before), unavailable)
+        for (const path of ["/healthz", "/readyz", "/v1/models"]) {
+          assert.strictEqual(yield* say(yield* talker(url), path), unavailable)
+        }
         assert.strictEqual(simulator.turns.at(-1)?.status, "running")
         yield* simulator.release
         const { broken, text } = yield* reader.ending
@@ -81,7 +88,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       yield* signal("SIGTERM")
       assert.strictEqual(yield* exitCode, 0)
       assert.match(stderr(), draining("0 turns"))
-      assert.strictEqual(yield* Effect.scoped(Effect.flatMap(talker(url), say)), "")
+      assert.strictEqual(yield* Effect.scoped(Effect.flatMap(talker(url), (connection) => say(connection))), "")
       yield* socketsOpen(simulator, 0)
     }),
   )

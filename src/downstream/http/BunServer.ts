@@ -2,10 +2,10 @@
  * Listens with `Bun.serve`, as an `HttpServer` that any Effect HTTP application can be served with.
  *
  * - Request fibers belong to the scope of `serve` and have its context. A client that goes away interrupts its one.
- * - When that scope closes, listening stops, idle connections close, a request that still comes is answered 503, and
- *   requests under way (fibers and streaming bodies alike) may finish within `drainTimeout`; then fibers are
- *   interrupted.
- * - When the layer's scope closes, every connection is closed.
+ * - When that scope closes, requests under way (fibers and streaming bodies alike) may finish within `drainTimeout`; then
+ *   fibers are interrupted. Meanwhile every other request, on a new connection as on one that was kept, is answered 503,
+ *   so that what probes the server learns why it should ask another.
+ * - When the layer's scope closes, listening stops and every connection is closed.
  * - A raw web `Response` passes untouched, and its body's `cancel()` fires when the client goes away.
  * - An answer may take any time. The head of a request may not: Bun gives it 12 s on a new connection, and
  *   `idleTimeout` on one that is kept alive. A head over 16 KiB or with more than some 200 headers is answered 431,
@@ -25,6 +25,7 @@ import type { HttpMiddleware } from "effect/http"
 import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
+import { setTimeout } from "node:timers/promises"
 import { ApiError } from "../ApiError.ts"
 
 export interface Options {
@@ -130,10 +131,10 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
 
     yield* Effect.addFinalizer(() => {
       handle = () => webResponse(unavailable)
-      const stopped = server.stop(false)
-      return Effect.all([FiberSet.awaitEmpty(fibers), Effect.promise(() => stopped)], {
-        concurrency: "unbounded",
-      }).pipe(Effect.interruptible, Effect.timeoutOption(options.drainTimeout ?? "30 seconds"))
+      return Effect.andThen(FiberSet.awaitEmpty(fibers), answered(server)).pipe(
+        Effect.interruptible,
+        Effect.timeoutOption(options.drainTimeout ?? "30 seconds"),
+      )
     })
 
     handle = (request, server) => {
@@ -168,6 +169,20 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
   )
   return HttpServer.make({ serve, address: NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port) })
 })
+
+/**
+ * Waits until no request is unanswered. Bun tells that only together with an end of listening, so it is asked again and
+ * again, by the platform's timer: this waits for sockets, which know nothing of the clock of the program.
+ */
+const answered = (server: Bun.Server<undefined>): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    server.pendingRequests === 0
+      ? Effect.void
+      : Effect.andThen(
+          Effect.promise((signal) => setTimeout(10, undefined, { signal })),
+          answered(server),
+        ),
+  )
 
 const Bound = Schema.Struct({ address: Schema.String, port: Schema.Number })
 

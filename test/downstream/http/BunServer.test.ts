@@ -46,6 +46,9 @@ const errorIn = (response: Response) =>
     (json) => Schema.decodeUnknownSync(ErrorBody)(json).error.code,
   )
 
+/** Requests that probes and balancers make. */
+const probes = ["GET /healthz", "HEAD /healthz", "GET /readyz", "GET /", "OPTIONS /readyz", "POST /v1/responses"]
+
 const ErrorBody = Schema.Struct({
   error: Schema.Struct({ message: Schema.String, type: Schema.String, code: Schema.String, param: Schema.Null }),
 })
@@ -328,11 +331,11 @@ describe("BunServer", () => {
     }),
   )
 
-  it.effect("drains when serving ends: no new connections, 503 on open ones, the rest may finish", () =>
+  it.effect("drains when serving ends: 503 on new and kept connections, until the rest has finished", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const { stopServing, url } = yield* serving(
+      const { closeListener, stopServing, url } = yield* serving(
         Effect.flatMap(path, (path) =>
           path === "/slow"
             ? Effect.as(
@@ -346,6 +349,11 @@ describe("BunServer", () => {
       half.say("GET /late HTTP/1.1\r\n")
       // Connections are accepted in order, so that with this answer the half request is the server's too.
       yield* Effect.flatMap(get(`${url}/quick`), textOf)
+      const kept = yield* Effect.forEach(probes, () => talker(url))
+      for (const connection of kept) {
+        connection.say("GET /quick HTTP/1.1\r\nhost: x\r\n\r\n")
+        yield* connection.until((text) => text.endsWith("quick"))
+      }
       const slow = yield* Effect.forkChild(Effect.flatMap(get(`${url}/slow`), textOf))
       yield* Deferred.await(begun)
       const stopping = yield* Effect.forkChild(stopServing)
@@ -354,11 +362,21 @@ describe("BunServer", () => {
       const answer = yield* half.closed
       assert.include(answer, "HTTP/1.1 503")
       assert.include(answer, "server_shutdown")
-      assert.isTrue(Exit.isFailure(yield* Effect.exit(Effect.tryPromise(() => fetch(url)))))
+      for (const [at, probe] of probes.entries()) {
+        for (const connection of [kept[at], yield* talker(url)]) {
+          connection?.say(`${probe} HTTP/1.1\r\nhost: x\r\n\r\n`)
+          const said = (yield* connection?.closed ?? Effect.succeed("")).replace(/^HTTP\/1\.1 200[^]*quick/, "")
+          assert.match(said, /^HTTP\/1\.1 503 /)
+          assert.match(said, /\r\nretry-after: 1\r\n/i)
+          assert.match(said, /\r\nconnection: close\r\n/i)
+        }
+      }
       assert.isUndefined(stopping.pollUnsafe())
       yield* Deferred.succeed(go, undefined)
       assert.strictEqual(yield* Fiber.join(slow), "slow done")
       yield* Fiber.join(stopping)
+      yield* closeListener
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Effect.tryPromise(() => fetch(url)))))
     }),
   )
 
@@ -413,7 +431,7 @@ describe("BunServer", () => {
           },
         }),
       )
-      const { stopServing, url } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
+      const { closeListener, stopServing, url } = yield* serving(Effect.succeed(HttpServerResponse.raw(raw)))
       const streaming = yield* talker(url)
       streaming.say("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
       yield* streaming.until((text) => text.includes("\r\n\r\n1\r\na"))
@@ -422,6 +440,7 @@ describe("BunServer", () => {
       assert.isUndefined(stopping.pollUnsafe())
       finish()
       yield* Fiber.join(stopping)
+      yield* closeListener
       assert.isTrue((yield* streaming.closed).endsWith("0\r\n\r\n"))
     }),
   )
