@@ -131,9 +131,34 @@ it.layer(NodeFileSystem.layer)("A reload", (it) => {
       // Those that waited for the reload all began anew.
       assert.isAtLeast(anew.size, 8)
       assert.strictEqual(changed?.counters.upgrades, 17 + anew.size)
-      // What was in use at the reload is closed by the next sweep.
-      yield* TestClock.adjust("13 seconds")
+      // What was in use at the reload was closed when its turn was over.
       if (changed !== undefined) yield* socketsOpen(changed, anew.size)
+    }).pipe(Effect.scoped),
+  )
+
+  const changes: ReadonlyArray<readonly [name: string, more: object]> = [
+    ["has another age", { maxAge: "5 minutes" }],
+    ["has another transport", { transport: "websocket" }],
+    ["has another credential", { credential: undefined, apiKey: "test-key-own" }],
+    ["goes through no proxy", { proxy: "direct" }],
+    ["sends another header on the upgrade", { forwardHeaders: "x-tenant" }],
+    ["serves another model too", { models: ["m0", "m1"] }],
+  ]
+  it.effect.each(changes)("closes a socket that is in use when its turn is over, where the upstream %s", ([, more]) =>
+    Effect.gen(function* () {
+      const simulator = yield* simulatorOf({ script })
+      const proxy = yield* configured(named([simulator]))
+      yield* simulator.failNext({ _tag: "Hold" })
+      const { turn } = conversation(proxy.url, "m0", "s")
+      const running = yield* Effect.forkChild(turn("One"))
+      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
+      yield* proxy.write(named([simulator], { u0: more }))
+      yield* proxy.now
+      assert.include(proxy.logged.at(-1), "changed=u0")
+      assert.strictEqual(simulator.counters.openSockets, 1)
+      yield* simulator.release
+      yield* Fiber.join(running)
+      yield* socketsOpen(simulator, 0)
     }).pipe(Effect.scoped),
   )
 

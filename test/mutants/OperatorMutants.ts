@@ -32,4 +32,11 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `Effect.andThen(FiberSet.awaitEmpty(fibers), Effect.sync(() => answered(server)))`,
     noticedBy: ["test/downstream/http/BunServer.test.ts"],
   },
+  {
+    name: "replaced-socket-waits-for-the-sweep",
+    file: "src/upstream/pool/Evictor.ts",
+    find: `else if (isReplaced(connection)) connection.evict("replaced", "")`,
+    replace: ``,
+    noticedBy: ["test/Reload.test.ts"],
+  },
 ]

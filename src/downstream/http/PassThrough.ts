@@ -166,8 +166,8 @@ type Request = HttpServerRequest.HttpServerRequest
 
 type Outgoing = Pick<ForwardRequest, "method" | "path" | "caller">
 
-/** Path and query below the base URL, which clients may leave out. */
-export const belowBase = (url: string): string => url.replace(/^\/v1(?=\/)/, "")
+/** Path and query below the base URL, which clients may leave out; empty for the base URL itself. */
+export const belowBase = (url: string): string => url.replace(/^\/v1(?=[/?]|$)/, "")
 
 /** There is nothing at this path, or not with this method. */
 export const invalidUrl = (method: string, url: string) =>

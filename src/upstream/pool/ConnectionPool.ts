@@ -47,6 +47,8 @@ export class ConnectionPool extends Context.Service<
     readonly lease: (request: LeaseRequest) => Effect.Effect<Lease, TurnError, Scope.Scope>
     /** Evicts the idle connections that fit; leased ones go on. */
     readonly evictIdle: (reason: EvictReason, fits: (connection: Connection) => boolean) => void
+    /** The listener is called with each connection in the step in which its turn is over, and may evict it. */
+    readonly onIdle: (listener: (connection: Connection) => void) => Effect.Effect<void, never, Scope.Scope>
     readonly heartbeat: (beat: number) => void
     readonly connections: () => ReadonlyArray<ConnectionView>
     readonly waiting: () => number
@@ -76,6 +78,7 @@ const make = Effect.gen(function* () {
       for (const waiter of woken) Deferred.doneUnsafe(waiter, Exit.void)
     })
   }
+  const listeners = new Set<(connection: Connection) => void>()
   const context = yield* Effect.context<never>()
   const roster = new Roster(settings, poolScope, {
     now,
@@ -83,7 +86,10 @@ const make = Effect.gen(function* () {
       const trouble = availability.trouble(url)
       return trouble === "upstream_http_only" && upstream.transport === "websocket" ? undefined : trouble
     },
-    onIdle: wake,
+    onIdle: (connection) => {
+      for (const listener of listeners) listener(connection)
+      wake()
+    },
     onEvicted: (reason) => {
       evictions.updateUnsafe(reason, context)
       wake()
@@ -199,6 +205,11 @@ const make = Effect.gen(function* () {
         if (connection.idle !== undefined && fits(connection)) connection.evict(reason, "")
       }
     },
+    onIdle: (listener) =>
+      Effect.acquireRelease(
+        Effect.sync(() => void listeners.add(listener)),
+        () => Effect.sync(() => void listeners.delete(listener)),
+      ),
     heartbeat: (beat) => {
       for (const connection of roster.all()) {
         connection.heartbeat(beat)

@@ -1,6 +1,6 @@
 /**
- * Sweeps the pool: evicts connections that idled or aged too long, those of a revoked scope, and those of an upstream
- * that a reload replaced, and asks every socket for signs of life.
+ * Sweeps the pool: evicts connections that idled or aged too long, and asks every socket for signs of life. Those of a
+ * revoked scope, and of an upstream that a reload replaced, are evicted at once, or as soon as their turn is over.
  *
  * One fiber for all connections, so an idle session costs no timer. A sweep is only housekeeping: the pool checks age
  * and idleness again at each lease, so a late sweep never lets a turn start on an old connection.
@@ -8,6 +8,7 @@
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import { Settings } from "../../config/Settings.ts"
 import { Revocation } from "../../turn/Revocation.ts"
+import type { Connection } from "./Connection.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
 import { Upstreams } from "../route/Upstreams.ts"
 
@@ -24,8 +25,8 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
       const upstreams = yield* Upstreams
       let beat = 0
 
-      const evictRevoked = () => pool.evictIdle("revoked", ({ affinity: { scope } }) => revocation.isRevoked(scope))
-      const evictReplaced = () => pool.evictIdle("replaced", ({ affinity }) => !upstreams.isCurrent(affinity.upstream))
+      const isRevoked = ({ affinity: { scope } }: Connection) => revocation.isRevoked(scope)
+      const isReplaced = ({ affinity: { upstream } }: Connection) => !upstreams.isCurrent(upstream)
 
       const sweep = Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
@@ -37,14 +38,15 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
           "idle",
           ({ affinity, idle }) => idle !== undefined && now - idle.state.since >= affinity.upstream.idleTtl,
         )
-        // A connection that was leased when its scope was revoked or its upstream replaced may be idle by now.
-        evictRevoked()
-        evictReplaced()
         pool.heartbeat(beat++)
       })
 
-      yield* revocation.listen(evictRevoked)
-      yield* upstreams.listen(evictReplaced)
+      yield* revocation.listen(() => pool.evictIdle("revoked", isRevoked))
+      yield* upstreams.listen(() => pool.evictIdle("replaced", isReplaced))
+      yield* pool.onIdle((connection) => {
+        if (isRevoked(connection)) connection.evict("revoked", "")
+        else if (isReplaced(connection)) connection.evict("replaced", "")
+      })
       yield* Effect.sleep(Duration.millis(settings.pingInterval / 2)).pipe(
         Effect.andThen(sweep),
         Effect.forever,

@@ -45,7 +45,7 @@ export interface RosterHooks {
   readonly now: () => number
   /** Why nothing should be dialled there now. */
   readonly trouble: (affinity: Affinity) => "upstream_http_only" | "dial_backoff" | undefined
-  readonly onIdle: () => void
+  readonly onIdle: (connection: Connection) => void
   readonly onEvicted: (reason: EvictReason) => void
 }
 
@@ -201,7 +201,7 @@ export class Roster {
       onIdle: (connection) => {
         const { idle } = connection
         if (idle !== undefined) for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)
-        this.#hooks.onIdle()
+        this.#hooks.onIdle(connection)
       },
       onEvicted: (connection, reason, chains) => {
         this.#connections.delete(connection)

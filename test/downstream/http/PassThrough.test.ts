@@ -51,6 +51,33 @@ describe("A stored response", () => {
     }).pipe(Effect.provide(proxied)),
   )
 
+  /** What a client asks for, and what the upstream is asked for; undefined: there is no such path. */
+  const paths: ReadonlyArray<readonly [asked: string, sent: string | undefined]> = [
+    ["/v1", "/v1"],
+    ["/v1?", "/v1"],
+    ["/v1?limit=1", "/v1?limit=1"],
+    ["/v1/", "/v1/"],
+    ["/v1/?limit=1", "/v1/?limit=1"],
+    ["/v1/files", "/v1/files"],
+    ["/v1/v1", "/v1/v1"],
+    ["/models", "/v1/models"],
+    ["/v10", undefined],
+    ["/v1.1/models", undefined],
+  ]
+  it.effect.each(paths)("is at the base URL of the upstream and below it: %s", ([asked, sent]) =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const { heard } = yield* PlainUpstream
+      const { ask } = yield* rawConnection(url)
+      const answer = yield* ask({ path: asked, headers: [["authorization", `Bearer ${key}`]] })
+      assert.strictEqual(answer.status, sent === undefined ? 404 : 200)
+      assert.deepStrictEqual(
+        heard.map((request) => request.url),
+        sent === undefined ? [] : [sent],
+      )
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied({ http: () => new Response("{}") }))),
+  )
+
   it.effect("is compacted and models are listed without /v1 too", () =>
     Effect.gen(function* () {
       const { url } = yield* TestProxy

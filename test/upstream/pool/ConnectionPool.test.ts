@@ -356,7 +356,6 @@ describe("ConnectionPool", () => {
           [1, 0, 0],
         )
         yield* completed(busy.lease)
-        yield* beats(dialer, "15 seconds")
         assert.deepStrictEqual(
           dialer.sockets.map(({ terminated }) => terminated),
           [1, 1, 0],
