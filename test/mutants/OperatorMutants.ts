@@ -28,8 +28,8 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
   {
     name: "drain-forgets-what-streams",
     file: "src/downstream/http/BunServer.ts",
-    find: `Effect.andThen(FiberSet.awaitEmpty(fibers), answered(server))`,
-    replace: `Effect.andThen(FiberSet.awaitEmpty(fibers), Effect.sync(() => answered(server)))`,
+    find: `Effect.andThen(FiberSet.awaitEmpty(fibers), answered)`,
+    replace: `Effect.andThen(FiberSet.awaitEmpty(fibers), Effect.sync(() => answered))`,
     noticedBy: ["test/downstream/http/BunServer.test.ts"],
   },
   {
@@ -38,5 +38,12 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     find: `else if (isReplaced(connection)) connection.evict("replaced", "")`,
     replace: ``,
     noticedBy: ["test/Reload.test.ts"],
+  },
+  {
+    name: "certificate-is-not-tried-first",
+    file: "src/downstream/http/Listener.ts",
+    find: `      const trial = yield* serve(0, tls)`,
+    replace: `      const trial = yield* serve(0, shown)`,
+    noticedBy: ["test/CertificateReload.test.ts"],
   },
 ]

@@ -18,6 +18,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 
 const copied = [
   "src",
+  "test/CertificateReload.test.ts",
   "test/Reload.test.ts",
   "test/cli",
   "test/config",

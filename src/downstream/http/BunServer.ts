@@ -20,64 +20,28 @@
  * of a bare `Bun.serve` (Bun 1.4.5).
  */
 import type { Cause, Scope } from "effect"
-import { Duration, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Predicate, Schema } from "effect"
+import { Context, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { HttpMiddleware } from "effect/http"
 import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
-import { setTimeout } from "node:timers/promises"
 import { ApiError } from "../ApiError.ts"
+import type { Options } from "./Listener.ts"
+import type { ServeError } from "./Listener.ts"
+import { listen, ListeningCertificate } from "./Listener.ts"
 
-export interface Options {
-  readonly hostname: string
-  /** 0 takes any free port; `HttpServer.address` tells which. */
-  readonly port: number
-  readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string }
-  /** How long requests under way may take to end once `serve` ends. Default 30 seconds. */
-  readonly drainTimeout?: Duration.Input
-  /** How long a connection may be quiet between two requests, up to 255 seconds, in steps of 4. Default 120 seconds. */
-  readonly idleTimeout?: Duration.Input
-}
+export type { Options } from "./Listener.ts"
 
-/** Why the server could not listen. */
-export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
-  reason: Schema.Literals(["AddressInUse", "AddressUnavailable", "Forbidden", "Tls", "Other"]),
-  hostname: Schema.String,
-  port: Schema.Number,
-  message: Schema.String,
-  cause: Schema.Defect(),
-}) {}
+type Handle = Parameters<typeof listen>[1]
 
-type Handle = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>
-
-export const make = Effect.fn("BunServer.make")(function* (options: Options) {
-  const idleSeconds = Math.min(255, Math.max(1, Math.ceil(Duration.toSeconds(options.idleTimeout ?? "120 seconds"))))
+const make = Effect.fn("BunServer.make")(function* (options: Options) {
   let handle: Handle = () => webResponse(starting)
   let served = false
 
-  const server = yield* Effect.acquireRelease(
-    Effect.try({
-      try: () =>
-        Bun.serve({
-          hostname: options.hostname,
-          port: options.port,
-          ...(options.tls === undefined ? {} : { tls: { ...options.tls } }),
-          idleTimeout: idleSeconds,
-          maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-          // In production mode Bun would share a port that is taken, so that two proxies would split the requests.
-          reusePort: false,
-          development: false,
-          fetch: (request, server) => handle(request, server),
-          error: () => webResponse(errorOf(500)),
-        }),
-      catch: (cause) => serveError(options, cause),
-    }),
-    // Some rounds of the event loop let the last writes leave, above all the error event of the shutdown.
-    (server) =>
-      Effect.yieldNow.pipe(
-        Effect.repeat({ times: 100, while: () => server.pendingRequests > 0 }),
-        Effect.andThen(Effect.promise(() => server.stop(true))),
-      ),
+  const { address, answered, idleSeconds, replaceCertificate } = yield* listen(
+    options,
+    (request, server) => handle(request, server),
+    () => webResponse(errorOf(500)),
   )
 
   const serve = Effect.fnUntraced(function* <E>(
@@ -131,7 +95,7 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
 
     yield* Effect.addFinalizer(() => {
       handle = () => webResponse(unavailable)
-      return Effect.andThen(FiberSet.awaitEmpty(fibers), answered(server)).pipe(
+      return Effect.andThen(FiberSet.awaitEmpty(fibers), answered).pipe(
         Effect.interruptible,
         Effect.timeoutOption(options.drainTimeout ?? "30 seconds"),
       )
@@ -163,42 +127,32 @@ export const make = Effect.fn("BunServer.make")(function* (options: Options) {
     }
   })
 
-  // Bun's types lack `address`, which holds the numbers that a host name and port 0 became.
-  const bound = yield* Schema.decodeUnknownEffect(Bound)("address" in server ? server.address : undefined).pipe(
-    Effect.orDie,
+  // The numbers that a host name and port 0 became.
+  const bound = yield* Effect.orDie(Schema.decodeUnknownEffect(Bound)(address))
+  const server = HttpServer.make({
+    serve,
+    address: NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port),
+  })
+  return Context.make(HttpServer.HttpServer, server).pipe(
+    Context.add(ListeningCertificate, { replace: replaceCertificate }),
   )
-  return HttpServer.make({ serve, address: NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port) })
 })
-
-/**
- * Waits until no request is unanswered. Bun tells that only together with an end of listening, so it is asked again and
- * again, by the platform's timer: this waits for sockets, which know nothing of the clock of the program.
- */
-const answered = (server: Bun.Server<undefined>): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    server.pendingRequests === 0
-      ? Effect.void
-      : Effect.andThen(
-          Effect.promise((signal) => setTimeout(10, undefined, { signal })),
-          answered(server),
-        ),
-  )
 
 const Bound = Schema.Struct({ address: Schema.String, port: Schema.Number })
 
 /**
- * `HttpServer` and the services that `HttpRouter` needs beside it. There is no `FileSystem` among them, since a
+ * `HttpServer`, its certificate, and the services that `HttpRouter` needs beside it. There is no `FileSystem` among them, since a
  * stand-in would hide that of the application.
  */
 export const layer = (
   options: Options,
-): Layer.Layer<HttpServer.HttpServer | HttpPlatform.HttpPlatform | Path.Path | Etag.Generator, ServeError> =>
-  Layer.mergeAll(
-    Layer.effect(HttpServer.HttpServer, make(options)),
-    HttpPlatform.layer,
-    Path.layer,
-    Etag.layerWeak,
-  ).pipe(Layer.provide(FileSystem.layerNoop({})))
+): Layer.Layer<
+  HttpServer.HttpServer | ListeningCertificate | HttpPlatform.HttpPlatform | Path.Path | Etag.Generator,
+  ServeError
+> =>
+  Layer.mergeAll(Layer.effectContext(make(options)), HttpPlatform.layer, Path.layer, Etag.layerWeak).pipe(
+    Layer.provide(FileSystem.layerNoop({})),
+  )
 
 const keepAlive = new WeakMap<object, () => void>()
 
@@ -272,20 +226,4 @@ const isUnexpected = (reason: Cause.Reason<unknown>): boolean => {
   if (reason._tag === "Interrupt") return false
   const error = reason._tag === "Die" ? reason.defect : reason.error
   return !HttpServerResponse.isHttpServerResponse(error) && !HttpServerRespondable.isRespondable(error)
-}
-
-const serveError = ({ hostname, port }: Options, cause: unknown): ServeError => {
-  const code = Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : ""
-  const [reason, what] =
-    code === "EADDRINUSE"
-      ? (["AddressInUse", "the port is in use"] as const)
-      : // Bun 1.4 gives the code ENOTTY for a name that has no address.
-        code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "ENOTTY"
-        ? (["AddressUnavailable", "this machine has no such address"] as const)
-        : code === "EACCES" || code === "EPERM"
-          ? (["Forbidden", "the system does not allow it"] as const)
-          : code.startsWith("ERR_OSSL") || code.startsWith("ERR_SSL")
-            ? (["Tls", "the certificate or its key cannot be read"] as const)
-            : (["Other", cause instanceof Error ? cause.message : String(cause)] as const)
-  return new ServeError({ reason, hostname, port, message: `Cannot listen on ${hostname}:${port}: ${what}`, cause })
 }

@@ -2,10 +2,11 @@
  * The port that `BunServer` listens on, and the certificate that it shows there.
  *
  * Bun can't change the certificate of a server. So another server takes the port over: the one before accepts no more
- * connections and closes the idle ones, and its requests under way end there as they would have. Between the two a
- * connection may be refused, for less than a millisecond.
+ * connections and closes the idle ones, and its requests under way end there as they would have. A
+ * connection that is made at that moment may be refused or reset.
  */
 import { Context, Duration, Effect, Predicate, Schema } from "effect"
+import { setTimeout } from "node:timers/promises"
 
 export interface Certificate {
   /** PEM texts. */
@@ -124,15 +125,14 @@ export const listen = Effect.fnUntraced(function* (
  * again, by the platform's timer: this waits for sockets, which know nothing of the clock of the program.
  */
 const answered = (pending: () => number): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const look = () => {
-      if (pending() === 0) resume(Effect.void)
-      else timer = setTimeout(look, 10)
-    }
-    look()
-    return Effect.sync(() => clearTimeout(timer))
-  })
+  Effect.suspend(() =>
+    pending() === 0
+      ? Effect.void
+      : Effect.andThen(
+          Effect.promise((signal) => setTimeout(10, undefined, { signal })),
+          answered(pending),
+        ),
+  )
 
 const serveError = ({ hostname, port }: Options, cause: unknown): ServeError => {
   const code = Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : ""
