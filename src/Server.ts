@@ -72,7 +72,7 @@ export const layerRoutes = Routes.layerNoDeps.pipe(
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
 export const layerAuth = Layer.unwrap(
   Effect.gen(function* () {
-    const { auth, keysFile, upstreams } = yield* Settings
+    const { auth, keysFile, sharedIds, upstreams } = yield* Settings
     if (auth === "passthrough") return Layer.merge(AuthScope.layerPassthrough, Ownership.layerOff)
     if (upstreams.some(({ credential }) => credential._tag === "Caller")) {
       return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
@@ -82,7 +82,7 @@ export const layerAuth = Layer.unwrap(
     yield* privateFolder(ids)
     return Layer.merge(
       AuthScope.layerKeys.pipe(Layer.provide(Keys.layerFile(keysFile)), Layer.provide(Revocation.layer)),
-      Ownership.layer().pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),
+      Ownership.layer({ shared: sharedIds }).pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),
     )
   }),
 )

@@ -199,3 +199,22 @@ const isHost = (value: string) => /^(\[[0-9a-f:.]+\]|[\w-]+(\.[\w-]+)*)(:\d{1,5}
 
 export const hosts = (about: string) =>
   lowerCaseList(isHost, "host names or addresses, each with or without a port, separated by commas", about)
+
+const partsOf = (value: string): ReadonlyArray<string> => value.split(",").map((part) => part.trim())
+
+const isId = (value: string) => /^[\w.:+/=~-]+\*?$/.test(value)
+
+export const ids = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter((value) => partsOf(value).every(isId))), name),
+        partsOf,
+      ),
+    [],
+    "",
+    "ids, separated by commas; a `*` at the end stands for any rest",
+    about,
+    false,
+    (value) => value.join(","),
+  )

@@ -9,6 +9,7 @@ import {
   headerName,
   headerNames,
   hosts,
+  ids,
   modelNames,
   oneOf,
   optional,
@@ -57,6 +58,9 @@ export const rows = {
     ["on", "off"],
     "on",
     "with `auth: keys`, whether `prompt_cache_key`, `user` and `safety_identifier` of two tenants are never the same upstream",
+  ),
+  sharedIds: ids(
+    "with `auth: keys`, ids that every tenant may use: files, vector stores, prompts made outside of respool",
   ),
   sessionHeader: optional(
     Schema.String.check(Schema.isPattern(headerName)),

@@ -19,7 +19,7 @@ import { Session, sessionKey } from "./Session.ts"
 import { tenantView } from "./tenants/Account.ts"
 import { namespaced } from "./tenants/Namespace.ts"
 import { Ownership } from "./tenants/Ownership.ts"
-import { checkTenantBody, recordEvents, tenantHeaders } from "./tenants/Tenant.ts"
+import { recordEvents, tenantHeaders } from "./tenants/Tenant.ts"
 
 export interface Incoming {
   readonly caller: Caller
@@ -77,7 +77,7 @@ const make = Effect.gen(function* () {
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
     const given = parsed.success
     const tenant = caller.tenant ? caller.scope : undefined
-    if (tenant !== undefined) yield* checkTenantBody(ownership, tenant, given)
+    if (tenant !== undefined) yield* ownership.check(tenant, { body: given, query, headers })
     const body = tenant === undefined || namespaceTenants === "off" ? given : namespaced(tenant, given)
     const turnId = `req_${randomUUID().replaceAll("-", "")}`
     const turn: TurnRequest = {

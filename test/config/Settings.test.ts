@@ -46,6 +46,7 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_KEYS_FILE", "respool.keys.json", "keys/all.json", "keys/all.json"],
   ["RESPOOL_UPSTREAM_API_KEY", undefined, "test-key-upstream", "test-key-upstream"],
   ["RESPOOL_NAMESPACE_TENANTS", "on", "off", "off"],
+  ["RESPOOL_SHARED_IDS", [], "vs_1, file-x*", ["vs_1", "file-x*"]],
   ["RESPOOL_SESSION_HEADER", undefined, "x-chat", "x-chat"],
   ["RESPOOL_FORWARD_HEADERS", [], "X-Team, x-zone", ["x-team", "x-zone"]],
   ["RESPOOL_TLS_VERIFY", "on", "off", "off"],
@@ -288,6 +289,7 @@ const count = "expected a whole number from 1"
 const port = "expected a whole number from 0 to 65535"
 const address = "expected an http, https, ws or wss address without user, query or fragment"
 const key = "expected a text of visible ASCII characters"
+const ids = "expected ids, separated by commas; a `*` at the end stands for any rest"
 const names = "expected header names, separated by commas, but none of the upgrade's own"
 
 const given = (options: Parameters<typeof Settings.layer>[0]) => Settings.pipe(Effect.provide(Settings.layer(options)))
@@ -374,6 +376,7 @@ const wrong: ReadonlyArray<readonly [name: string, value: string, allowed: strin
   ...["*", "https://app.example", "app.example/v1", "app.example,", "::1", "app.example:http"].map(
     (value) => ["RESPOOL_ALLOWED_HOSTS", value, hosts] as const,
   ),
+  ...["*", "vs_*1", "vs_1,,vs_2", "vs_1 vs_2"].map((value) => ["RESPOOL_SHARED_IDS", value, ids] as const),
   ["RESPOOL_FORWARD_HEADERS", "x-a b", names],
   ["RESPOOL_FORWARD_HEADERS", "x-a,Authorization", names],
   ["RESPOOL_FORWARD_HEADERS", "Sec-WebSocket-Key", names],

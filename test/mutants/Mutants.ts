@@ -488,6 +488,8 @@ const filling = by("test/upstream/pool/FullPool.test.ts")
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
 const failing = by("test/proxy/StreamErrors.test.ts")
+const searching = by("test/downstream/tenants/UsedIds.test.ts")
+const owning = by("test/downstream/tenants/Ownership.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
@@ -713,4 +715,70 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    if (holder.connections <= share) continue`,
     ``,
   ),
+  searching(
+    "names-of-members-are-no-ids",
+    "src/downstream/tenants/UsedIds.ts",
+    `          note(this.#foreign(name))
+        } else`,
+    `        } else`,
+  ),
+  searching(
+    "json-in-a-text-is-not-read",
+    "src/downstream/tenants/UsedIds.ts",
+    `    return yield* foreignInBytes(bytes, from, end, { where: "whole", hasOdd }, this.#isForeign)`,
+    `    return undefined`,
+  ),
+  searching("one-layer-of-escapes", "src/downstream/tenants/IdTexts.ts", `const layers = 4`, `const layers = 1`),
+  searching(
+    "windows-do-not-overlap",
+    "src/downstream/tenants/IdTexts.ts",
+    `at + windowBytes + overlap`,
+    `at + windowBytes`,
+  ),
+  searching(
+    "names-in-one-spelling",
+    "src/downstream/tenants/IdPlaces.ts",
+    `name.replaceAll(/[_-]/g, "").toLowerCase()`,
+    `name.replaceAll("_", "")`,
+  ),
+  searching(
+    "every-item-holds-all-there-is-to-it",
+    "src/downstream/tenants/IdPlaces.ts",
+    `  return named === undefined || !item[named]`,
+    `  return named === undefined`,
+  ),
+  searching(
+    "no-pause-in-a-long-string",
+    "src/downstream/tenants/UsedIds.ts",
+    `          if (-stop < pauseAt) continue`,
+    `          if (stop < 0) continue`,
+  ),
+  searching(
+    "a-member-twice-is-one",
+    "src/downstream/tenants/UsedIds.ts",
+    `  } else if (names.includes(name)) return false`,
+    `  } else if (names.at(-1) === name) return false`,
+  ),
+  owning(
+    "one-record-for-all-scopes",
+    "src/downstream/tenants/Ledger.ts",
+    `    const of = this.#queues.get(scope) ?? new Queue(scope)
+    this.#queues.set(scope, of)`,
+    `    const of = new Queue(scope)
+    const all = this.#queues.values().next().value ?? of
+    this.#queues.set(all.scope, all)`,
+  ),
+  owning(
+    "the-oldest-scope-gives-way",
+    "src/downstream/tenants/Ledger.ts",
+    `if (queue.size > largest.size) largest = queue`,
+    `if (largest.size === 0) largest = queue`,
+  ),
+  owning(
+    "what-nobody-knows-is-anybodys",
+    "src/downstream/tenants/Ownership.ts",
+    `owner === undefined ? isShared(id) : owner === scope`,
+    `owner === undefined || owner === scope`,
+  ),
+  owning("queries-are-not-read", "src/downstream/tenants/Ownership.ts", `[["query", query], ...Object`, `[...Object`),
 ]

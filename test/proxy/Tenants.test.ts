@@ -16,6 +16,7 @@ import { user } from "../support/Items.ts"
 import { utf8 } from "../support/Bytes.ts"
 import { reading } from "../support/Reading.ts"
 import { eventually } from "../support/EventLoop.ts"
+import { serve } from "../support/Serve.ts"
 
 const tools = [{ type: "function", name: "look_up", parameters: {}, strict: false }]
 const turnOf = (more: JsonObject): JsonObject => ({ model: "gpt-5.5", tools, input: [user("And then?")], ...more })
@@ -56,7 +57,7 @@ const placesOf = ({ call, code, items, message, reasoning, response, result }: M
     ["a whole message", before(message)],
     ["a whole function call", turnOf({ input: [call, result] })],
     ["a whole output", turnOf({ input: [...items, result] })],
-    ["the container of an item", before({ ...code, id: "ci_of_nobody" })],
+    ["the container of an item", before({ ...code, id: null })],
     ["the container of a tool", turnOf({ tools: [...tools, { type: "code_interpreter", container }] })],
   ]
 }
@@ -300,6 +301,50 @@ describe("In keys mode", () => {
   )
 })
 
+describe("In keys mode a response that is fetched", () => {
+  const item = (name: string) => ({ type: "web_search_call", id: `ws_${name}`, status: "completed" })
+  const fetched = { object: "response", status: "completed", output: [item("1")] }
+  const streamed = ["response.created", "response.output_item.done", "response.completed"].map((type, index) => {
+    const done = { output_index: 0, item: item("2") }
+    const response = { id: "resp_made", object: "response", output: index === 2 ? [item("3")] : [] }
+    return `event: ${type}\ndata: ${JSON.stringify({ type, ...(index === 1 ? done : { response }) })}\n\n`
+  })
+  const asked: ReadonlyArray<readonly [how: string, method: string, path: string, ids: ReadonlyArray<string>]> = [
+    ["as an object", "GET", "resp_made", ["ws_1"]],
+    ["as events", "GET", "resp_made?stream=true", ["ws_2", "ws_3"]],
+    ["when it is cancelled", "POST", "resp_made/cancel", ["ws_1"]],
+  ]
+
+  for (const [how, method, path, ids] of asked) {
+    it.effect(`${how} makes what it shows first its owner's`, () =>
+      Effect.gen(function* () {
+        const tenancy = yield* makeTenancy
+        yield* recordIds(tenancy, `key:${tenancy.a.id}`, ["resp_made"])
+        const bodies: Array<string> = []
+        const upstream = yield* serve(async (request) => {
+          const text = await request.text()
+          if (text !== "") bodies.push(text)
+          return request.url.includes("stream=true")
+            ? new Response(streamed.join(""), { headers: { "content-type": "text/event-stream" } })
+            : Response.json({ id: "resp_made", ...fetched })
+        })
+        const upstreamUrl = `http://127.0.0.1:${upstream.port}/v1`
+        const { url } = yield* startProxy(tenancy, upstreamUrl, { transport: "http" })
+        const replay = (id: string, { secret }: typeof tenancy.a) =>
+          ask(`${url}/responses`, { key: secret, body: turnOf({ input: [{ ...item(""), id }, user("And then?")] }) })
+        for (const id of ids) isUnknown(yield* replay(id, tenancy.a), id, "before")
+        const answer = yield* ask(`${url}/responses/${path}`, { method, key: tenancy.a.secret })
+        assert.include(answer.text, ids.join().slice(0, 4))
+        for (const id of ids) {
+          assert.strictEqual((yield* replay(id, tenancy.a)).status, 200)
+          isUnknown(yield* replay(id, tenancy.b), id, "b")
+        }
+        assert.lengthOf(bodies, ids.length)
+      }),
+    )
+  }
+})
+
 describe("In keys mode an upstream's answer that is gathered before it goes out", () => {
   /** The proxy in front of an upstream whose bytes are the test's own. */
   const against = Effect.fnUntraced(function* (says: (line: Line) => void) {
@@ -385,6 +430,16 @@ describe("In keys mode a body gets around no check", () => {
         `{"model":"m","conversation":{"id":["theirs"]}}`,
         `{"model":"m","tools":[{"type":"x","container":{"id":"theirs"}}]}`,
         `{"model":"m","__proto__":{"id":"theirs"}}`,
+        `{"model":"m","fileId":"theirs"}`,
+        `{"model":"m","tools":[{"CONTAINERS":["theirs"]}]}`,
+        `{"model":"m","fork_from":"theirs"}`,
+        `{"model":"m","tools":[{"containers":{"theirs":{}}}]}`,
+        `{"model":"m","input":[{"type":"function_call","call_id":"c","name":"f","arguments":"{\\"id\\":\\"theirs\\"}"}]}`,
+        `{"model":"m","input":"[{\\"type\\":\\"item_reference\\",\\"id\\":\\"${escaped("theirs").replaceAll("\\", "\\\\")}\\"}]"}`,
+        `{"model":"m","metadata":{"x":"theirs"}}`,
+        `{"model":"m","x":"https://a/v1/files/t%68eirs/content"}`,
+        `{"model":"m","tools":[{"type":"code_interpreter","container":"cntr_of_nobody"}]}`,
+        `{"model":"m","input":[{"type":"image_generation_call","id":"ig_of_nobody"}]}`,
       ]
       const duplicate: ReadonlyArray<string> = [
         `{"model":"m","input":[{"type":"item_reference","id":"mine","id":"theirs"}]}`,
@@ -417,6 +472,17 @@ describe("In keys mode a body gets around no check", () => {
         const compressed = yield* ask(`${url}/${path}`, { key, headers: { "content-encoding": "gzip" }, body })
         assert.strictEqual(compressed.status, 404)
       }
+      assert.lengthOf(requests, 0)
+
+      for (const query of ["?x=theirs", "?t%68eirs", "?after=mine&x=theirs"]) {
+        const turn = yield* ask(`${url}/responses${query}`, { key, body: { model: "m", input: "x" } })
+        const compaction = yield* ask(`${url}/responses/compact${query}`, { key, body: { model: "m", input: "x" } })
+        const listed = yield* ask(`${url}/responses/mine/input_items${query}`, { key })
+        assert.deepStrictEqual([turn.status, compaction.status, listed.status], [404, 404, 404], query)
+      }
+      const headers = { "session-id": "theirs" }
+      const named = yield* ask(`${url}/responses`, { key, headers, body: { model: "m", input: "x" } })
+      assert.strictEqual(named.status, 404)
       assert.lengthOf(requests, 0)
 
       const own = `{"model":"m","previous\\u005fresponse_id":"mine"}`

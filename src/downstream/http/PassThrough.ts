@@ -13,7 +13,6 @@ import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import { randomUUID } from "node:crypto"
 import { Settings } from "../../config/Settings.ts"
-import { readAnswer } from "../../turn/AnswerBody.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
 import { TurnError } from "../../turn/TurnError.ts"
@@ -24,11 +23,10 @@ import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { tenantAnswer, tenantView } from "../tenants/Account.ts"
 import { namespaced } from "../tenants/Namespace.ts"
-import { idsOf } from "../tenants/OwnedIds.ts"
 import { Ownership } from "../tenants/Ownership.ts"
 import { nextRound, readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "../RequestId.ts"
-import { checkTenantBody, tenantHeaders } from "../tenants/Tenant.ts"
+import { recordAnswer, tenantHeaders } from "../tenants/Tenant.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
 import { failureAnswer } from "../answer/TurnFailure.ts"
 import { toHttp } from "./HttpAnswer.ts"
@@ -91,9 +89,12 @@ const make = Effect.gen(function* () {
     const route = tenantPath(method, path.split("?")[0] ?? "")
     if (route === undefined) return yield* invalidUrl(method, path)
     if (route.responseId !== undefined) yield* ownership.checkResponseId(scope, route.responseId)
+    const { headers: sent } = request
+    const query = /\?.*$/.exec(path)?.[0] ?? ""
+    yield* ownership.check(scope, { query, headers: sent })
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
-      return yield* relayed({ ...outgoing, headers: tenantHeaders(request.headers), body }, id)
+      return yield* relayed({ ...outgoing, headers: tenantHeaders(sent), body }, id, route.makesIds ? scope : undefined)
     }
     const bytes = yield* readRequestBytes(request, {
       maxBytes: settings.maxBody,
@@ -101,11 +102,11 @@ const make = Effect.gen(function* () {
     })
     const body = parseRequestBody(bytes)
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
-    yield* checkTenantBody(ownership, scope, body.success)
-    const headers = { ...tenantHeaders(request.headers), "content-encoding": undefined }
+    yield* ownership.check(scope, { body: body.success })
+    const headers = { ...tenantHeaders(sent), "content-encoding": undefined }
     const model = modelIn(bytes)
-    const sent = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
-    return yield* relayed({ ...outgoing, headers, body: sent, model }, id, (text) => record(scope, text))
+    const shown = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
+    return yield* relayed({ ...outgoing, headers, body: shown, model }, id, scope)
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
@@ -119,18 +120,15 @@ const make = Effect.gen(function* () {
     )
   })
 
-  const record = (scope: string, text: string) =>
-    Effect.ignore(Effect.try(() => ownership.record(scope, idsOf(JSON.parse(text)))))
-
   /** Sends a request and answers the client. */
   const relay = (request: ForwardRequest, id: string) =>
     answered(request, id, (answer) => Effect.succeed(streamed(answer, id)))
 
-  /** The answer as a tenant may read it. `seen` gets the whole of it before it goes out. */
-  const relayed = (request: ForwardRequest, id: string, seen?: (text: string) => Effect.Effect<void>) =>
+  /** The answer as a tenant may read it; what it made, belongs to `owner` before it goes out. */
+  const relayed = (request: ForwardRequest, id: string, owner: string | undefined) =>
     answered(request, id, (answer) =>
-      Effect.flatMap(tenantAnswer(answer), (shown) =>
-        seen === undefined ? Effect.succeed(streamed(shown, id)) : whole(shown, id, seen),
+      Effect.map(tenantAnswer(answer, owner === undefined ? undefined : recordAnswer(ownership, owner)), (shown) =>
+        streamed(shown, id),
       ),
     )
 
@@ -185,12 +183,6 @@ const options = ({ headers, status }: ForwardAnswer, id: string) => ({
 })
 
 const streamed = (answer: ForwardAnswer, id: string) => HttpServerResponse.stream(answer.body, options(answer, id))
-
-const whole = (answer: ForwardAnswer, id: string, seen: (text: string) => Effect.Effect<void>) =>
-  readAnswer(answer).pipe(
-    Effect.tap(seen),
-    Effect.map((text) => HttpServerResponse.text(text, options(answer, id))),
-  )
 
 const isJson = (contentType: string | undefined): boolean => /^application\/(.+\+)?json\b/i.test(contentType ?? "")
 

@@ -113,25 +113,35 @@ const encoder = new TextEncoder()
 const streamOf = (text: string) => Stream.make(encoder.encode(text))
 
 /** A line of server-sent events, in which each event is one line of data, as the API writes them. */
-const lineOf = (line: string): string => {
+const lineOf = (line: string, seen: Seen | undefined): string => {
   if (!line.startsWith("data:")) return line
   const text = line.slice(5).trim()
   const type = eventType(text)
   if (type === undefined) return line
+  seen?.event(type, text)
   const shown = eventOf(type, text)
   return shown === text ? line : `data: ${shown ?? "{}"}`
 }
 
+/** Is told what an answer says before it goes out. */
+interface Seen {
+  readonly whole: (text: string) => void
+  readonly event: (type: string, text: string) => void
+}
+
 /** The same of an answer that is no turn's: a refusal and an object are read whole, a stream line by line. */
-export const tenantAnswer = Effect.fnUntraced(function* (answer: ForwardAnswer) {
+export const tenantAnswer = Effect.fnUntraced(function* (answer: ForwardAnswer, seen?: Seen) {
   const { status } = answer
   const headers = headersOf(answer.headers)
   const type = (headers["content-type"] ?? "").toLowerCase()
   if (status >= 300) return { status, headers, body: streamOf(withoutAccount(yield* readRefusal(answer))) }
   if (type.startsWith("text/event-stream")) {
     const lines = answer.body.pipe(Stream.decodeText(), Stream.splitLines)
-    return { status, headers, body: Stream.map(lines, (line) => encoder.encode(`${lineOf(line)}\n`)) }
+    return { status, headers, body: Stream.map(lines, (line) => encoder.encode(`${lineOf(line, seen)}\n`)) }
   }
-  if (!/^application\/(.+\+)?json\b/.test(type)) return { ...answer, headers }
-  return { status, headers, body: streamOf(errorWithout(yield* readAnswer(answer), ["error"])) }
+  // Some upstreams do not say what they answer with, and what an answer makes must be known.
+  if (seen === undefined && !/^application\/(.+\+)?json\b/.test(type)) return { ...answer, headers }
+  const text = yield* readAnswer(answer)
+  seen?.whole(text)
+  return { status, headers, body: streamOf(errorWithout(text, ["error"])) }
 })

@@ -10,24 +10,30 @@ export interface TenantPath {
   readonly responseId: string | undefined
   /** True: the JSON body may hold ids, and the answer makes some. */
   readonly compact: boolean
+  /** The answer may be the first to show ids that the upstream made, as that of a turn in the background is. */
+  readonly makesIds: boolean
 }
+
+const noIds = { compact: false, makesIds: false }
 
 /** `path` is below the base URL, without the query: `/responses/compact`. */
 export const tenantPath = (method: string, path: string): TenantPath | undefined => {
   const [, root, id, rest, ...more] = path.split("/")
   if (more.length > 0) return undefined
   if (root === "models" && (method === "GET" || method === "HEAD") && rest === undefined) {
-    return id === undefined || modelName.test(decoded(id)) ? { responseId: undefined, compact: false } : undefined
+    return id === undefined || modelName.test(decoded(id)) ? { ...noIds, responseId: undefined } : undefined
   }
   if (root !== "responses" || id === undefined || id === "") return undefined
   if (id === "compact") {
-    return method === "POST" && rest === undefined ? { responseId: undefined, compact: true } : undefined
+    return method === "POST" && rest === undefined
+      ? { responseId: undefined, compact: true, makesIds: true }
+      : undefined
   }
   const known =
     (rest === undefined && (method === "GET" || method === "DELETE")) ||
     (rest === "input_items" && method === "GET") ||
     (rest === "cancel" && method === "POST")
-  return known ? { responseId: decoded(id), compact: false } : undefined
+  return known ? { responseId: decoded(id), compact: false, makesIds: rest !== "input_items" } : undefined
 }
 
 /** A model's name without slash and percent sign, by which an upstream that decodes late would get to another path. */

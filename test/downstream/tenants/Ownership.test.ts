@@ -1,12 +1,14 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, FileSystem, Layer, Scope } from "effect"
+import { Effect, Exit, Fiber, FileSystem, Layer, Result, Scope } from "effect"
 import { KeyValueStore } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { idsOf, referencedIds } from "../../../src/downstream/tenants/OwnedIds.ts"
+import { idsOf } from "../../../src/downstream/tenants/OwnedIds.ts"
 import type { ApiError } from "../../../src/downstream/ApiError.ts"
 import { Ownership } from "../../../src/downstream/tenants/Ownership.ts"
+import { parseRequestBody } from "../../../src/wire/RequestBody.ts"
+import { utf8 } from "../../support/Bytes.ts"
 
 const answer = {
   id: "resp_a",
@@ -55,6 +57,9 @@ const idsOfAnswer = [
   "cfile_a",
 ]
 
+/** A request with this body. */
+const sent = (body: unknown) => ({ body: Result.getOrThrow(parseRequestBody(utf8(JSON.stringify(body)))) })
+
 /** What a check refuses with; undefined: it lets the request pass. */
 const refusal = (check: Effect.Effect<void, ApiError>) =>
   Effect.match(check, { onFailure: (error) => error, onSuccess: () => undefined })
@@ -79,73 +84,6 @@ describe("idsOf", () => {
   })
 })
 
-describe("referencedIds", () => {
-  it("tells what a request continues or fetches from what it only holds", () => {
-    const found = referencedIds({
-      model: "m",
-      previous_response_id: "r1",
-      conversation: { id: "c1" },
-      metadata: { response_id: "free_text" },
-      client_metadata: { id: "free_text" },
-      input: [
-        { type: "item_reference", id: "i1" },
-        { id: "i2" },
-        { id: "i3", type: null, role: null, content: null },
-        { type: "item_reference", id: "i4", role: "user", content: "x" },
-        { type: "reasoning", id: "m1", summary: [] },
-        { id: "m2", role: "user", content: "hi" },
-        { type: "mcp_approval_response", approval_request_id: "m3", approve: true },
-        { role: "user", content: [{ type: "input_file", file_id: "m4" }] },
-      ],
-      tools: [
-        { type: "code_interpreter", container: "m5" },
-        { type: "code_interpreter", container: { type: "auto", file_ids: ["m6", "m7"] } },
-        { type: "function", name: "f", parameters: { properties: { id: { type: "string" } } } },
-      ],
-      prompt: { id: "m8" },
-    })
-    const at = (param: string, ids: Array<string>) => ids.map((id) => ({ id, param }))
-    assert.deepStrictEqual(found.references, [
-      ...at("previous_response_id", ["r1"]),
-      ...at("conversation", ["c1"]),
-      ...at("input", ["i1", "i2", "i3", "i4"]),
-    ])
-    assert.sameDeepMembers(
-      [...found.mentions],
-      [...at("input", ["m1", "m2", "m3", "m4"]), ...at("tools", ["m5", "m6", "m7"]), ...at("prompt", ["m8"])],
-    )
-  })
-
-  it("reads a conversation that is a plain id, an input that is one item, and the frames of a running turn", () => {
-    assert.deepStrictEqual(referencedIds({ conversation: "c1" }).references, [{ id: "c1", param: "conversation" }])
-    assert.deepStrictEqual(referencedIds({ input: { id: "i1" } }).references, [{ id: "i1", param: "input" }])
-    assert.deepStrictEqual(referencedIds({ response_id: "r1" }).references, [{ id: "r1", param: "response_id" }])
-  })
-
-  it("finds nothing in what has not the shape of a request", () => {
-    const nothing = { references: [], mentions: [] }
-    for (const request of [
-      undefined,
-      null,
-      [],
-      "x",
-      {},
-      { input: "resp_a" },
-      { input: [null, "x", { id: 1 }, { id: "" }] },
-      { previous_response_id: null, conversation: null },
-      { previous_response_id: 1, conversation: {} },
-    ]) {
-      assert.deepStrictEqual(referencedIds(request), nothing)
-    }
-  })
-
-  it("survives any depth of nesting", () => {
-    let nested: unknown = { type: "input_file", file_id: "deep" }
-    for (let depth = 0; depth < 200_000; depth++) nested = depth % 2 === 0 ? [nested] : { content: nested }
-    assert.deepStrictEqual(referencedIds({ input: [nested] }).mentions, [{ id: "deep", param: "input" }])
-  })
-})
-
 describe("Ownership", () => {
   const places: ReadonlyArray<{
     readonly name: string
@@ -153,7 +91,6 @@ describe("Ownership", () => {
     readonly message: string
     readonly code: string | null
     readonly param: string
-    readonly reference: boolean
   }> = [
     {
       name: "previous_response_id",
@@ -161,7 +98,6 @@ describe("Ownership", () => {
       message: "Previous response with id",
       code: "previous_response_not_found",
       param: "previous_response_id",
-      reference: true,
     },
     {
       name: "conversation",
@@ -169,7 +105,6 @@ describe("Ownership", () => {
       message: "Conversation with id",
       code: null,
       param: "conversation",
-      reference: true,
     },
     {
       name: "conversation object",
@@ -177,7 +112,6 @@ describe("Ownership", () => {
       message: "Conversation with id",
       code: null,
       param: "conversation",
-      reference: true,
     },
     {
       name: "item_reference",
@@ -190,7 +124,6 @@ describe("Ownership", () => {
       message: "Item with id",
       code: null,
       param: "input",
-      reference: true,
     },
     {
       name: "untyped reference",
@@ -198,7 +131,6 @@ describe("Ownership", () => {
       message: "Item with id",
       code: null,
       param: "input",
-      reference: true,
     },
     {
       name: "reference with null members",
@@ -206,7 +138,6 @@ describe("Ownership", () => {
       message: "Item with id",
       code: null,
       param: "input",
-      reference: true,
     },
     {
       name: "id of a full item",
@@ -214,7 +145,6 @@ describe("Ownership", () => {
       message: "Item with id",
       code: null,
       param: "input",
-      reference: false,
     },
     {
       name: "container inside an item",
@@ -222,7 +152,6 @@ describe("Ownership", () => {
       message: "Item with id",
       code: null,
       param: "input",
-      reference: false,
     },
     {
       name: "container of a tool",
@@ -230,7 +159,6 @@ describe("Ownership", () => {
       message: "Container with id",
       code: null,
       param: "tools",
-      reference: false,
     },
     {
       name: "container of a shell",
@@ -240,7 +168,6 @@ describe("Ownership", () => {
       message: "Container with id",
       code: null,
       param: "tools",
-      reference: false,
     },
     {
       name: "files of a container",
@@ -248,7 +175,6 @@ describe("Ownership", () => {
       message: "Container with id",
       code: null,
       param: "tools",
-      reference: false,
     },
   ]
 
@@ -259,16 +185,16 @@ describe("Ownership", () => {
         ownership.record("key:a", idsOf(answer))
         ownership.record("key:b", ["resp_b"])
         for (const id of idsOfAnswer) {
-          const error = yield* refusal(ownership.check("key:b", place.request(id)))
+          const error = yield* refusal(ownership.check("key:b", sent(place.request(id))))
           assert.deepStrictEqual(
             [error?.status, error?.message, error?.type, error?.code, error?.param],
             [404, `${place.message} '${id}' not found.`, "invalid_request_error", place.code, place.param],
           )
-          assert.isUndefined(yield* refusal(ownership.check("key:a", place.request(id))))
+          assert.isUndefined(yield* refusal(ownership.check("key:a", sent(place.request(id)))))
         }
-        const unknown = yield* refusal(ownership.check("key:b", place.request("never_seen")))
-        assert.strictEqual(unknown?.message, place.reference ? `${place.message} 'never_seen' not found.` : undefined)
-      }).pipe(Effect.provide(Ownership.layerMemory())),
+        const unknown = yield* refusal(ownership.check("key:b", sent(place.request("never_seen"))))
+        assert.strictEqual(unknown?.message, `${place.message} 'never_seen' not found.`)
+      }).pipe(Effect.provide(Ownership.layerMemory({ shared: ["own"] }))),
     )
   }
 
@@ -293,10 +219,10 @@ describe("Ownership", () => {
         { type: "item_reference", id: "msg_b" },
         { type: "message", id: "msg_a", role: "assistant", content: [] },
       ]
-      const error = yield* refusal(ownership.check("key:b", { previous_response_id: "resp_b", input }))
+      const error = yield* refusal(ownership.check("key:b", sent({ previous_response_id: "resp_b", input })))
       assert.strictEqual(error?.message, "Item with id 'msg_a' not found.")
       assert.isUndefined(
-        yield* refusal(ownership.check("key:b", { previous_response_id: "resp_b", input: [input[0]] })),
+        yield* refusal(ownership.check("key:b", sent({ previous_response_id: "resp_b", input: [input[0]] }))),
       )
     }).pipe(Effect.provide(Ownership.layerMemory())),
   )
@@ -319,6 +245,7 @@ describe("Ownership", () => {
     Effect.gen(function* () {
       const ownership = yield* Ownership
       ownership.record("key:a", ["1", "2", "3"])
+      yield* TestClock.adjust("1 hour")
       ownership.record("key:a", ["1"])
       ownership.record("key:a", ["4"])
       assert.deepStrictEqual(
@@ -328,9 +255,106 @@ describe("Ownership", () => {
       ownership.record("key:a", ["5", "6"])
       assert.deepStrictEqual(
         ["1", "2", "3", "4", "5", "6"].map((id) => ownership.owns("key:a", id)),
-        [false, false, false, true, true, true],
+        [true, false, false, false, true, true],
       )
     }).pipe(Effect.provide(Ownership.layerMemory({ maxEntries: 3 }))),
+  )
+
+  it.effect("lets no scope push out another's ids, whatever it makes", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      const victims = ["resp_1", "cntr_1", "msg_1"]
+      ownership.record("key:victim", victims)
+      ownership.record(
+        "key:flood",
+        Array.from({ length: 100_000 }, (_, index) => `flood_${index}`),
+      )
+      assert.isTrue(victims.every((id) => ownership.owns("key:victim", id)))
+      assert.isTrue(victims.every((id) => ownership.ownedByAnother("key:flood", id)))
+      assert.isTrue(ownership.owns("key:flood", "flood_0"))
+      ownership.record("key:flood", ["flood_last"])
+      assert.isFalse(ownership.owns("key:flood", "flood_0"))
+      assert.isTrue(ownership.owns("key:flood", "flood_1"))
+    }).pipe(Effect.provide(Ownership.layerMemory())),
+  )
+
+  it.effect("takes from whoever holds most where all together hold too many", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      const idsOfScope = (scope: string, count: number) =>
+        Array.from({ length: count }, (_, index) => `${scope}_${index}`)
+      ownership.record("small", idsOfScope("small", 3))
+      for (const scope of ["flood0", "flood1", "flood2"]) ownership.record(scope, idsOfScope(scope, 100))
+      ownership.record("late", idsOfScope("late", 3))
+      const kept = (scope: string, count: number) =>
+        idsOfScope(scope, count).filter((id) => ownership.owns(scope, id)).length
+      assert.strictEqual(kept("small", 3), 3)
+      assert.strictEqual(kept("late", 3), 3)
+      const floods = ["flood0", "flood1", "flood2"].map((scope) => kept(scope, 100))
+      assert.strictEqual(
+        floods.reduce((sum, count) => sum + count, 0),
+        24,
+      )
+      assert.isAtMost(Math.max(...floods) - Math.min(...floods), 1)
+    }).pipe(Effect.provide(Ownership.layerMemory({ maxEntries: 20, maxTotal: 30 }))),
+  )
+
+  it.effect("gives no id to another scope while its record lasts, nor to anybody who only names it afterwards", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      ownership.record("key:a", ["cntr_1"])
+      ownership.record("key:a", ["cntr_2", "cntr_3"])
+      for (const scope of ["key:a", "key:b"]) {
+        const container = (id: string) => sent({ tools: [{ type: "code_interpreter", container: id }] })
+        const answers = yield* Effect.forEach(["cntr_1", "cntr_2", "cntr_3"], (id) =>
+          refusal(ownership.check(scope, container(id))),
+        )
+        const isOwner = scope === "key:a"
+        assert.deepStrictEqual(
+          answers.map((answer) => answer?.status),
+          [404, isOwner ? undefined : 404, isOwner ? undefined : 404],
+        )
+      }
+    }).pipe(Effect.provide(Ownership.layerMemory({ maxEntries: 2 }))),
+  )
+
+  it.effect("lets everybody use what is shared, unless it was made for somebody", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      ownership.record("key:a", ["vs_made", "pmpt_shared", "file_x1"])
+      const uses = (id: string) => refusal(ownership.check("key:b", sent({ vector_store_ids: [id] })))
+      for (const id of ["vs_made", "vs_shared", "pmpt_shared", "file_x1", "file_x2", "file_"]) {
+        assert.isUndefined(yield* uses(id), id)
+      }
+      for (const id of ["vs_", "vs_shared2", "xfile_x1", ""]) {
+        assert.strictEqual((yield* uses(id))?.status, id === "" ? undefined : 404, id)
+      }
+      assert.strictEqual((yield* refusal(ownership.checkResponseId("key:b", "vs_shared")))?.status, 404)
+    }).pipe(Effect.provide(Ownership.layerMemory({ shared: ["vs_shared", "vs_made", "pmpt_*", "file_*"] }))),
+  )
+
+  it.effect("refuses an id of another in a query or a header", () =>
+    Effect.gen(function* () {
+      const ownership = yield* Ownership
+      ownership.record("key:a", ["msg_of_a"])
+      ownership.record("key:b", ["msg_of_b"])
+      const foreign: ReadonlyArray<Parameters<typeof ownership.check>[1]> = [
+        { query: "?after=msg_of_a" },
+        { query: "?msg_of_a" },
+        { query: "?x=msg_of_b&y=msg_of_a" },
+        { query: "?after=%6dsg_of_a" },
+        { query: "?after=%256dsg%255fof_a" },
+        { query: "?after=[msg_of_a]" },
+        { headers: { "x-conversation": "msg_of_a" } },
+        { headers: { "session-id": " a/msg_of_a;x " } },
+      ]
+      for (const sent of foreign) {
+        assert.strictEqual((yield* refusal(ownership.check("key:b", sent)))?.status, 404, JSON.stringify(sent))
+      }
+      for (const sent of [{ query: "?after=msg_of_b" }, { query: "?after=unknown" }, { headers: { a: undefined } }]) {
+        assert.isUndefined(yield* refusal(ownership.check("key:b", sent)))
+      }
+    }).pipe(Effect.provide(Ownership.layerMemory())),
   )
 
   it.effect("keeps nothing where nothing may be kept", () =>
@@ -365,7 +389,7 @@ describe("Ownership", () => {
     Effect.gen(function* () {
       const ownership = yield* Ownership
       ownership.record("key:a", ["resp_a"])
-      assert.isUndefined(yield* refusal(ownership.check("key:b", { previous_response_id: "resp_a" })))
+      assert.isUndefined(yield* refusal(ownership.check("key:b", sent({ previous_response_id: "resp_a" }))))
       assert.isUndefined(yield* refusal(ownership.checkResponseId("key:b", "resp_a")))
       assert.isTrue(ownership.owns("key:b", "resp_a"))
       assert.isFalse(ownership.ownedByAnother("key:b", "resp_a"))
@@ -416,8 +440,8 @@ describe("Ownership.layer", () => {
       const third = yield* open
       assert.isTrue([...range(0, 600), "resp_later"].every((id) => third.owns("key:a", id)))
       assert.isTrue(third.owns("user:b", "resp_b"))
-      assert.strictEqual((yield* refusal(third.check("key:a", { previous_response_id: "resp_b" })))?.status, 404)
-      assert.isUndefined(yield* refusal(third.check("key:a", { previous_response_id: "resp_later" })))
+      assert.strictEqual((yield* refusal(third.check("key:a", sent({ previous_response_id: "resp_b" }))))?.status, 404)
+      assert.isUndefined(yield* refusal(third.check("key:a", sent({ previous_response_id: "resp_later" }))))
       yield* third.stop
     }).pipe(Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer))),
   )
@@ -464,6 +488,66 @@ describe("Ownership.layer", () => {
       const next = yield* start(store, { maxEntries: 512 })
       assert.isTrue(range(256 * 6, 256 * 8).every((id) => next.owns("key:a", id)))
       assert.isFalse(next.owns("key:a", `id_${256 * 6 - 1}`))
+    }),
+  )
+
+  it.effect("drops no segment of one scope for what another makes", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const ownership = yield* start(store, { maxEntries: 512 })
+      ownership.record("key:victim", ["resp_1", "cntr_1"])
+      yield* TestClock.adjust("1 second")
+      for (let second = 0; second < 5; second++) {
+        ownership.record("key:flood", range(second * 512, second * 512 + 512))
+        ownership.record("key:victim", [`resp_${second + 2}`])
+        yield* TestClock.adjust("1 second")
+      }
+      yield* ownership.stop
+      assert.deepStrictEqual(yield* rowsIn(store), [256, 256, 7])
+      const next = yield* start(store, { maxEntries: 512 })
+      assert.isTrue(["resp_1", "cntr_1", "resp_6"].every((id) => next.owns("key:victim", id)))
+      assert.isTrue(range(2048, 2560).every((id) => next.owns("key:flood", id)))
+    }),
+  )
+
+  it.effect("writes segments of several scopes, as older versions did, anew for each", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const row = (scope: string, id: string) => ({ scope, id, at: 0 })
+      const mixed = Array.from({ length: 256 }, (_, index) => row(index % 2 === 0 ? "key:a" : "key:b", `id_${index}`))
+      yield* store.set("ownership-segment-000000000001-x", JSON.stringify(mixed))
+      yield* store.set("ownership-segment-000000000002-x", JSON.stringify([row("key:b", "id_b"), row("key:c", "id_c")]))
+      const first = yield* start(store)
+      assert.isTrue(first.owns("key:a", "id_0"))
+      yield* first.stop
+      assert.deepStrictEqual(yield* rowsIn(store), [129, 128, 1])
+      const next = yield* start(store)
+      assert.isTrue(next.owns("key:a", "id_254"))
+      assert.isTrue(next.owns("key:b", "id_255"))
+      assert.isTrue(next.owns("key:b", "id_b"))
+      assert.isTrue(next.owns("key:c", "id_c"))
+    }),
+  )
+
+  it.effect("keeps nothing of a scope whose ids are all too old", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const ownership = yield* start(store)
+      ownership.record("key:gone", ["resp_1", "resp_2"])
+      yield* TestClock.adjust("30 days")
+      ownership.record("key:a", ["resp_3"])
+      yield* ownership.stop
+      assert.deepStrictEqual(yield* rowsIn(store), [1])
+    }),
+  )
+
+  it.effect("writes an id once, however many events repeat it", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const ownership = yield* start(store)
+      for (let event = 0; event < 100; event++) ownership.record("key:a", ["resp_1"])
+      yield* ownership.stop
+      assert.deepStrictEqual(yield* rowsIn(store), [1])
     }),
   )
 
