@@ -4,6 +4,7 @@ import { Effect, FileSystem } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
+import { run } from "./support/Child.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -22,11 +23,8 @@ const checked = Effect.fnUntraced(function* (planted: Readonly<Record<string, st
     yield* fs.makeDirectory(dirname(`${folder}/src/${name}`), { recursive: true })
     yield* fs.writeFileString(`${folder}/src/${name}`, text)
   }
-  return yield* Effect.promise(async () => {
-    const child = Bun.spawn([process.execPath, "run", "check:imports"], { cwd: folder, stdout: "pipe", stderr: "pipe" })
-    const said = await new Response(child.stdout).text()
-    return { code: await child.exited, said }
-  })
+  const { code, stdout } = yield* run([process.execPath, "run", "check:imports"], { cwd: folder, env: process.env })
+  return { code, said: stdout }
 }, Effect.scoped)
 
 describe("src", () => {

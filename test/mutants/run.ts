@@ -10,6 +10,7 @@ import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
 import { Console, Data, Effect, FileSystem, Layer, Option, Path } from "effect"
 import { fileURLToPath } from "node:url"
+import { run } from "../support/Child.ts"
 import type { Mutant } from "./Mutants.ts"
 import { ofThePool, ofTheWhole, ofTurns } from "./Mutants.ts"
 import { planted } from "./Plant.ts"
@@ -59,34 +60,6 @@ type Verdict =
   | { readonly _tag: "TimedOut"; readonly by: string }
   | { readonly _tag: "TooLong"; readonly by: string }
   | { readonly _tag: "NotPlanted"; readonly message: string }
-
-/** Exit code and output of a program; it dies with the scope. */
-const run = Effect.fnUntraced(function* (cwd: string, command: ReadonlyArray<string>) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.spawn([...command], {
-        cwd,
-        env: { ...process.env, CI: "true" },
-        stdin: "ignore",
-        stdout: "pipe",
-        stderr: "pipe",
-      }),
-    ),
-    (child) =>
-      Effect.promise(async () => {
-        child.kill("SIGKILL")
-        await child.exited
-      }),
-  )
-  return yield* Effect.promise(async () => {
-    const [stdout, stderr, code] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-      child.exited,
-    ])
-    return { code, output: `${stdout}${stderr}` }
-  })
-}, Effect.scoped)
 
 interface Report {
   readonly testResults: ReadonlyArray<{
@@ -155,11 +128,15 @@ const judge = Effect.fnUntraced(function* (mutant: Mutant | undefined, stages: S
       `--outputFile=${report}`,
       ...tests,
     ]
-    const ended = yield* run(folder, [process.execPath, "--bun", ...vitest])
+    const env = { ...process.env, CI: "true" }
+    const ended = yield* run([process.execPath, "--bun", ...vitest], { cwd: folder, env })
     if (ended.code === 0) continue
     const written = yield* Effect.option(fs.readFileString(report))
     return Option.match(written, {
-      onNone: (): Verdict => ({ _tag: "Caught", by: `no report: ${ended.output.trim().slice(-200)}` }),
+      onNone: (): Verdict => ({
+        _tag: "Caught",
+        by: `no report: ${`${ended.stdout}${ended.stderr}`.trim().slice(-200)}`,
+      }),
       onSome: (text) => caught(JSON.parse(text) as Report),
     })
   }

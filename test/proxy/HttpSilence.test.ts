@@ -102,9 +102,7 @@ describe("An upstream that is silent over HTTP", () => {
 
 describe("A client that is behind over HTTP", () => {
   const event = `data: {"type":"response.output_text.delta","delta":"${"a".repeat(16 * 1024)}"}\n\n`
-  const count = 4096
-
-  const flooding = (line: Line) => {
+  const flooding = (count: number) => (line: Line) => {
     let left = count
     line.write(sse)
     line.flood(() => (left-- > 0 ? chunk(event) : undefined))
@@ -114,8 +112,9 @@ describe("A client that is behind over HTTP", () => {
   it.effect("keeps the upstream waiting, and gets everything once it goes on", () =>
     Effect.gen(function* () {
       const sink = new RecordedTurn()
+      const count = 4096
       sink.behind = true
-      const { fiber, line } = yield* against(flooding, { sink })
+      const { fiber, line } = yield* against(flooding(count), { sink })
       yield* Deferred.await(sink.began)
       const upstream = yield* line
       yield* settled(() => upstream.taken + sink.events.length)
@@ -148,12 +147,13 @@ describe("A client that is behind over HTTP", () => {
     Effect.gen(function* () {
       const sink = new RecordedTurn()
       let catches = 0
+      const count = 512
       sink.behind = true
       sink.onDrain = (drained) => {
         catches++
         drained()
       }
-      const { fiber } = yield* against(flooding, { sink })
+      const { fiber } = yield* against(flooding(count), { sink })
       assert.strictEqual((yield* Fiber.join(fiber)).type, "response.completed")
       assert.lengthOf(sink.events, count + 1)
       assert.isAbove(catches, 1)
@@ -164,7 +164,7 @@ describe("A client that is behind over HTTP", () => {
     Effect.gen(function* () {
       const sink = new RecordedTurn()
       sink.behind = true
-      const { failed, line } = yield* against(flooding, { sink })
+      const { failed, line } = yield* against(flooding(4096), { sink })
       yield* Deferred.await(sink.began)
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(ending(yield* failed), "slow_client Accepted")

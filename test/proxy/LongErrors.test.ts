@@ -6,8 +6,8 @@ import { askRaw, makeRecorder } from "../support/Recorder.ts"
 import { makeTenancy, recordIds, startProxy } from "../support/Tenancy.ts"
 
 /** Larger than any answer may be, and small on the wire. */
-const long = "x".repeat(1024 * 1024)
-const wide = "\\u0001".repeat(200_000)
+const long = "x".repeat(100_000)
+const wide = "\\u0001".repeat(20_000)
 
 /** What an error may add to the 256 characters that it repeats, each of which JSON may write as six. */
 const most = 256 * 6 * 2 + 512

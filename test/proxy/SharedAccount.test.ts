@@ -97,10 +97,11 @@ const clean = (headers: Headers) => {
 describe("A tenant of a shared account", () => {
   it.effect("reads no header about the account, of any answer", () =>
     Effect.gen(function* () {
-      for (const status of [200, 404, 429, 500]) {
-        const text = `{"id":"resp_1","object":"response","status":"completed","output":[]}`
-        const headers = { ...ofAccount, ...passing, "content-type": "application/json" }
-        const { key, url } = yield* tenant({ http: () => new Response(text, { status, headers }) })
+      const text = `{"id":"resp_1","object":"response","status":"completed","output":[]}`
+      const headers = { ...ofAccount, ...passing, "content-type": "application/json" }
+      let status = 200
+      const { key, url } = yield* tenant({ http: () => new Response(text, { status, headers }) })
+      for (status of [200, 404, 429, 500]) {
         for (const [path, asked] of requests) {
           const answer = yield* ask(`${url}${path}`, { key, ...asked })
           assert.strictEqual(answer.status, status, path)
@@ -113,8 +114,10 @@ describe("A tenant of a shared account", () => {
 
   it.effect("reads no name of it in a refusal, on any path", () =>
     Effect.gen(function* () {
+      let said = ""
+      const { key, url } = yield* tenant({ http: () => new Response(refusal(said), { status: 429 }) })
       for (const [message, hidden, kept] of errors) {
-        const { key, url } = yield* tenant({ http: () => new Response(refusal(message), { status: 429 }) })
+        said = message
         for (const [path, asked] of requests) {
           const { status, text } = yield* ask(`${url}${path}`, { key, ...asked })
           assert.strictEqual(status, 429)
@@ -133,6 +136,13 @@ describe("A tenant of a shared account", () => {
         const created = `{"type":"response.created","response":{"id":"resp_2","status":"in_progress","output":[]}}`
         const text = "Ask in organization acme-corp on Monday"
         const delta = `{"type":"response.output_text.delta","item_id":"msg_1","delta":"${text}"}`
+        let events: ReadonlyArray<string> = []
+        const sse = () => events.map((event) => `data: ${event}\n\n`).join("")
+        const says: Says = {
+          frames: () => events,
+          http: () => new Response(sse(), { headers: { "content-type": "text/event-stream" } }),
+        }
+        const tenants = yield* Effect.all([tenant(says, "http"), tenant(says, "websocket")])
         for (const [message, hidden, kept] of errors) {
           const error = { code: "rate_limit_exceeded", message }
           const failed = JSON.stringify({
@@ -141,25 +151,19 @@ describe("A tenant of a shared account", () => {
           })
           const flat = JSON.stringify({ type: "error", ...error, param: null })
           const envelope = JSON.stringify({ type: "error", status: 429, error, headers: ofAccount })
-          for (const events of [
+          for (events of [
             [limits, created, delta, failed],
             [created, failed],
             [created, delta, flat],
             [created, delta, envelope],
             [envelope],
           ]) {
-            const sse = events.map((event) => `data: ${event}\n\n`).join("")
-            const says: Says = {
-              frames: () => events,
-              http: () => new Response(sse, { headers: { "content-type": "text/event-stream" } }),
-            }
-            for (const transport of ["http", "websocket"] as const) {
-              const { key, url } = yield* tenant(says, transport)
+            for (const { key, url } of tenants) {
               const answer = yield* ask(`${url}/responses`, { key, body: body(true) })
               clean(answer.headers)
               const errorText = answer.text.replace(text, "")
               for (const secret of [...hidden, "rate_limits", "ratelimit", "used_percent"]) {
-                assert.notInclude(errorText, secret, `${transport} ${answer.text}`)
+                assert.notInclude(errorText, secret, answer.text)
               }
               assert.include(answer.text, kept)
               if (events.includes(delta)) assert.include(answer.text, text)

@@ -8,6 +8,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import { ask } from "../support/Ask.ts"
 import { MiB, settled } from "../support/HttpTurn.ts"
 import type { Line } from "../support/RawUpstream.ts"
+import { runs } from "../support/Runs.ts"
 import { inKernel, slowUpstream, wholeAnswer } from "../support/SlowUpstream.ts"
 
 /** A client that sends its request and reads nothing until it is told to. */
@@ -67,6 +68,9 @@ class SlowClient {
 
 const maxBuffered = 4 * MiB
 
+/** Half of them go on in the end, and half are evicted. */
+const slow = 2 * runs(3)
+
 const setup = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, count: number) {
   const upstream = yield* slowUpstream(count)
   const layer = TestProxy.layerProxy({ upstreamUrl: upstream.url, maxBuffered, clientTimeout: 60_000, ...settings })
@@ -93,7 +97,7 @@ const setup = Effect.fnUntraced(function* (settings: Partial<SettingsValues>, co
 
 const otherTurns = ({ url }: TestProxy["Service"], key: string) =>
   Effect.forEach(
-    Array.from({ length: 50 }, (_, number) => number),
+    Array.from({ length: runs(50, 10) }, (_, number) => number),
     (number) =>
       Effect.map(
         ask(`${url}/responses`, {
@@ -116,7 +120,7 @@ describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () =>
       `have no more than the setting waiting for them over ${transport}, and then go on or are evicted`,
       () =>
         Effect.gen(function* () {
-          const { clients, heldFor, lineOf, progress, proxy } = yield* setup({ transport }, 6)
+          const { clients, heldFor, lineOf, progress, proxy } = yield* setup({ transport }, slow)
           yield* settled(progress)
 
           const expected = wholeAnswer()
@@ -126,7 +130,7 @@ describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () =>
             assert.isBelow(lineOf(number).taken, expected.length)
           }
 
-          const [goOn, stay] = [clients.slice(0, 3), clients.slice(3)]
+          const [goOn, stay] = [clients.slice(0, slow / 2), clients.slice(slow / 2)]
           for (const client of goOn) client.readOn()
           for (const client of goOn) {
             yield* Deferred.await(client.over)
@@ -134,15 +138,15 @@ describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () =>
             assert.isTrue(whole)
             assert.isTrue(bytes.equals(expected), "the answer is not the upstream's")
           }
-          for (const [index, client] of stay.entries()) assert.isAtMost(heldFor(client, index + 3), maxBuffered)
+          for (const [index, client] of stay.entries()) assert.isAtMost(heldFor(client, index + slow / 2), maxBuffered)
 
           const evicted = () => proxy.logged.filter((line) => line.includes("slow_client")).length
           yield* TestClock.adjust("59999 millis")
           yield* settled(progress)
           assert.strictEqual(evicted(), 0)
           yield* TestClock.adjust("1 millis")
-          for (const index of stay.keys()) yield* Deferred.await(lineOf(index + 3).closed)
-          assert.strictEqual(evicted(), 3)
+          for (const index of stay.keys()) yield* Deferred.await(lineOf(index + slow / 2).closed)
+          assert.strictEqual(evicted(), slow / 2)
           for (const client of stay) {
             client.readOn()
             yield* Deferred.await(client.over)

@@ -22,11 +22,8 @@ const alone = [
   "--no-proxy-server",
 ]
 
-/**
- * Opens a page in a browser of its own, which knows no name of the network but those of `hosts`, all of them this machine.
- * Ends with the scope.
- */
-export const openPage = Effect.fnUntraced(function* (url: string, hosts: ReadonlyArray<string>) {
+/** A browser, for as long as the scope, that knows no name of the network but those of `hosts`, all of them this machine. */
+export const makeBrowser = Effect.fnUntraced(function* (hosts: ReadonlyArray<string>) {
   const rules = [
     ...hosts.map((host) => `MAP ${host} 127.0.0.1`),
     "MAP * ~NOTFOUND",
@@ -37,7 +34,7 @@ export const openPage = Effect.fnUntraced(function* (url: string, hosts: Readonl
     Effect.sync(() => mkdtempSync(join(tmpdir(), "respool-chromium-"))),
     (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 })),
   )
-  yield* Effect.acquireRelease(
+  const browser = yield* Effect.acquireRelease(
     Effect.sync(() =>
       Bun.spawn(
         [
@@ -46,12 +43,8 @@ export const openPage = Effect.fnUntraced(function* (url: string, hosts: Readonl
           `--user-data-dir=${profile}`,
           `--host-resolver-rules=${rules}`,
           "--remote-debugging-port=0",
-          url,
         ],
-        {
-          stdout: "ignore",
-          stderr: "ignore",
-        },
+        { stdout: "ignore", stderr: "pipe" },
       ),
     ),
     (browser) =>
@@ -60,4 +53,25 @@ export const openPage = Effect.fnUntraced(function* (url: string, hosts: Readonl
         return browser.exited
       }),
   )
+  const control = yield* Effect.promise(() => controlIn(browser.stderr))
+  return {
+    /** Opens a page in a tab of its own. */
+    open: (url: string) =>
+      Effect.promise(async () => {
+        const { ok, status } = await fetch(`${control}/json/new?${url}`, { method: "PUT" })
+        if (!ok) throw new Error(`no tab: ${status}`)
+      }),
+  }
 })
+
+/** Where a browser takes commands, which it says first. */
+const controlIn = async (said: ReadableStream<Uint8Array>): Promise<string> => {
+  let text = ""
+  const decoder = new TextDecoder()
+  for await (const part of said) {
+    text += decoder.decode(part, { stream: true })
+    const found = /ws:\/\/(127\.0\.0\.1:\d+)\//.exec(text)?.[1]
+    if (found !== undefined) return `http://${found}`
+  }
+  throw new Error(`the browser ended: ${text}`)
+}

@@ -4,6 +4,7 @@
 import { Effect, FileSystem } from "effect"
 import { fileURLToPath } from "node:url"
 import { Simulator } from "../../src/simulator/Simulator.ts"
+import * as Child from "./Child.ts"
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
@@ -21,27 +22,14 @@ interface Running {
   readonly signal: (name: "SIGTERM" | "SIGINT") => Effect.Effect<void>
 }
 
+interface CommandOptions {
+  readonly cwd: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** `respool ...args` in `cwd`, with no settings but those of `env`. */
-export const start = Effect.fnUntraced(function* (
-  args: ReadonlyArray<string>,
-  { cwd, env = {} }: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> },
-) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      Bun.spawn([process.execPath, main, ...args], {
-        cwd,
-        env: { HOME: cwd, ...env },
-        stdin: "ignore",
-        stdout: "pipe",
-        stderr: "pipe",
-      }),
-    ),
-    (child) =>
-      Effect.promise(async () => {
-        child.kill("SIGKILL")
-        await child.exited
-      }),
-  )
+export const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, { cwd, env }: CommandOptions) {
+  const child = yield* Child.spawn([process.execPath, main, ...args], { cwd, env: { HOME: cwd, ...env } })
   const written = { stdout: "", stderr: "" }
   const looking = new Set<() => void>()
   const collect = async (name: "stdout" | "stderr") => {
@@ -81,11 +69,8 @@ export const start = Effect.fnUntraced(function* (
 })
 
 /** Runs to the end. */
-export const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>, options: Parameters<typeof start>[1]) {
-  const { exitCode, stderr, stdout } = yield* start(args, options)
-  const code = yield* exitCode
-  return { code, stdout: stdout(), stderr: stderr() }
-}, Effect.scoped)
+export const run = (args: ReadonlyArray<string>, { cwd, env }: CommandOptions) =>
+  Child.run([process.execPath, main, ...args], { cwd, env: { HOME: cwd, ...env } })
 
 /** A folder for the working folder of a command, for as long as the scope. */
 export const folder = Effect.flatMap(FileSystem.FileSystem, (fs) =>

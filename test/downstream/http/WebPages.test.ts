@@ -3,7 +3,7 @@ import { Context, Deferred, Effect, Layer, Redacted } from "effect"
 import type { Server, Socket } from "node:net"
 import { connect, createServer } from "node:net"
 import type { SettingsOptions } from "../../../src/config/Settings.ts"
-import { chromium, openPage } from "../../support/Chromium.ts"
+import { chromium, makeBrowser } from "../../support/Chromium.ts"
 import { makeRecorder } from "../../support/Recorder.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 
@@ -134,6 +134,13 @@ const portOf = (server: Server): number => {
 
 const answer = `{"id":"resp_1","object":"response","status":"completed","output":[],"secret":"to-be-read"}`
 
+/** Its start takes longer than all that these tests do in it. */
+class Browser extends Context.Service<Browser, Effect.Success<ReturnType<typeof makeBrowser>>>()("test/Browser") {
+  static readonly layer = Layer.effect(Browser, makeBrowser(["attacker.test", "app.test"]))
+}
+
+const openPage = (url: string) => Effect.flatMap(Browser, ({ open }) => open(url))
+
 const behind = Effect.fnUntraced(function* (settings: (url: string) => SettingsOptions) {
   const recorder = yield* makeRecorder(() => answer)
   const { url } = Context.get(yield* Layer.build(TestProxy.layerProxy(settings(recorder.url))), TestProxy)
@@ -146,67 +153,69 @@ const withCredential = (url: string): SettingsOptions => ({
 })
 
 describe.skipIf(chromium === undefined)(`In a real browser${whySkipped}`, () => {
-  for (const [what, settings, hosts] of [
-    ["the upstream's own credential", withCredential, ["attacker.test", "localhost"]],
-    [
-      "callers' credentials alone",
-      (url: string): SettingsOptions => ({ transport: "http", upstreamUrl: url }),
-      ["attacker.test"],
-    ],
-  ] as const) {
-    for (const host of hosts) {
-      it.live(
-        `nothing that a page of ${host} tries reaches an upstream with ${what}`,
-        () =>
-          Effect.gen(function* () {
-            const { recorder, url } = yield* behind(settings)
-            const site = yield* makeSite(() => url)
-            yield* openPage(`http://${host}:${site.port}/`, ["attacker.test"])
-            const said = yield* site.reported
-            assert.deepStrictEqual(recorder.requests, [])
-            assert.lengthOf(Object.keys(said), 13)
-            for (const [attempt, read] of Object.entries(said)) assert.match(read, /^(blocked|opaque)$/, attempt)
-          }).pipe(Effect.scoped),
-        60_000,
-      )
+  it.layer(Browser.layer, { excludeTestServices: true })((it) => {
+    for (const [what, settings, hosts] of [
+      ["the upstream's own credential", withCredential, ["attacker.test", "localhost"]],
+      [
+        "callers' credentials alone",
+        (url: string): SettingsOptions => ({ transport: "http", upstreamUrl: url }),
+        ["attacker.test"],
+      ],
+    ] as const) {
+      for (const host of hosts) {
+        it.effect(
+          `nothing that a page of ${host} tries reaches an upstream with ${what}`,
+          () =>
+            Effect.gen(function* () {
+              const { recorder, url } = yield* behind(settings)
+              const site = yield* makeSite(() => url)
+              yield* openPage(`http://${host}:${site.port}/`)
+              const said = yield* site.reported
+              assert.deepStrictEqual(recorder.requests, [])
+              assert.lengthOf(Object.keys(said), 13)
+              for (const [attempt, read] of Object.entries(said)) assert.match(read, /^(blocked|opaque)$/, attempt)
+            }).pipe(Effect.scoped),
+          60_000,
+        )
+      }
     }
-  }
 
-  it.live(
-    "nothing reaches the upstream from a page whose name was made to lead to the proxy",
-    () =>
-      Effect.gen(function* () {
-        const { port, recorder } = yield* behind(withCredential)
-        const site = yield* makeSite(() => "")
-        const report = `http://attacker.test:${site.port}/report`
-        const rebound = yield* makeRebound(port, (own) => page(`http://attacker.test:${own}/v1`, report))
-        yield* openPage(`http://attacker.test:${rebound}/`, ["attacker.test"])
-        const said = yield* site.reported
-        assert.deepStrictEqual(recorder.requests, [])
-        // It may read what it is told, for it is of the same origin as the proxy: that it may not.
-        for (const [attempt, read] of Object.entries(said)) assert.match(read, /^403 .*host_not_allowed/, attempt)
-      }).pipe(Effect.scoped),
-    60_000,
-  )
+    it.effect(
+      "nothing reaches the upstream from a page whose name was made to lead to the proxy",
+      () =>
+        Effect.gen(function* () {
+          const { port, recorder } = yield* behind(withCredential)
+          const site = yield* makeSite(() => "")
+          const report = `http://attacker.test:${site.port}/report`
+          const rebound = yield* makeRebound(port, (own) => page(`http://attacker.test:${own}/v1`, report))
+          yield* openPage(`http://attacker.test:${rebound}/`)
+          const said = yield* site.reported
+          assert.deepStrictEqual(recorder.requests, [])
+          // It may read what it is told, for it is of the same origin as the proxy: that it may not.
+          for (const [attempt, read] of Object.entries(said)) assert.match(read, /^403 .*host_not_allowed/, attempt)
+        }).pipe(Effect.scoped),
+      60_000,
+    )
 
-  it.live(
-    "a page of an allowed origin does all of it, and reads the answers",
-    () =>
-      Effect.gen(function* () {
-        const recorder = yield* makeRecorder(() => answer)
-        let url = ""
-        const site = yield* makeSite(() => url)
-        const origin = `http://app.test:${site.port}`
-        const layer = TestProxy.layerProxy({ ...withCredential(recorder.url), allowedOrigins: [origin] })
-        url = Context.get(yield* Layer.build(layer), TestProxy).url
-        yield* openPage(origin, ["app.test"])
-        const said = yield* site.reported
-        for (const attempt of ["JSON", "JSON with a credential", "files", "models", "a deletion"]) {
-          assert.strictEqual(said[attempt], `200 ${answer}`, attempt)
-        }
-        const deletions = recorder.requests.filter(({ method }) => method === "DELETE")
-        assert.lengthOf(deletions, 1)
-      }).pipe(Effect.scoped),
-    60_000,
-  )
+    it.effect(
+      "a page of an allowed origin does all of it, and reads the answers",
+      () =>
+        Effect.gen(function* () {
+          const recorder = yield* makeRecorder(() => answer)
+          let url = ""
+          const site = yield* makeSite(() => url)
+          const origin = `http://app.test:${site.port}`
+          const layer = TestProxy.layerProxy({ ...withCredential(recorder.url), allowedOrigins: [origin] })
+          url = Context.get(yield* Layer.build(layer), TestProxy).url
+          yield* openPage(origin)
+          const said = yield* site.reported
+          for (const attempt of ["JSON", "JSON with a credential", "files", "models", "a deletion"]) {
+            assert.strictEqual(said[attempt], `200 ${answer}`, attempt)
+          }
+          const deletions = recorder.requests.filter(({ method }) => method === "DELETE")
+          assert.lengthOf(deletions, 1)
+        }).pipe(Effect.scoped),
+      60_000,
+    )
+  })
 })

@@ -27,12 +27,12 @@ describe("OutputCollector", () => {
   })
 
   it("keeps 64 MiB of items in UTF-8, and of one byte more nothing", () => {
-    const half = (bytes: number) => done(0, `{"a":"${"é".repeat((bytes - 8) / 2)}"}`)
     const other = (bytes: number) => done(1, `{"a":"${"x".repeat(bytes - 8)}"}`)
     const size = 32 * 1024 * 1024
+    const half = done(0, `{"a":"${"é".repeat((size - 8) / 2)}"}`)
     // The second takes the first one's place, and its room as well.
-    assert.strictEqual(collected([half(size), half(size), other(size)]).end.output.length, 2)
-    assert.deepStrictEqual(collected([half(size), half(size), other(size + 1)]), nothing)
+    assert.strictEqual(collected([half, half, other(size)]).end.output.length, 2)
+    assert.deepStrictEqual(collected([half, other(size + 1)]), nothing)
   })
 
   it("takes no part of an output that only the last event has for the whole of it", () => {

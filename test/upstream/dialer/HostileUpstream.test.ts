@@ -25,6 +25,7 @@ import {
 import { errorIn, way } from "../../support/Ask.ts"
 import { post } from "../../support/AskProxy.ts"
 import { frame, text } from "../../support/Frames.ts"
+import { sample } from "../../support/Runs.ts"
 
 const proxied = (dialer: Layer.Layer<Dialer>, settings: Partial<SettingsValues> = {}, scheme = "http") =>
   Layer.unwrap(
@@ -67,6 +68,13 @@ const continues = Effect.gen(function* () {
   )
 })
 
+/** Each of the one with each of the other. By hand three in ten, for each has a proxy of its own. */
+const cells = <A, B>(all: ReadonlyArray<A>, others: ReadonlyArray<B>) =>
+  sample(
+    all.flatMap((one) => others.map((other) => [one, other] as const)),
+    0.3,
+  )
+
 /** The turn's last line in the log. */
 const logged = Effect.map(TestProxy, ({ logged }) => logged.findLast((line) => line.includes("message=turn")) ?? "")
 
@@ -89,27 +97,25 @@ for (const [name, dialer] of [
 
   describe(`An upstream of ${name}`, () => {
     describe("is left for HTTP when its upgrade", () => {
-      for (const [what, upgrade, reason, waits] of upgrades) {
-        for (const stream of [false, true]) {
-          test(
-            `${what} (stream: ${stream})`,
-            Effect.gen(function* () {
-              const upstream = yield* HostileUpstream
-              upstream.conduct.now = { ...good, upgrade }
-              const asking = yield* Effect.forkChild(greet(stream))
-              yield* upstream.upgrading
-              if (waits !== undefined) yield* TestClock.adjust(waits)
-              const got = yield* Fiber.join(asking)
-              assert.strictEqual(got.status, 200)
-              assert.include(got.text, "resp_http")
-              assert.deepStrictEqual(way(got), ["http", reason])
-              assert.include(yield* logged, ` reason=${reason} `)
-              assert.deepStrictEqual(yield* ended, { dial_failed: 1 })
-              assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 1])
-              yield* unharmed
-            }),
-          )
-        }
+      for (const [[what, upgrade, reason, waits], stream] of cells(upgrades, [false, true])) {
+        test(
+          `${what} (stream: ${stream})`,
+          Effect.gen(function* () {
+            const upstream = yield* HostileUpstream
+            upstream.conduct.now = { ...good, upgrade }
+            const asking = yield* Effect.forkChild(greet(stream))
+            yield* upstream.upgrading
+            if (waits !== undefined) yield* TestClock.adjust(waits)
+            const got = yield* Fiber.join(asking)
+            assert.strictEqual(got.status, 200)
+            assert.include(got.text, "resp_http")
+            assert.deepStrictEqual(way(got), ["http", reason])
+            assert.include(yield* logged, ` reason=${reason} `)
+            assert.deepStrictEqual(yield* ended, { dial_failed: 1 })
+            assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 1])
+            yield* unharmed
+          }),
+        )
       }
     })
 
@@ -143,47 +149,48 @@ for (const [name, dialer] of [
     )
 
     describe("ends a turn with one clear error when it", () => {
-      for (const [what, turn, ends] of name === "layerBun"
-        ? [...violations, [...padded, "protocol"] as const]
-        : violations) {
-        test(
-          `${what} before content`,
-          Effect.gen(function* () {
-            const upstream = yield* HostileUpstream
-            upstream.conduct.now = { ...good, turn }
-            const got = yield* greet()
-            assert.deepStrictEqual(errorOf(got), { status: 502, code: codeOf(ends), retry: "false" })
-            assert.include(yield* logged, ` status=${codeOf(ends)} `)
-            assert.deepStrictEqual(yield* ended, { [ends]: attemptsOf(ends) })
-            assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [attemptsOf(ends), 0])
-            yield* unharmed
-          }),
-        )
-        test(
-          `${what} after content`,
-          Effect.gen(function* () {
-            const upstream = yield* HostileUpstream
-            upstream.conduct.now = {
-              ...good,
-              turn: (peer) => {
-                peer.write(text(opening), text(delta))
-                turn(peer)
-              },
-            }
-            const got = yield* greet(true)
-            assert.strictEqual(got.status, 200)
-            const said = eventsOf(got.text)
-            assert.deepStrictEqual(
-              said.map(({ type }) => type),
-              ["response.created", "response.output_text.delta", "error"],
-            )
-            assert.deepInclude(JSON.parse(said[2]?.data ?? ""), { code: codeOf(ends), sequence_number: 2 })
-            assert.include(yield* logged, ` status=${codeOf(ends)} `)
-            assert.deepStrictEqual(yield* ended, { [ends]: 1 })
-            assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 0])
-            yield* unharmed
-          }),
-        )
+      const all = name === "layerBun" ? [...violations, [...padded, "protocol"] as const] : violations
+      for (const [[what, turn, ends], when] of cells(all, ["before", "after"])) {
+        if (when === "before")
+          test(
+            `${what} before content`,
+            Effect.gen(function* () {
+              const upstream = yield* HostileUpstream
+              upstream.conduct.now = { ...good, turn }
+              const got = yield* greet()
+              assert.deepStrictEqual(errorOf(got), { status: 502, code: codeOf(ends), retry: "false" })
+              assert.include(yield* logged, ` status=${codeOf(ends)} `)
+              assert.deepStrictEqual(yield* ended, { [ends]: attemptsOf(ends) })
+              assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [attemptsOf(ends), 0])
+              yield* unharmed
+            }),
+          )
+        else
+          test(
+            `${what} after content`,
+            Effect.gen(function* () {
+              const upstream = yield* HostileUpstream
+              upstream.conduct.now = {
+                ...good,
+                turn: (peer) => {
+                  peer.write(text(opening), text(delta))
+                  turn(peer)
+                },
+              }
+              const got = yield* greet(true)
+              assert.strictEqual(got.status, 200)
+              const said = eventsOf(got.text)
+              assert.deepStrictEqual(
+                said.map(({ type }) => type),
+                ["response.created", "response.output_text.delta", "error"],
+              )
+              assert.deepInclude(JSON.parse(said[2]?.data ?? ""), { code: codeOf(ends), sequence_number: 2 })
+              assert.include(yield* logged, ` status=${codeOf(ends)} `)
+              assert.deepStrictEqual(yield* ended, { [ends]: 1 })
+              assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 0])
+              yield* unharmed
+            }),
+          )
       }
     })
 
