@@ -17,6 +17,11 @@ interface Mistake {
 const secret = "test-secret"
 
 const upstream = (of: object, more: object = {}) => ({ upstreams: { main: of }, ...more })
+/** One at OpenAI, and what is said of it. */
+const main = (more: object, says: string): Mistake => ({
+  file: upstream({ profile: "openai", ...more }),
+  says: `FILE: upstreams.main${says}`,
+})
 const two = (second: object) => ({
   upstreams: { main: { profile: "openai", apiKey: secret }, second: { url: "https://second.test/v1", ...second } },
 })
@@ -95,14 +100,8 @@ const mistakes: ReadonlyArray<Mistake> = [
     says: 'FILE: upstreams.main.transport="tcp": expected auto | websocket | http',
   },
   // What it serves, and its limits.
-  {
-    file: upstream({ profile: "openai", models: ["a b"] }),
-    says: 'FILE: upstreams.main.models="a b": expected names of models, in which * stands for anything',
-  },
-  {
-    file: upstream({ profile: "openai", models: [1] }),
-    says: "FILE: upstreams.main.models must be a text, a number or a list of texts",
-  },
+  main({ models: ["a b"] }, '.models="a b": expected names of models, in which * stands for anything'),
+  main({ models: [1] }, ".models must be a text, a number or a list of texts"),
   {
     file: {
       upstreams: {
@@ -112,10 +111,7 @@ const mistakes: ReadonlyArray<Mistake> = [
     },
     says: 'FILE: upstreams.second.models: "m" is served by "main" already',
   },
-  {
-    file: upstream({ profile: "openai", maxAge: "soon" }),
-    says: 'FILE: upstreams.main.maxAge="soon": expected a duration such as `3 seconds` or `50 minutes`',
-  },
+  main({ maxAge: "soon" }, '.maxAge="soon": expected a duration such as `3 seconds` or `50 minutes`'),
   {
     file: upstream({ profile: "xai", maxAge: "25 minutes" }),
     says: "FILE: upstreams.main.maxAge must be below the 25 minutes that a connection lives there",
@@ -124,35 +120,17 @@ const mistakes: ReadonlyArray<Mistake> = [
     file: upstream({ profile: "vercel", maxMessage: "5 MiB" }),
     says: "FILE: upstreams.main.maxMessage must be at most the 4194304 bytes that are taken there",
   },
-  {
-    file: upstream({ profile: "openai", idleTtl: 50 }),
-    says: 'FILE: upstreams.main.idleTtl="50": expected a duration such as `3 seconds` or `50 minutes`',
-  },
-  {
-    file: upstream({ profile: "openai", forwardHeaders: ["cookie"] }),
-    says: 'FILE: upstreams.main.forwardHeaders="cookie": expected header names, separated by commas, but none of the upgrade\'s own',
-  },
+  main({ idleTtl: 50 }, '.idleTtl="50": expected a duration such as `3 seconds` or `50 minutes`'),
+  main(
+    { forwardHeaders: ["cookie"] },
+    '.forwardHeaders="cookie": expected header names, separated by commas, but none of the upgrade\'s own',
+  ),
   // Its credential.
-  {
-    file: upstream({ profile: "openai", apiKey: `${secret} x` }),
-    says: "FILE: upstreams.main.apiKey: expected a text of visible ASCII characters",
-  },
-  {
-    file: upstream({ profile: "openai", apiKey: secret, tokenFile: "t" }),
-    says: "FILE: upstreams.main names apiKey and tokenFile: say one",
-  },
-  {
-    file: upstream({ profile: "openai", apiKeyFile: "/no/where" }),
-    says: 'FILE: upstreams.main.apiKeyFile="/no/where": the file can\'t be read',
-  },
-  {
-    file: upstream({ profile: "openai", apiKeyFile: "FOLDER/respool.json" }),
-    says: 'FILE: upstreams.main.apiKeyFile="FILE": expected a file with a key in it and nothing else',
-  },
-  {
-    file: upstream({ profile: "openai", credential: secret }),
-    says: "FILE: upstreams.main.credential: expected caller",
-  },
+  main({ apiKey: `${secret} x` }, ".apiKey: expected a text of visible ASCII characters"),
+  main({ apiKey: secret, tokenFile: "t" }, " names apiKey and tokenFile: say one"),
+  main({ apiKeyFile: "/no/where" }, '.apiKeyFile="/no/where": the file can\'t be read'),
+  main({ apiKeyFile: "FOLDER/respool.json" }, '.apiKeyFile="FILE": expected a file with a key in it and nothing else'),
+  main({ credential: secret }, ".credential: expected caller"),
   {
     file: upstream({ profile: "codex", codexAuth: "~/auth.json" }),
     says: "FILE: upstreams.main.codexAuth: ~/auth.json can't be read: `~` does not stand for the home folder here",
@@ -161,18 +139,12 @@ const mistakes: ReadonlyArray<Mistake> = [
     file: upstream({ profile: "codex", codexAuth: "FOLDER/cert.pem" }),
     says: "FILE: upstreams.main.codexAuth: FOLDER/cert.pem is not the Codex CLI's auth.json: log in with `codex login`",
   },
-  {
-    file: upstream({ profile: "openai", tokenFile: "/no/where" }),
-    says: "FILE: upstreams.main.tokenFile: /no/where can't be read",
-  },
-  {
-    file: upstream({ profile: "openai", tokenFile: "FOLDER/cert.pem" }),
-    says: "FILE: upstreams.main.tokenFile: FOLDER/cert.pem is open to other users of this machine: run `chmod 600` on it",
-  },
-  {
-    file: upstream({ profile: "openai", codexAuth: "auth.json" }),
-    says: "FILE: upstreams.main.codexAuth is for the profile codex, and this one is openai",
-  },
+  main({ tokenFile: "/no/where" }, ".tokenFile: /no/where can't be read"),
+  main(
+    { tokenFile: "FOLDER/cert.pem" },
+    ".tokenFile: FOLDER/cert.pem is open to other users of this machine: run `chmod 600` on it",
+  ),
+  main({ codexAuth: "auth.json" }, ".codexAuth is for the profile codex, and this one is openai"),
   {
     file: two({}),
     says: 'FILE: upstreams.second does not say which credential it gets: apiKeyFile, apiKey, tokenFile or codexAuth, or "credential": "caller" to pass the caller\'s on',
@@ -192,22 +164,10 @@ const mistakes: ReadonlyArray<Mistake> = [
     says: 'RESPOOL_HOST="0.0.0.0" lets anybody there use the credential of upstreams.main: set RESPOOL_AUTH to keys',
   },
   // TLS and proxies.
-  {
-    file: upstream({ profile: "openai", tlsCa: "/no/where" }),
-    says: 'FILE: upstreams.main.tlsCa="/no/where": the file can\'t be read',
-  },
-  {
-    file: upstream({ profile: "openai", tlsCert: "FOLDER/cert.pem" }),
-    says: "FILE: upstreams.main.tlsCert and FILE: upstreams.main.tlsKey must be set together",
-  },
-  {
-    file: upstream({ profile: "openai", tlsVerify: "no" }),
-    says: 'FILE: upstreams.main.tlsVerify="no": expected on | off',
-  },
-  {
-    file: upstream({ profile: "openai", proxy: `socks5://me:${secret}@proxy.test` }),
-    says: `FILE: upstreams.main.proxy: ${proxy}`,
-  },
+  main({ tlsCa: "/no/where" }, '.tlsCa="/no/where": the file can\'t be read'),
+  main({ tlsCert: "FOLDER/cert.pem" }, ".tlsCert and FILE: upstreams.main.tlsKey must be set together"),
+  main({ tlsVerify: "no" }, '.tlsVerify="no": expected on | off'),
+  main({ proxy: `socks5://me:${secret}@proxy.test` }, `.proxy: ${proxy}`),
 ]
 
 const layer = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, Simulator.layer())

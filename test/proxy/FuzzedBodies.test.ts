@@ -7,6 +7,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { Answer } from "../support/Ask.ts"
 import type { Fuzzed } from "../support/BodyFuzz.ts"
 import { fuzzedBody, verdictOf } from "../support/BodyFuzz.ts"
+import { ownMembers } from "../support/OwnMembers.ts"
 import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
 import { runs } from "../support/Runs.ts"
@@ -39,7 +40,8 @@ const judge = (seed: number, fuzzed: Fuzzed, answer: Answer): boolean => {
   return false
 }
 
-const ours = ["stream", "background", "background_options", "stream_id", "generate"]
+/** All but the frame's own type. */
+const ours = ownMembers.filter((name) => name !== "type")
 
 // So few places, and so little room, that a leak of one turn in a hundred would leave none.
 const settings = {

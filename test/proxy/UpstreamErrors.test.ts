@@ -60,6 +60,13 @@ const thrown = Effect.fnUntraced(function* (eighth: Effect.Effect<void> = Effect
   })
 })
 
+/** An upstream whose answer is no JSON. */
+const noJson = (headers: Readonly<Record<string, string>> = {}) =>
+  PlainUpstream.layerProxied(
+    { http: () => new Response("<html>", { headers: { "content-type": "text/html", ...headers } }) },
+    { transport: "http" },
+  )
+
 const modes = [
   ["streaming", true],
   ["not streaming", false],
@@ -335,13 +342,7 @@ for (const [mode, stream] of modes) {
         assertJson(answer)
         assert.deepInclude(errorIn(answer), { code: "upstream_protocol" })
         assert.strictEqual(answer.headers.get("x-should-retry"), "false")
-      }).pipe(
-        Effect.provide(
-          PlainUpstream.layerProxied({
-            http: () => new Response("<html>", { headers: { "content-type": "text/html" } }),
-          }),
-        ),
-      ),
+      }).pipe(Effect.provide(noJson())),
     )
 
     it.effect("what the upstream's head says of another try gives way to what is said here", () =>
@@ -350,19 +351,7 @@ for (const [mode, stream] of modes) {
         assert.strictEqual(answer.status, 502)
         assert.strictEqual(answer.headers.get("x-should-retry"), "false")
         assert.strictEqual(answer.headers.get("x-upstream"), "kept")
-      }).pipe(
-        Effect.provide(
-          PlainUpstream.layerProxied(
-            {
-              http: () =>
-                new Response("<html>", {
-                  headers: { "content-type": "text/html", "x-should-retry": "true", "x-upstream": "kept" },
-                }),
-            },
-            { transport: "http" },
-          ),
-        ),
-      ),
+      }).pipe(Effect.provide(noJson({ "x-should-retry": "true", "x-upstream": "kept" }))),
     )
 
     it.effect("an upstream that nobody can reach is a 502, which may be repeated", () =>

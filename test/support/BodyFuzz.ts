@@ -5,6 +5,7 @@ import { utf8 } from "./Bytes.ts"
 import { damaged, makeRandom } from "./Random.ts"
 import type { Random } from "./Random.ts"
 import { codec, decoders, encoders } from "./Encodings.ts"
+import { ownMembers } from "./OwnMembers.ts"
 
 export interface Fuzzed {
   readonly body: Uint8Array
@@ -68,12 +69,7 @@ const items = [
 
 /** Names that are respool's to set, or that decide where a turn goes. */
 const loaded = [
-  "type",
-  "stream",
-  "background",
-  "background_options",
-  "stream_id",
-  "generate",
+  ...ownMembers,
   "previous_response_id",
   "conversation",
   "prompt_cache_key",

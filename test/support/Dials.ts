@@ -2,11 +2,13 @@
  * Dials a dialer directly, and what is dialled: a server that echoes.
  */
 import { assert } from "@effect/vitest"
-import { Effect, Queue } from "effect"
+import { Effect, Fiber, Queue } from "effect"
 import type { DialError, DialRequest, SocketHandlers } from "../../src/upstream/dialer/Dialer.ts"
 import { Dialer } from "../../src/upstream/dialer/Dialer.ts"
 import type { Pair } from "./Certificate.ts"
 import { utf8 } from "./Bytes.ts"
+import { eventually, promptly } from "./EventLoop.ts"
+import { peers } from "./Peers.ts"
 
 const silent: SocketHandlers = {
   onText: () => {},
@@ -55,6 +57,24 @@ export const seeing = Effect.gen(function* () {
     onClose: (code, reason) => see({ _tag: "Close", code, reason }),
   }
   return { handlers, all, next: Queue.take(queue) }
+})
+
+/** A dial that is given up while it connects leaves no connection behind, and nothing is written on it. */
+export const leavesNothing = Effect.fnUntraced(function* <R>(
+  dialling: (port: number) => Effect.Effect<unknown, DialError, R>,
+) {
+  const { accepted, bytes, open, port } = yield* peers()
+  const fiber = yield* Effect.forkChild(dialling(port), { startImmediately: true })
+  yield* Fiber.interrupt(fiber)
+  yield* eventually(
+    () => accepted() === 1,
+    () => "the connection",
+  )
+  yield* promptly(
+    () => open() === 0,
+    () => "its end",
+  )
+  assert.strictEqual(bytes(), 0)
 })
 
 export const flood = "f".repeat(15 * 1024 * 1024)

@@ -4,6 +4,7 @@
  * Everything is drawn from a list of numbers, so a failing case shrinks to a short list and to a small text.
  */
 import { Arbitrary, Schema } from "effect"
+import { ownMembers } from "./OwnMembers.ts"
 
 /** A JSON value with its numbers as written and its members in order, repeated names included. */
 export type Tree =
@@ -107,18 +108,7 @@ export const drawObject = (choices: Choices, depth = 0): Extract<Tree, { _tag: "
 /** Objects like a request body: names appear once, `input` is mostly a list. */
 export const drawBody = (choices: Choices): Extract<Tree, { _tag: "Object" }> => {
   const members = new Map<string, Tree>()
-  const names = [
-    "model",
-    "type",
-    "stream",
-    "background",
-    "background_options",
-    "stream_id",
-    "generate",
-    "previous_response_id",
-    "instructions",
-    "x/é",
-  ]
+  const names = ["model", ...ownMembers, "previous_response_id", "instructions", "x/é"]
   for (let count = choices.below(7); count > 0; count--) members.set(choices.of(names), drawTree(choices, 2))
   const list = { _tag: "List", items: Array.from({ length: choices.below(5) }, () => drawTree(choices, 2)) } as const
   if (choices.below(5) > 0) members.set("input", list)

@@ -9,9 +9,8 @@ import type { Subject } from "../../support/Certificate.ts"
 import { authority, loopback } from "../../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../../support/ConnectProxy.ts"
 import { utf8 } from "../../support/Bytes.ts"
-import { converse, dial, echo, failureOf, large } from "../../support/Dials.ts"
+import { converse, dial, echo, failureOf, large, leavesNothing } from "../../support/Dials.ts"
 import { peers } from "../../support/Peers.ts"
-import { eventually, promptly } from "../../support/EventLoop.ts"
 
 const failure = <R>(dialling: Effect.Effect<unknown, DialError, R>) =>
   failureOf(dialling).pipe(Effect.tap((error) => Effect.sync(() => assert.strictEqual(error.reason, "Unreachable"))))
@@ -227,21 +226,9 @@ for (const [name, layer] of [
 }
 
 it.effect("Dialer.layerBun closes a connection to a proxy that succeeds when nobody wants it any more", () =>
-  Effect.gen(function* () {
-    const { accepted, bytes, open, port } = yield* peers()
-    const proxy = Redacted.make(`http://127.0.0.1:${port}`)
-    const fiber = yield* Effect.forkChild(dial("wss://127.0.0.1:1/", { proxy }), { startImmediately: true })
-    yield* Fiber.interrupt(fiber)
-    yield* eventually(
-      () => accepted() === 1,
-      () => "the connection",
-    )
-    yield* promptly(
-      () => open() === 0,
-      () => "its end",
-    )
-    assert.strictEqual(bytes(), 0)
-  }).pipe(Effect.provide(layerBun)),
+  leavesNothing((port) => dial("wss://127.0.0.1:1/", { proxy: Redacted.make(`http://127.0.0.1:${port}`) })).pipe(
+    Effect.provide(layerBun),
+  ),
 )
 
 describe("A proxy that is itself spoken to over TLS", () => {
