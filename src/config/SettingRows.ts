@@ -100,6 +100,8 @@ export const rows = {
   maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
   maxTurns: count(4096, "turns and other requests with a body at a time; further ones are answered 503"),
   maxBodies: size("1 GiB", "request bodies in memory at a time; further ones are answered 503"),
+  maxTurnsPerCaller: count(2048, "of those, of one credential or key, and of one address"),
+  maxBodiesPerCaller: size("512 MiB", "of those bytes, of one credential or key, and of one address"),
   maxWaiting: count(1024, "turns that wait for a connection at a time"),
   maxBuffered: size("8 MiB", "of one answer, what may wait for a slow client; then the upstream is made to wait"),
   clientTimeout: duration("60 seconds", "for a slow client to take some of what waits; then its turn is cancelled"),

@@ -492,6 +492,9 @@ const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
+const limiting = by("test/proxy/Limits.test.ts")
+const admitting = by("test/downstream/http/Admission.test.ts")
+
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   failing(
@@ -781,4 +784,46 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `owner === undefined || owner === scope`,
   ),
   owning("queries-are-not-read", "src/downstream/tenants/Ownership.ts", `[["query", query], ...Object`, `[...Object`),
+  limiting(
+    "announced-bytes-count",
+    "src/downstream/http/RequestBytes.ts",
+    `  if (announced <= gatheredAtMost && !holds(announced)) return yield* tooMuch`,
+    `  if (!holds(announced)) return yield* tooMuch`,
+  ),
+  limiting(
+    "slow-bodies-have-five-minutes",
+    "src/downstream/http/RequestBytes.ts",
+    `      if (size() - before < leastBytes) break`,
+    ``,
+  ),
+  limiting(
+    "short-bodies-have-five-minutes",
+    "src/downstream/http/RequestBytes.ts",
+    `  const within = Math.min(window, Duration.toMillis(timeout))`,
+    `  const within = Duration.toMillis(timeout)`,
+  ),
+  limiting(
+    "address-is-not-counted",
+    "src/downstream/http/Admission.ts",
+    "      if (address !== undefined) names.push(`address ${network(address)}`)",
+    "",
+  ),
+  admitting(
+    "scope-is-not-counted",
+    "src/downstream/http/Admission.ts",
+    "      if (scope !== undefined) names.push(`scope ${scope}`)",
+    "",
+  ),
+  admitting(
+    "bytes-without-a-share",
+    "src/downstream/http/Admission.ts",
+    `            if (mine.some(({ bytes }) => bytes + more > maxBodiesPerCaller)) return false`,
+    ``,
+  ),
+  admitting(
+    "shares-are-kept",
+    "src/downstream/http/Admission.ts",
+    `            if (share.places === 0) shares.delete(names[index] ?? "")`,
+    ``,
+  ),
 ]

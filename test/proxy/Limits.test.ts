@@ -12,6 +12,7 @@ import { errorIn } from "../support/Ask.ts"
 import { talker } from "../support/Talker.ts"
 import type { Talker } from "../support/Talker.ts"
 import { peers } from "../support/Peers.ts"
+import { makeTenancy, startProxy } from "../support/Tenancy.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
 const created = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}`
@@ -53,9 +54,14 @@ const asking = Effect.fnUntraced(function* (asked: Effect.Effect<Answer>, what: 
 
 describe("A request whose body stalls", () => {
   const cases = [
-    ["a turn's of known length", head("content-length: 100"), "abc", 300],
-    ["a turn's in chunks", head("transfer-encoding: chunked"), "3\r\nabc\r\n", 300],
-    ["one that is passed through, of known length", head("content-length: 100", "/v1/files"), "abc", 300],
+    ["a turn's of known length", head("content-length: 100"), "abc", 30],
+    ["a turn's of known length, with nothing of it", head("content-length: 1"), "", 30],
+    ["a turn's of known length that is long", head("content-length: 67108864"), "a", 30],
+    ["a turn's of which much came at first", head("content-length: 200000"), "a".repeat(100_000), 60],
+    ["a turn's in chunks", head("transfer-encoding: chunked"), "3\r\nabc\r\n", 30],
+    ["a turn's that is compressed", head("content-encoding: gzip\r\ncontent-length: 90000"), "\x1f", 30],
+    ["one that is passed through, of known length", head("content-length: 100", "/v1/files"), "abc", 30],
+    ["one that is passed through, of a length that is long", head("content-length: 67108864", "/v1/files"), "abc", 30],
     ["one that is passed through in chunks", head("transfer-encoding: chunked", "/v1/files"), "3\r\nabc\r\n", 60],
   ] as const
   for (const [what, start, part, seconds] of cases) {
@@ -67,7 +73,7 @@ describe("A request whose body stalls", () => {
         const talk = yield* talker(url)
         talk.say(start + part)
         // The silence of what is handed on as it comes counts from when the upstream has what came and wants more.
-        if (seconds === 60) {
+        if (what === "one that is passed through in chunks") {
           yield* until(() => begun() > 0, raw)
           yield* Effect.repeat(settled(raw), { times: 100 })
         }
@@ -84,7 +90,36 @@ describe("A request whose body stalls", () => {
     )
   }
 
-  it.effect("is answered 408 after five minutes where it only drips", () =>
+  // A chunk every 20 seconds, which is always more than nothing and at last too little.
+  for (const [what, start, part, seconds] of [
+    ["a byte at a time", "content-length: 67108864", "a", 30],
+    ["a byte a chunk", "transfer-encoding: chunked", "1\r\na\r\n", 30],
+    ["a KiB at a time", "content-length: 67108864", "a".repeat(1024), 30],
+    ["a KiB a chunk", "transfer-encoding: chunked", `400\r\n${"a".repeat(1024)}\r\n`, 30],
+    ["less than 1 KiB a second", "content-length: 67108864", "a".repeat(14_000), 30],
+    ["more than 1 KiB a second", "content-length: 67108864", "a".repeat(31_000), 300],
+    ["more than 1 KiB a second in chunks", "transfer-encoding: chunked", `7d00\r\n${"a".repeat(32_000)}\r\n`, 300],
+  ] as const) {
+    it.effect(`is answered 408 after ${seconds} seconds where it brings ${what}`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const raw = yield* rawConnection(url)
+        const talk = yield* talker(url)
+        talk.say(head(start))
+        let passed = 0
+        for (; passed < seconds; passed += 10) {
+          if (passed % 20 === 0) talk.say(part)
+          yield* Effect.repeat(settled(raw), { times: 3 })
+          assert.strictEqual(talk.text(), "", `after ${passed} seconds`)
+          yield* TestClock.adjust("10 seconds")
+        }
+        yield* until(() => talk.text() !== "", raw)
+        assert.match(talk.text(), /^HTTP\/1.1 408 /)
+      }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream))),
+    )
+  }
+
+  it.effect("is answered 408 after five minutes where it only drips and is handed on", () =>
     Effect.gen(function* () {
       const { url } = yield* TestProxy
       const raw = yield* rawConnection(url)
@@ -171,22 +206,102 @@ describe("Where there is no more room", () => {
     }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxTurns: 2 }))),
   )
 
-  it.effect("bytes count from when they are announced, until whoever announced them is gone", () =>
+  it.effect("bytes count as they come, until whoever sent them is gone", () =>
     Effect.gen(function* () {
       const { url } = yield* TestProxy
       const raw = yield* rawConnection(url)
       const { ask } = raw
-      const next = ask({ headers: [key], body: turn("x".repeat(500)) })
+      const next = ask({ headers: [key], body: turn("x".repeat(50_000)) })
       const stalled = yield* talker(url)
-      stalled.say(head("content-length: 600"))
+      stalled.say(head("content-length: 90000"), "x")
       yield* settled(raw)
-      const refused = yield* next
-      assert.strictEqual(refused.status, 503, refused.text)
+      assert.strictEqual((yield* next).status, 200)
+      stalled.say("x".repeat(60_000))
+      const refused = yield* asking(next, ({ status }) => status === 503)
       assert.strictEqual(refused.headers.get("retry-after"), "1")
       assert.strictEqual((yield* ask({ headers: [key], body: turn("small") })).status, 200)
       stalled.leave()
       assert.strictEqual((yield* asking(next, ({ status }) => status !== 503)).status, 200)
-    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBodies: 1000 }))),
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBodies: 100_000 }))),
+  )
+
+  const announced: ReadonlyArray<readonly [what: string, text: string]> = [
+    ["64 MiB with a byte", `${head("content-length: 67108864")}x`],
+    ["64 MiB with nothing", head("content-length: 67108864")],
+    ["64 MiB with a KiB", `${head("content-length: 67108864")}${"x".repeat(1024)}`],
+    ["what is compressed", `${head("content-encoding: gzip\r\ncontent-length: 67108864")}\x1f`],
+    ["64 MiB to pass through", `${head("content-length: 67108864", "/v1/files")}x`],
+    ["JSON to pass through", `${head("content-type: application/json\r\ncontent-length: 67108864", "/v1/files")}{`],
+    ["64 MiB to compact", `${head("content-length: 67108864", "/v1/responses/compact")}{`],
+    ["64 MiB of nobody's", `${head("content-length: 67108864").replace(/authorization.*\r\n/, "")}x`],
+  ]
+  for (const [what, text] of announced) {
+    it.effect(`what is announced takes none from others: ${what}, 16 times`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const raw = yield* rawConnection(url)
+        const strangers = yield* Effect.forEach(Array.from({ length: 16 }), () => talker(url))
+        for (const { say } of strangers) say(Buffer.from(text, "latin1"))
+        yield* settled(raw)
+        for (let round = 0; round < 3; round++) {
+          const answer = yield* raw.ask({ headers: [key], body: turn("x".repeat(200_000)) })
+          assert.strictEqual(answer.status, 200, answer.text)
+        }
+        for (const { text } of strangers) assert.strictEqual(text(), "")
+      }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxBodies: 1024 * 1024 }))),
+    )
+  }
+
+  it.effect("no credential and no address takes more than its share of places and bytes", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestProxy
+      const raw = yield* rawConnection(url)
+      const talkers = yield* Effect.forEach(["a", "b", "c"], (name) =>
+        Effect.map(talker(url), (talk) => ({ name, talk })),
+      )
+      for (const { name, talk } of talkers)
+        talk.say(post(turn("say nothing")).replace("test-key-a", `test-key-${name}`))
+      yield* settled(raw)
+      const fourth = raw.ask({ headers: [["authorization", "Bearer test-key-d"]], body: turn("Hello") })
+      const refused = yield* fourth
+      assert.strictEqual(refused.status, 503, refused.text)
+      assert.strictEqual(errorIn(refused)["code"], "server_overloaded")
+      talkers[0]?.talk.leave()
+      assert.strictEqual((yield* asking(fourth, ({ status }) => status !== 503)).status, 200)
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layerProxied(upstream, { maxTurnsPerCaller: 3 }))),
+  )
+
+  it.effect("nobody without a key takes a place or a byte where keys are asked for", () =>
+    Effect.gen(function* () {
+      const tenancy = yield* makeTenancy
+      const { url: upstreamUrl } = yield* PlainUpstream
+      const { url } = yield* startProxy(tenancy, upstreamUrl, { maxTurns: 1, maxBodies: 20_000 })
+      const raw = yield* rawConnection(url)
+      const next = raw.ask({
+        headers: [["authorization", `Bearer ${tenancy.a.secret}`]],
+        body: turn("x".repeat(19_000)),
+      })
+      const long = "x-much: 1\r\ncontent-length: 67108864"
+      const strangers = [
+        `POST /v1/responses HTTP/1.1\r\nhost: x\r\n${long}\r\n\r\n${"x".repeat(19_000)}`,
+        `${head(long)}${"x".repeat(19_000)}`,
+        `${head(long)}`,
+        `${head("transfer-encoding: chunked")}4e20\r\n`,
+        `${head("content-length: 16000")}x`,
+        `${head(long, "/v1/responses/compact")}${"x".repeat(19_000)}`,
+        `${head("transfer-encoding: chunked", "/v1/responses/compact")}1\r\nx\r\n`,
+        head(long).replace("Bearer test-key-a", `Basic ${tenancy.a.secret}`),
+        head(long).replace("test-key-a", `${tenancy.a.secret}x`),
+      ]
+      for (const text of strangers) {
+        const talk = yield* talker(url)
+        talk.say(text.replace("host: x", `host: ${new URL(url).host}`))
+        yield* until(() => talk.text() !== "", raw)
+        assert.match(talk.text(), /^HTTP\/1.1 401 /)
+        const answer = yield* next
+        assert.strictEqual(answer.status, 200, answer.text)
+      }
+    }).pipe(Effect.scoped, Effect.provide(PlainUpstream.layer(upstream))),
   )
 
   const zipped = gzipSync(turn("x".repeat(5000)))
@@ -215,6 +330,7 @@ describe("Where there is no more room", () => {
     ["in the head", "POST /v1/responses HTTP/1.1\r\n", undefined],
     ["in the body", `${head("content-length: 900")}{`, undefined],
     ["in the chunks", `${chunked}1\r\n{\r\n`, undefined],
+    ["in a long body", `${head("content-length: 1999")}${"x".repeat(1500)}`, undefined],
     ["while the upstream is silent", post(turn("say nothing")), undefined],
     ["while the upstream is silent to a stream", post(turn("say nothing", true)), undefined],
     ["in the stream", post(turn("begin", true)), "output_text.delta"],
@@ -253,7 +369,7 @@ describe("Where there is no more room", () => {
       stalled.say(`${head("content-length: 900")}{`)
       yield* settled(raw)
       assert.strictEqual((yield* all).status, 503)
-      yield* TestClock.adjust("5 minutes")
+      yield* TestClock.adjust("30 seconds")
       yield* free("timed out")
     }).pipe(
       Effect.scoped,

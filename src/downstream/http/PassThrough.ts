@@ -18,7 +18,7 @@ import { Forwarder } from "../../turn/Forwarder.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
 import type { Place } from "./Admission.ts"
-import { Admission } from "./Admission.ts"
+import { Admission, entering } from "./Admission.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { tenantAnswer, tenantView } from "../tenants/Account.ts"
@@ -53,9 +53,13 @@ const make = Effect.gen(function* () {
   const { forward: send, needsModel } = yield* Forwarder
 
   /** Runs `use` with a place in `Admission`, if the request has a body. */
-  const placed = <A, E>(request: Request, use: (place: Place | undefined) => Effect.Effect<A, E>) =>
+  const placed = <A, E>(
+    request: Request,
+    scope: string | undefined,
+    use: (place: Place | undefined) => Effect.Effect<A, E>,
+  ) =>
     hasBody(request)
-      ? Effect.acquireUseRelease(admission.enter, use, ({ release }) => Effect.sync(release))
+      ? Effect.acquireUseRelease(admission.enter(entering(request, scope)), use, ({ release }) => Effect.sync(release))
       : use(undefined)
 
   const asItIs = Effect.fnUntraced(function* (request: Request, outgoing: Outgoing, id: string, place?: Place) {
@@ -113,7 +117,7 @@ const make = Effect.gen(function* () {
     const id = requestId(request.headers) ?? `req_${randomUUID().replaceAll("-", "")}`
     const outgoing = { method: request.method, path: belowBase(request.url), caller }
     const { scope, tenant } = caller
-    return placed(request, (place) =>
+    return placed(request, scope, (place) =>
       tenant && scope !== undefined
         ? ofTenant(request, outgoing, id, scope, place)
         : asItIs(request, outgoing, id, place),

@@ -31,6 +31,19 @@ type Request = HttpServerRequest.HttpServerRequest
 
 const wholeWithin = "5 minutes"
 
+/**
+ * A body that is kept must bring so many bytes in every `window` (in milliseconds), or be whole: 1 KiB a second, so that
+ * nobody holds a place for minutes with a byte.
+ */
+const leastBytes = 30 * 1024
+const window = 30_000
+
+/**
+ * Up to so many bytes a body of announced length is gathered by the platform in one piece, which does not tell how much
+ * has come. So all of them are counted from the beginning, and no more than these.
+ */
+const gatheredAtMost = 16 * 1024
+
 /** How long a client may be silent between two parts of a streamed body. */
 const partWithin = "60 seconds"
 
@@ -55,9 +68,9 @@ export const readRequestBytes: (request: Request, options: Options) => Effect.Ef
 /** The body's bytes as they came, not decoded. Fails as `readRequestBytes` does, but for the encoding. */
 export const readEncodedBytes = Effect.fnUntraced(function* (request: Request, options: Options) {
   const { holds = hasRoom, maxBytes } = options
-  const announced = Number(request.headers["content-length"] ?? 0)
+  const announced = announcedIn(request) ?? 0
   if (announced > maxBytes) return yield* tooLarge(maxBytes)
-  if (!holds(announced)) return yield* tooMuch
+  if (announced <= gatheredAtMost && !holds(announced)) return yield* tooMuch
   return yield* read(request, { ...options, holds })
 })
 
@@ -95,18 +108,23 @@ export const nextRound: Effect.Effect<void> = Effect.callback((resume) => {
 
 const hasRoom = () => true
 
+const announcedIn = ({ headers }: Request): number | undefined =>
+  headers["content-length"] === undefined ? undefined : Number(headers["content-length"])
+
 const read = (request: Request, options: Options & { readonly holds: (bytes: number) => boolean }) => {
   const { deadlines, holds, maxBytes, timeout = wholeWithin } = options
   const { source } = request
   if (source instanceof Request && source.body === null) return Effect.succeed(new Uint8Array())
   // The platform may gather a body of announced length in one piece, since its parser takes no more than was announced.
-  const whole = source instanceof Request && request.headers["content-length"] !== undefined ? source : undefined
-  if (whole !== undefined && deadlines !== undefined) return gather(whole, Duration.toMillis(timeout), deadlines)
-  const bytes =
-    whole === undefined
-      ? collect(request.stream, maxBytes, holds)
-      : Effect.tryPromise({ try: async () => new Uint8Array(await whole.arrayBuffer()), catch: () => incomplete })
-  return Effect.timeoutOrElse(bytes, { duration: timeout, orElse: () => Effect.fail(timedOut) })
+  const whole = source instanceof Request && (announcedIn(request) ?? Infinity) <= gatheredAtMost ? source : undefined
+  if (whole === undefined) return collect(request.stream, maxBytes, holds, timeout)
+  const within = Math.min(window, Duration.toMillis(timeout))
+  if (deadlines !== undefined) return gather(whole, within, deadlines)
+  const bytes = Effect.tryPromise({
+    try: async () => new Uint8Array(await whole.arrayBuffer()),
+    catch: () => incomplete,
+  })
+  return Effect.timeoutOrElse(bytes, { duration: within, orElse: () => Effect.fail(timedOut) })
 }
 
 const gather = (source: globalThis.Request, within: number, deadlines: Deadlines) =>
@@ -127,11 +145,12 @@ const collect = (
   stream: Stream.Stream<Uint8Array, unknown>,
   maxBytes: number,
   holds: (bytes: number) => boolean,
+  timeout: Duration.Input,
 ): Effect.Effect<Uint8Array, ApiError> =>
   Effect.suspend(() => {
     const parts: Array<Uint8Array> = []
     let size = 0
-    return stream.pipe(
+    const bytes = stream.pipe(
       Stream.mapError(() => incomplete),
       Stream.runForEach((part) => {
         size += part.length
@@ -142,6 +161,23 @@ const collect = (
       }),
       Effect.map(() => (parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, size))),
     )
+    return Effect.raceFirst(
+      bytes,
+      tooSlow(() => size, timeout),
+    )
+  })
+
+/** Fails once less than the least has come in a window, or the time for all of it is over. */
+const tooSlow = (size: () => number, timeout: Duration.Input): Effect.Effect<never, ApiError> =>
+  Effect.gen(function* () {
+    let left = Duration.toMillis(timeout)
+    for (let before = 0; left > 0; before = size()) {
+      const span = Math.min(left, window)
+      yield* Effect.sleep(span)
+      left -= span
+      if (size() - before < leastBytes) break
+    }
+    return yield* timedOut
   })
 
 const identity = (): Transform => {

@@ -8,13 +8,14 @@ import { Clock, Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
+import type { Caller } from "../../turn/Caller.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
 import { Answers } from "../answer/Answers.ts"
 import { ApiError } from "../ApiError.ts"
 import { AuthScope } from "../auth/AuthScope.ts"
 import { Intake } from "../Intake.ts"
 import type { Place } from "./Admission.ts"
-import { Admission } from "./Admission.ts"
+import { Admission, entering } from "./Admission.ts"
 import { answerEnds } from "./BunServer.ts"
 import { toHttp } from "./HttpAnswer.ts"
 import type { Seen } from "./Origins.ts"
@@ -55,10 +56,13 @@ const make = Effect.gen(function* () {
     return caller
   })
 
-  const turn = Effect.fnUntraced(function* (request: Request, seen: Seen, { holds, release }: Place) {
+  const turn = Effect.fnUntraced(function* (
+    request: Request,
+    caller: Caller,
+    startedAt: number,
+    { holds, release }: Place,
+  ) {
     const { headers, url } = request
-    const startedAt = yield* Clock.currentTimeMillis
-    const caller = yield* callerOf(request, seen)
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
     yield* nextRound
     const query = /\?.*$/.exec(url)?.[0] ?? ""
@@ -66,13 +70,17 @@ const make = Effect.gen(function* () {
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 
-  // Once there is an answer the turn may go on; it gives up the place when it ends.
-  const postTurn = (request: Request, seen: Seen) =>
-    Effect.acquireUseRelease(
-      admission.enter,
-      (place) => turn(request, seen, place),
+  // A caller that is not let in takes no place. Once there is an answer the turn may go on; it gives up its place when
+  // it ends.
+  const postTurn = Effect.fnUntraced(function* (request: Request, seen: Seen) {
+    const startedAt = yield* Clock.currentTimeMillis
+    const caller = yield* callerOf(request, seen)
+    return yield* Effect.acquireUseRelease(
+      admission.enter(entering(request, caller.scope)),
+      (place) => turn(request, caller, startedAt, place),
       ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
     )
+  })
 
   const responses: Served = {
     answer: (request, seen) => {

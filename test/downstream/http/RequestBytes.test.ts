@@ -196,8 +196,16 @@ describe("readRequestBytes", () => {
     Effect.gen(function* () {
       const told: Array<number> = []
       const { url } = yield* serving({ maxBytes: 1_000_000, holds: (bytes) => told.push(bytes) > 0 })
+      // The platform does not tell how much of a short body has come, so all of it counts before.
+      yield* post(url, plain.subarray(0, 16_384))
+      assert.deepStrictEqual(told.splice(0), [16_384])
       yield* post(url, plain)
-      assert.deepStrictEqual(told.splice(0), [plain.length])
+      assert.strictEqual(told.at(-1), plain.length)
+      assert.deepStrictEqual(
+        told,
+        [...told].sort((a, b) => a - b),
+      )
+      told.length = 0
       yield* post(url, chunked(plain.subarray(0, 10), plain.subarray(10)))
       assert.strictEqual(told.shift(), 0)
       assert.strictEqual(told.at(-1), plain.length)
@@ -230,10 +238,11 @@ describe("readRequestBytes", () => {
         assert.strictEqual(JSON.parse(text).error.code, "server_overloaded")
         assert.strictEqual(headers.get("retry-after"), "1")
       }
-      const announced = yield* exchange(url, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n", (text) =>
+      const head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+      const half = yield* exchange(url, `${head}${"x".repeat(plain.length)}`, (text) =>
         text.includes("server_overloaded"),
       )
-      assert.match(announced, /^HTTP\/1.1 503 /)
+      assert.match(half, /^HTTP\/1.1 503 /)
     }),
   )
 
