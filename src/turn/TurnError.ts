@@ -31,6 +31,8 @@ export const TurnErrorReason = Schema.Literals([
   "upstream_error",
   "upstream_closed",
   "upstream_protocol",
+  // What came on the connection was of another turn, so nothing that follows on it can be believed.
+  "foreign_event",
   "upstream_unreachable",
   "first_event_timeout",
   "event_timeout",

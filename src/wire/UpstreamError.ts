@@ -17,6 +17,8 @@ export interface UpstreamError {
   readonly param: string | undefined
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
+  /** The event says everything at its top, as over SSE: it has neither a nested `error` nor a status. */
+  readonly isFlat: boolean
   /** `{"error":{…}}`; a nested error is kept as the upstream wrote it. */
   readonly body: string
 }
@@ -84,6 +86,7 @@ export const errorOf = (frame: string): UpstreamError | undefined => {
     code,
     message,
     param,
+    isFlat: nested === undefined && ![event["status"], event["status_code"]].some(isStatus),
     headers: headersOf(nested?.["headers"], event["headers"]),
     body: `{"error":${raw ?? JSON.stringify({ message, type: fallbackType, code: code ?? null, param: param ?? null })}}`,
   }

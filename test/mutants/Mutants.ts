@@ -366,9 +366,11 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "eviction-forgets-waiters",
     "src/upstream/pool/ConnectionPool.ts",
-    `      evictions.updateUnsafe(reason, context)
+    `        Effect.runForkWith(context)(usedOnce(upstream))
+      }
       wake()`,
-    `      evictions.updateUnsafe(reason, context)`,
+    `        Effect.runForkWith(context)(usedOnce(upstream))
+      }`,
   ),
   mutant(
     "idle-not-checked-at-lease",
@@ -391,8 +393,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "late-end-kills-successor",
     "src/upstream/pool/Connection.ts",
-    `        if (isMine()) this.evict(reason, "")`,
-    `        this.evict(reason, "")`,
+    `        if (isMine()) this.evict(reason, detail)`,
+    `        this.evict(reason, detail)`,
   ),
   mutant(
     "leases-after-shutdown",
@@ -435,8 +437,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "unowned-frame-ignored",
     "src/upstream/pool/Connection.ts",
-    `    this.evict("unsolicited", "a frame came that belongs to no turn")`,
-    `    if (state._tag !== "Open") this.evict("unsolicited", "a frame came that belongs to no turn")`,
+    `    this.evict("unsolicited", \`a frame came that belongs to no turn (\${kindOf(type)})\`)`,
+    `    if (this.state._tag !== "Open") this.evict("unsolicited", kindOf(type))`,
   ),
   mutant(
     "wait-starts-again",
@@ -478,6 +480,8 @@ const by =
   (...of: Parameters<typeof mutant>): MutantOfTheWhole => ({ ...mutant(...of), noticedBy })
 
 const leaving = by("test/proxy/Departures.test.ts")
+const late = by("test/proxy/LateFrames.test.ts")
+const repeating = by("test/proxy/RepeatedIds.test.ts")
 const succeeding = by("test/proxy/Successions.test.ts")
 const dialling = by("test/upstream/dialer/Dialer.test.ts")
 const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
@@ -574,8 +578,117 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   succeeding(
     "terminal-of-the-turn-before-ends-this-one",
     "src/turn/attempt/EventReader.ts",
-    `    if (end.responseId !== undefined && end.responseId === lastResponseId) {`,
-    `    if (end.responseId === "" && end.responseId === lastResponseId) {`,
+    `    if (binding?.judgeEnd(responseIdIn(event), () => outputIn(event)) === "foreign") return this.#foreign(type)
+`,
+    ``,
+  ),
+  late(
+    "late-delta-taken-for-the-turns-own",
+    "src/turn/attempt/EventReader.ts",
+    `text.includes(this.#mark) === this.#marked`,
+    `text.includes("")`,
+  ),
+  late(
+    "late-response-takes-the-turn-over",
+    "src/turn/attempt/Binding.ts",
+    `    if (this.#response === undefined && ended.hasResponse(response)) {
+      naming.sawLate(response)`,
+    `    if (response === naming.late) {
+      naming.sawLate(response)`,
+  ),
+  late(
+    "late-created-begins-the-turn",
+    "src/turn/attempt/Binding.ts",
+    `      return response === this.#again ? "drop" : "foreign"`,
+    `      return this.#isOwn(response) ? "ours" : "foreign"`,
+  ),
+  late(
+    "content-before-the-turn-has-begun",
+    "src/turn/attempt/Binding.ts",
+    `      if (this.#again !== undefined) naming.sawResponseAgain()
+      return "foreign"
+    }
+    const index`,
+    `      if (this.#again !== undefined) naming.sawResponseAgain()
+    }
+    const index`,
+  ),
+  late(
+    "late-item-taken-for-the-turns-own",
+    "src/turn/attempt/Binding.ts",
+    `    const doubtful = !this.#items.has(hashOf(id)) && this.#hasEnded(id)`,
+    `    const doubtful = false`,
+  ),
+  late(
+    "late-item-fits-the-turns-index",
+    "src/turn/attempt/Binding.ts",
+    `    if (this.#hasEnded(id) || !this.#open.has(index)) return "foreign"`,
+    `    if (!this.#open.has(index)) return "foreign"`,
+  ),
+  late(
+    "late-item-takes-the-turns-index",
+    "src/turn/attempt/Binding.ts",
+    `    if (this.#taken.has(index)) return "foreign"
+`,
+    ``,
+  ),
+  late(
+    "late-item-proved-by-nothing",
+    "src/turn/attempt/Binding.ts",
+    `    if (id === undefined || !this.#doubted.every((doubted) => proved.includes(doubted))) return "foreign"`,
+    `    if (proved.length > 99) return "foreign"`,
+  ),
+  late(
+    "late-error-ends-the-turn",
+    "src/turn/attempt/Binding.ts",
+    `    return this.#response !== undefined && follows ? "ours" : "foreign"`,
+    `    return this.#response !== undefined ? "ours" : "foreign"`,
+  ),
+  late(
+    "unknown-kind-passes-before-the-turn-has-begun",
+    "src/turn/attempt/Binding.ts",
+    `    return early.every(([, text], at) => numberIn(sequenceNumber, text) === begins + at)`,
+    `    return begins !== 0`,
+  ),
+  late(
+    "items-forgotten-after-one-turn",
+    "src/turn/attempt/EndedTurns.ts",
+    `this.#items.length - maxItems)`,
+    `this.#items.length - 1)`,
+  ),
+  repeating(
+    "items-that-repeat-are-held-for-ever",
+    "src/turn/attempt/Binding.ts",
+    `    this.#options.naming.sawItemAgain()
+`,
+    ``,
+  ),
+  repeating(
+    "responses-that-repeat-run-twice-each",
+    "src/upstream/socket/WebSocketExecutor.ts",
+    `fresh: fresh || naming.responsesRepeat,`,
+    `fresh,`,
+  ),
+  repeating(
+    "first-turn-loses-its-own-events",
+    "src/turn/attempt/Binding.ts",
+    `    if (!this.#first) return verdict
+    if (verdict === "foreign") this.#odd = true`,
+    `    if (!this.#first || verdict === "foreign") return verdict`,
+  ),
+  repeating(
+    "connection-goes-on-though-nothing-tells-its-turns-apart",
+    "src/turn/attempt/Binding.ts",
+    `    if (verdict === "foreign") this.#odd = true
+`,
+    ``,
+  ),
+  late(
+    "harmless-kind-costs-the-connection",
+    "src/upstream/pool/Connection.ts",
+    `    if (type !== undefined && isHarmless(type)) return
+`,
+    ``,
   ),
   dialling(
     "leak-dial-interrupted",

@@ -15,15 +15,18 @@ import { peers } from "../support/Peers.ts"
 import { makeTenancy, startProxy } from "../support/Tenancy.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
-const created = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}}`
+const created = (id: string) =>
+  `{"type":"response.created","sequence_number":0,"response":{"id":"${id}","status":"in_progress"}}`
 const delta = `{"type":"response.output_text.delta","sequence_number":1,"delta":"a"}`
 
-/** Does what the request asks for. */
+/** Does what the request asks for, under an id of its own. */
 const frames = (message: string): ReadonlyArray<string> => {
+  const end = emptyAnswer(2)
+  const begins = created(/"id":"(\w+)"/.exec(end)?.[1] ?? "")
   if (message.includes("say nothing")) return []
-  if (message.includes("begin")) return [created, delta]
+  if (message.includes("begin")) return [begins, delta]
   if (message.includes("refuse")) return [`{"type":"error","status":400,"error":{"message":"no","code":"no"}}`]
-  return [created, delta, emptyAnswer(2)]
+  return [begins, delta, end]
 }
 
 const upstream = { frames, http: () => new Response(emptyResponse()) }

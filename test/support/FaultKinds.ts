@@ -171,6 +171,9 @@ export const allowed = ({ at, http, kind, later, stream, strict, twice }: Cell):
     return [kind.placed ? (kind.shown ?? "error") : kind.full === "answer" ? "answer" : "error", runs]
   }
   if (kind.placed && at > firstContent) return [kind.shown ?? "error", 1]
+  // An error without a status, before the answer that it belongs into, may be of the turn before.
+  if (kind.name === "flat error" && at === 0 && later && !strict)
+    return twice ? ["error", 2 * runs] : ["answer", runs + 1]
   // A message that is too big has been refused, not lost, as long as nothing was answered.
   const tooBig = kind.name === "close 1009" && at === 0
   const then = (strict && !tooBig ? kind.strict : undefined) ?? (later ? kind.suffix : undefined) ?? kind.full

@@ -18,6 +18,7 @@ describe("errorOf", () => {
       message: "Previous response with id 'resp_abc' not found.",
       param: "previous_response_id",
       headers: {},
+      isFlat: false,
       body: `{"error":${error}}`,
     })
   })
@@ -30,6 +31,7 @@ describe("errorOf", () => {
       message: "no",
       param: undefined,
       headers: {},
+      isFlat: true,
       body: '{"error":{"message":"no","type":"rate_limit_error","code":"rate_limit_exceeded","param":null}}',
     })
   })

@@ -13,11 +13,13 @@ import { Exit } from "effect"
 import type { TurnEnd, TurnSink } from "../Executor.ts"
 import { TurnError } from "../TurnError.ts"
 import { OutputCollector } from "./OutputCollector.ts"
+import type { Binding } from "./Binding.ts"
+import { kindOf } from "./Binding.ts"
 import type { Refusal } from "./Progress.ts"
 import { lostAnchorOf, Progress } from "./Progress.ts"
 import type { TurnClock } from "./TurnClock.ts"
 import { eventType, isLifecycle, isTerminal } from "../../wire/Event.ts"
-import { withoutAnchor } from "../../wire/ResponseEvent.ts"
+import { outputIn, responseIdIn, withoutAnchor } from "../../wire/ResponseEvent.ts"
 import { errorOf } from "../../wire/UpstreamError.ts"
 
 export interface EventReaderOptions {
@@ -25,25 +27,46 @@ export interface EventReaderOptions {
   readonly clock: TurnClock
   /** The `previous_response_id` that respool set and the client did not send; undefined: none. */
   readonly ownAnchor?: string | undefined
-  /** The id of the last response on the same connection; an event that ends that one can't end this turn. */
-  readonly lastResponseId?: string | undefined
+  /** Tells the turn's events from others', where several turns follow each other on one connection. */
+  readonly binding?: Binding | undefined
 }
 
 /**
- * Why an attempt fails. `protocol`: the upstream broke the protocol. `failed`: the upstream refused, or respool has a
- * defect. `lost`: the transport failed or was given up, which only the transport itself tells.
+ * Why an attempt fails. `protocol`: the upstream broke the protocol. `unsolicited`: it sent an event of another turn.
+ * `failed`: the upstream refused, or respool has a defect. `lost`: the transport failed or was given up, which only the
+ * transport itself tells.
  */
-export type Fault = "protocol" | "failed" | "lost"
+export type Fault = "protocol" | "unsolicited" | "failed" | "lost"
+
+/** So many events, no longer than this in UTF-16 units, are kept that came before the turn's first one. */
+const maxEarly = 16
+const maxEarlyText = 64 * 1024
+
+/** The most that is held back of a turn that only its end can prove, in UTF-16 units. */
+const maxHeld = 1024 * 1024
+
+/** What a delta that names no item lacks. */
+const unnamed = '"item_id"'
 
 export abstract class EventReader {
   /** The type of the latest delta. Further events of that type change nothing here, and are only handed on. */
   #passing = ""
+  /** What stands in every one of them, or in none. */
+  #mark = ""
+  #marked = true
+  /** The latest event of the turn. */
+  #latest = ""
   readonly #clock: TurnClock
   readonly #sink: TurnSink
   /** True from the terminal event or the failure on: later events do not count. */
   #over = false
   #ended = false
   #behind = false
+  /** Events of kinds that respool does not know, before the turn's first one. */
+  #early: Array<readonly [type: string, text: string]> = []
+  /** Events that only the turn's end can prove to be its own; undefined: all were its own. */
+  #held: Array<readonly [type: string, text: string]> | undefined
+  #heldText = 0
   readonly #progress = new Progress()
   readonly #collector = new OutputCollector()
   readonly #options: EventReaderOptions
@@ -62,8 +85,8 @@ export abstract class EventReader {
   protected abstract stray(text: string): string | undefined
   /** Called when the turn is over, right before its terminal event is handed on. */
   protected abstract finished(end: TurnEnd): void
-  /** Called once, with the attempt's end. */
-  protected abstract ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault): void
+  /** Called once, with the attempt's end; `detail` is for the log. */
+  protected abstract ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault, detail?: string): void
 
   /** True: the attempt has ended, and later events do not count. */
   protected get over(): boolean {
@@ -81,7 +104,8 @@ export abstract class EventReader {
       const type = eventType(text)
       if (type === undefined) return this.#strayed(text)
       this.#clock.heard()
-      if (type === this.#passing) {
+      if (type === this.#passing && text.includes(this.#mark) === this.#marked) {
+        this.#latest = text
         if (!this.#sink.event(type, text)) this.#wait()
       } else this.#look(type, text)
     } catch (cause) {
@@ -96,44 +120,87 @@ export abstract class EventReader {
     if (!this.#over) this.#end(Exit.fail(error), fault)
   }
 
-  #end(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault) {
+  #end(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault, detail?: string) {
     if (this.#ended) return
     this.#over = true
     this.#ended = true
-    this.ended(exit, fault)
+    this.ended(exit, fault, detail)
   }
 
   /** Reads what the turn needs of an event, and hands it on. */
   #look(type: string, text: string) {
+    const { binding, ownAnchor } = this.#options
     if (type === "error") {
       const error = errorOf(text)
       if (error === undefined) this.#violated(this.stray(text) ?? "the upstream sent an error that is not JSON")
+      else if (binding?.judgeError(error, text, this.#latest) === "foreign") this.#foreign(type)
       else this.#refused(text, error)
     } else if (isTerminal(type)) {
       this.#finish(type, text)
     } else {
-      this.#progress.saw(type)
-      this.#collector.add(type, text)
-      if (type.endsWith(".delta")) this.#passing = type
-      const { ownAnchor } = this.#options
+      const verdict = binding?.judge(type, text) ?? "ours"
+      if (verdict === "foreign") return this.#foreign(type)
+      this.#latest = text
+      if (verdict === "drop") return
+      if (verdict === "early") {
+        if (this.#early.length < maxEarly && text.length <= maxEarlyText) this.#early.push([type, text])
+        return
+      }
+      if (this.#early.length > 0) this.#lead(text)
+      if (verdict === "doubt") {
+        this.#held ??= []
+        this.#passing = ""
+      }
       const shown = ownAnchor !== undefined && isLifecycle(type) ? withoutAnchor(text, ownAnchor) : text
-      if (!this.#sink.event(type, shown)) this.#wait()
+      this.#hand(type, text, shown)
     }
   }
 
+  #hand(type: string, text: string, shown: string) {
+    this.#progress.saw(type)
+    this.#collector.add(type, text)
+    if (this.#held !== undefined) return this.#hold(type, shown)
+    if (type.endsWith(".delta")) this.#pass(type, text)
+    if (!this.#sink.event(type, shown)) this.#wait()
+  }
+
+  /** Hands on what came before the turn's first event, if that shows that it is the turn's. */
+  #lead(first: string) {
+    const early = this.#early
+    this.#early = []
+    if (this.#options.binding?.leads(early, first) !== true) return
+    for (const [type, text] of early) this.#hand(type, text, text)
+  }
+
+  /** Lets the further deltas of this one's run pass without a look. */
+  #pass(type: string, text: string) {
+    const { binding } = this.#options
+    const mark = binding === undefined ? "" : binding.markOf(text)
+    this.#passing = type
+    this.#mark = mark ?? unnamed
+    this.#marked = mark !== undefined
+  }
+
+  /** Keeps an event back until the turn's end proves it. */
+  #hold(type: string, text: string) {
+    this.#held?.push([type, text])
+    this.#heldText += text.length
+    if (this.#heldText > maxHeld) this.#foreign(type)
+  }
+
   #finish(type: string, text: string) {
-    const { lastResponseId, ownAnchor } = this.#options
+    const { binding, ownAnchor } = this.#options
     const finish = this.#collector.finish(type, text, ownAnchor !== undefined)
     if (finish === undefined) return this.#violated("the upstream's last event holds no response")
     const { end, event, frame } = finish
-    if (end.responseId !== undefined && end.responseId === lastResponseId) {
-      return this.#violated("the upstream ended the turn before this one twice")
-    }
+    if (binding?.judgeEnd(responseIdIn(event), () => outputIn(event)) === "foreign") return this.#foreign(type)
     const failedAtOnce = ownAnchor !== undefined && !this.#progress.content && type === "response.failed"
     const lostAnchor = failedAtOnce ? lostAnchorOf(event) : undefined
     if (lostAnchor !== undefined) return this.#refused(text, lostAnchor)
     this.#over = true
+    binding?.end()
     this.finished(end)
+    for (const [type, text] of this.#held ?? []) this.#sink.event(type, text)
     this.#sink.event(type, frame)
     this.#end(Exit.succeed(end))
   }
@@ -157,6 +224,13 @@ export abstract class EventReader {
   #strayed(text: string) {
     const message = this.stray(text)
     if (message !== undefined) this.#violated(message)
+  }
+
+  #foreign(type: string) {
+    const { delivery } = this.#clock
+    const message = "the upstream sent an event of another turn"
+    const error = new TurnError({ reason: "foreign_event", delivery, message })
+    if (!this.#over) this.#end(Exit.fail(error), "unsolicited", `${message} (${kindOf(type)})`)
   }
 
   #violated(message: string) {

@@ -11,14 +11,19 @@
  * | the message was too big for the socket | HTTP |
  * | the suffix that respool made was refused: any 4xx but 401, 403, 429 | everything on a new connection |
  * | the connection had reached its limit | the same on a new connection |
- * | the upstream hung up | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
+ * | the upstream hung up, or sent an event of another turn | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | the upstream hung up on HTTP without an answer, as a kept connection may | over HTTP once more; never with `strict`, nor where a `conversation` would grow twice |
  * | respool gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
 import type { TurnError } from "../TurnError.ts"
 
 /** Why a turn is tried again; the answer's `x-respool-reason` says so. */
-export type RetryReason = "socket_lost_before_send" | "suffix_refused" | "connection_limit" | "upstream_closed"
+export type RetryReason =
+  | "socket_lost_before_send"
+  | "suffix_refused"
+  | "connection_limit"
+  | "upstream_closed"
+  | "foreign_event"
 
 export type Recovery =
   /** The error is shown to the client. */
@@ -80,7 +85,8 @@ export const recoveryOf = (
     case "Ambiguous":
     case "Accepted": {
       const mayRunTwice = retry === "standard" && selfContained && !growsConversation
-      return (reason === "upstream_closed" && mayRunTwice ? once("upstream_closed", true) : undefined) ?? surface
+      const cutOff = reason === "upstream_closed" || reason === "foreign_event"
+      return (cutOff && mayRunTwice ? once(reason, true) : undefined) ?? surface
     }
   }
 }

@@ -5,11 +5,20 @@
  * Closing the scope terminates the socket; there is no other way to end a connection.
  */
 import { Effect, Exit, Scope } from "effect"
+import { isHarmless, kindOf } from "../../turn/attempt/Binding.ts"
+import { EndedTurns } from "../../turn/attempt/EndedTurns.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
+import { eventType } from "../../wire/Event.ts"
 import type { Socket, SocketHandlers } from "../dialer/Dialer.ts"
 import type { Affinity } from "./Affinity.ts"
 import type { Chain, ConnectionState, EvictReason, Idle, LeaseListener, Open, Worth } from "./ConnectionState.ts"
 import type { Lease } from "./Lease.ts"
+
+export interface Eviction {
+  readonly reason: EvictReason
+  /** For the log, in words of respool's; may be empty. */
+  readonly detail: string
+}
 
 /** What the roster hears, synchronously, when the state changes. */
 export interface ConnectionHooks {
@@ -18,12 +27,12 @@ export interface ConnectionHooks {
   readonly onChain: (connection: Connection) => ChainId
   readonly onIdle: (connection: Connection) => void
   /** `chains` are those that were on the connection. */
-  readonly onEvicted: (connection: Connection, reason: EvictReason, chains: ReadonlyArray<Chain>) => void
+  readonly onEvicted: (connection: Connection, eviction: Eviction, chains: ReadonlyArray<Chain>) => void
 }
 
 /** Listens until the turn does: a frame that comes before belongs to no turn. */
 const noTurn = (connection: Connection): LeaseListener => ({
-  onText: () => connection.evict("unsolicited", "a frame came before the turn had sent its request"),
+  onText: (text) => connection.onStray(text),
   onLost: () => {},
 })
 
@@ -58,7 +67,14 @@ export class Connection implements SocketHandlers {
       const held = state.chains[0].state
       if (held._tag === "Leased") return held.listener.onText(text)
     }
-    this.evict("unsolicited", "a frame came that belongs to no turn")
+    this.onStray(text)
+  }
+
+  /** A frame that belongs to no turn; some kinds say nothing about one, and may come at any time. */
+  onStray(text: string) {
+    const type = eventType(text)
+    if (type !== undefined && isHarmless(type)) return
+    this.evict("unsolicited", `a frame came that belongs to no turn (${kindOf(type)})`)
   }
 
   onBinary() {
@@ -89,6 +105,7 @@ export class Connection implements SocketHandlers {
       state: { _tag: "Idle", since: this.#hooks.now() },
       worth: "none",
       leases: 0,
+      ended: new EndedTurns(),
     }
     const state: Open = {
       _tag: "Open",
@@ -122,6 +139,7 @@ export class Connection implements SocketHandlers {
       connectionId: this.id,
       reused: handshake === undefined,
       connectionScope: this.scope,
+      ended: chain.ended,
       handshake: handshake ?? {},
       listen: (listener) => {
         if (isMine()) chain.state = { _tag: "Leased", token, listener }
@@ -139,8 +157,8 @@ export class Connection implements SocketHandlers {
       release: () => {
         if (isMine()) this.#idle(open, chain, chain.worth)
       },
-      evict: (reason) => {
-        if (isMine()) this.evict(reason, "")
+      evict: (reason, detail = "") => {
+        if (isMine()) this.evict(reason, detail)
       },
     }
   }
@@ -154,7 +172,7 @@ export class Connection implements SocketHandlers {
     if (state._tag === "Evicted") return
     this.state = { _tag: "Evicted", reason }
     const chains = state._tag === "Open" ? state.chains : []
-    this.#hooks.onEvicted(this, reason, chains)
+    this.#hooks.onEvicted(this, { reason, detail }, chains)
     for (const { state: held } of chains) if (held._tag === "Leased") held.listener.onLost(reason, detail)
     const closing = Scope.closeUnsafe(this.scope, Exit.void)
     if (closing !== undefined) Effect.runFork(closing)

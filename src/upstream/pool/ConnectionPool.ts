@@ -15,6 +15,7 @@ import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { EvictReason } from "./ConnectionState.ts"
 import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
+import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 import type { LeaseRequest, RefuseReason } from "./Roster.ts"
 import { Roster } from "./Roster.ts"
@@ -80,6 +81,8 @@ const make = Effect.gen(function* () {
   }
   const listeners = new Set<(connection: Connection) => void>()
   const context = yield* Effect.context<never>()
+  /** Upstreams of which the log says already that their connections carry one turn. */
+  const singleUse = new WeakSet<Upstream>()
   const roster = new Roster(settings, poolScope, {
     now,
     trouble: ({ upstream, url }) => {
@@ -90,8 +93,15 @@ const make = Effect.gen(function* () {
       for (const listener of listeners) listener(connection)
       wake()
     },
-    onEvicted: (reason) => {
+    onEvicted: (connection, { detail, reason }) => {
       evictions.updateUnsafe(reason, context)
+      // An upstream that does this again and again never continues, and nothing else would tell.
+      if (reason === "unsolicited") Effect.runForkWith(context)(notAsked(connection, detail))
+      const { upstream } = connection.affinity
+      if (reason === "single_use" && !singleUse.has(upstream)) {
+        singleUse.add(upstream)
+        Effect.runForkWith(context)(usedOnce(upstream))
+      }
       wake()
     },
   })
@@ -226,6 +236,22 @@ const make = Effect.gen(function* () {
     waiting: () => waiters.size,
   })
 })
+
+/** One line for a connection that an upstream lost by what it sent. */
+const notAsked = ({ affinity, id }: Connection, detail: string) =>
+  Effect.logWarning("a connection was closed, since the upstream sent what was not asked for").pipe(
+    Effect.annotateLogs({
+      upstream: affinity.upstream.name,
+      connection: `#${id}`,
+      ...(detail === "" ? {} : { error: detail }),
+    }),
+  )
+
+/** One line for an upstream that no turn can continue. */
+const usedOnce = ({ name }: Upstream) =>
+  Effect.logWarning("the upstream's ids do not tell its turns apart, so each of its connections carries one turn").pipe(
+    Effect.annotateLogs({ upstream: name }),
+  )
 
 const refusals: Readonly<Record<RefuseReason, string>> = {
   pool_full: "every connection is in use",

@@ -6,10 +6,11 @@
  * | – | lease, none fits, capacity reserved | Connecting |
  * | Connecting | open / fails or is interrupted | Open, its chain leased / Evicted |
  * | Open, leased | completed, or released unharmed | Open, idle |
- * | Open, leased | any other end | Evicted |
+ * | Open, leased | completed by an upstream whose ids don't tell its turns apart; any other end | Evicted |
  * | Open, idle | lease, young enough | Open, leased |
  * | Open, idle | ttl, age, capacity, scope revoked, upstream replaced, credential refused, frame of no turn, peer closed, shutdown | Evicted |
  */
+import type { EndedTurns } from "../../turn/attempt/EndedTurns.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Socket } from "../dialer/Dialer.ts"
 
@@ -27,6 +28,7 @@ export type EvictReason =
   | "replaced"
   | "credential_refused"
   | "unsolicited"
+  | "single_use"
   | "closed"
   | "message_too_big"
   | "ping_timeout"
@@ -67,6 +69,8 @@ export interface Chain {
   worth: Worth
   /** How often it was leased; the latest lease has this as its token. */
   leases: number
+  /** So that a late frame of theirs is known. */
+  readonly ended: EndedTurns
 }
 
 export interface Open {

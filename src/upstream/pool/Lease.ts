@@ -6,6 +6,7 @@
  * its socket behind. After its end a lease does nothing more, however late it is called: its token is out of date.
  */
 import type { Scope } from "effect"
+import type { EndedTurns } from "../../turn/attempt/EndedTurns.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { EvictReason, LeaseListener, Worth } from "./ConnectionState.ts"
 
@@ -21,6 +22,8 @@ export interface Lease {
   readonly handshake: Readonly<Record<string, string>>
   /** The connection's own scope, for what must live exactly as long as it does. */
   readonly connectionScope: Scope.Scope
+  /** The turns that have ended on the chain. */
+  readonly ended: EndedTurns
   /** Frames that come before the turn listens belong to no turn, and evict the connection. */
   readonly listen: (listener: LeaseListener) => void
   /** Sends one text frame. False: the socket was closed and nothing was written. */
@@ -31,5 +34,6 @@ export interface Lease {
   readonly complete: (worth: Worth) => void
   /** Nothing was sent: the chain is idle again as it was. */
   readonly release: () => void
-  readonly evict: (reason: EvictReason) => void
+  /** `detail` is for the log, in words of respool's. */
+  readonly evict: (reason: EvictReason, detail?: string) => void
 }

@@ -8,9 +8,10 @@
 import { Scope } from "effect"
 import type { SettingsValues } from "../../config/Settings.ts"
 import type { Affinity } from "./Affinity.ts"
+import type { Eviction } from "./Connection.ts"
 import { Connection } from "./Connection.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
-import type { Chain, EvictReason } from "./ConnectionState.ts"
+import type { Chain } from "./ConnectionState.ts"
 import type { Holder } from "./FairShare.ts"
 import { givesWay } from "./FairShare.ts"
 import { Groups } from "./Groups.ts"
@@ -46,7 +47,7 @@ export interface RosterHooks {
   /** Why nothing should be dialled there now. */
   readonly trouble: (affinity: Affinity) => "upstream_http_only" | "dial_backoff" | undefined
   readonly onIdle: (connection: Connection) => void
-  readonly onEvicted: (reason: EvictReason) => void
+  readonly onEvicted: (connection: Connection, eviction: Eviction) => void
 }
 
 export class Roster {
@@ -203,7 +204,7 @@ export class Roster {
         if (idle !== undefined) for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)
         this.#hooks.onIdle(connection)
       },
-      onEvicted: (connection, reason, chains) => {
+      onEvicted: (connection, eviction, chains) => {
         this.#connections.delete(connection)
         this.#scopes.remove(connection.affinity.scope, connection)
         for (const name of countedGroups(connection)) this.#counted.remove(name, connection)
@@ -211,7 +212,7 @@ export class Roster {
           this.#chains.delete(chain.id)
           for (const name of idleGroups(connection, chain)) this.#idle.remove(name, connection)
         }
-        this.#hooks.onEvicted(reason)
+        this.#hooks.onEvicted(connection, eviction)
       },
     })
     connection.session = session

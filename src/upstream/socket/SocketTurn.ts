@@ -9,6 +9,7 @@
  */
 import type { Exit } from "effect"
 import { Effect } from "effect"
+import type { Binding } from "../../turn/attempt/Binding.ts"
 import type { Fault } from "../../turn/attempt/EventReader.ts"
 import { EventReader } from "../../turn/attempt/EventReader.ts"
 import type { TurnClock } from "../../turn/attempt/TurnClock.ts"
@@ -25,8 +26,7 @@ export interface SocketTurnOptions {
   readonly frame: Uint8Array
   /** The anchor that respool set when it cut the input down to what is new; undefined: it did not. */
   readonly ownAnchor: string | undefined
-  /** The id of the response that ended the chain's last turn. */
-  readonly lastResponseId: string | undefined
+  readonly binding: Binding
   /** Called at the terminal event, before it is handed on. */
   readonly finished: (end: TurnEnd) => void
 }
@@ -92,9 +92,9 @@ export class SocketTurn extends EventReader implements LeaseListener {
   }
 
   // The connection is evicted first: the finalizer that runs at the turn's end would give another reason.
-  protected ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault) {
+  protected ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault, detail?: string) {
     const reason = fault === "lost" ? this.#givenUp : fault
-    if (reason !== undefined) this.#turn.lease.evict(reason)
+    if (reason !== undefined) this.#turn.lease.evict(reason, detail)
     this.#resume(exit)
   }
 

@@ -14,6 +14,8 @@ import { checkpointOf } from "../../turn/memory/Checkpoint.ts"
 import { Executor } from "../../turn/Executor.ts"
 import { BodyHeads } from "../../turn/memory/BodyHeads.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
+import { Binding } from "../../turn/attempt/Binding.ts"
+import { Namings } from "../../turn/attempt/Naming.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
@@ -29,6 +31,9 @@ import { codexSink, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
 import { SocketTurn } from "./SocketTurn.ts"
+
+/** Ends after which the upstream's connection can carry another turn. */
+const goesOn: ReadonlySet<string> = new Set(["response.completed", "response.incomplete"])
 
 /** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that the whole input is sent. */
 export interface Attempt {
@@ -60,6 +65,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
+  const namings = new Namings(() => clock.currentTimeMillisUnsafe())
 
   /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
   const read = ({ body }: TurnRequest, key: RecallKey) => {
@@ -84,12 +90,13 @@ const make = Effect.gen(function* () {
       const { length } = toFrame(body, { fromItem: 0, set })
       if (length > maxMessage) return yield* tooBig(length, maxMessage)
     }
+    const naming = namings.of(affinity.key)
     const lease = yield* pool.lease({
       affinity,
       session,
       anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
       recall,
-      fresh,
+      fresh: fresh || naming.responsesRepeat,
     })
     const { chain } = lease
     const told = Sinks.ofAttempt(turn.shown, codexSink(turn, sink, lease.handshake))
@@ -115,9 +122,12 @@ const make = Effect.gen(function* () {
       items: itemsIn(lineage),
       bytesUp: frame.length,
     })
+    const binding = new Binding({ ended: lease.ended, naming, hasDialect: turn.upstream.known.codex })
     const finished = (end: TurnEnd) => {
       const { responseId } = end
-      if (end.type === "response.completed" && responseId !== undefined) {
+      if (goesOn.has(end.type) && !binding.tells) {
+        lease.evict("single_use")
+      } else if (end.type === "response.completed" && responseId !== undefined) {
         const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
         memory.record(chain, key, checkpoint)
         const beginning = heads.beginningOf(turn.body)
@@ -138,7 +148,7 @@ const make = Effect.gen(function* () {
       sink: told,
       frame,
       ownAnchor: decision.previousResponseId,
-      lastResponseId: checkpoint?.responseId,
+      binding,
       finished,
     }).run(deadlines)
   })

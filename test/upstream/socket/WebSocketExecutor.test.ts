@@ -350,7 +350,9 @@ describe("WebSocketExecutor", () => {
   it.effect("keeps the connection but not the conversation after response.incomplete", () =>
     Effect.gen(function* () {
       const dialer = yield* TestDialer
-      dialer.answer.with = (socket) => say(socket, { type: "response.incomplete", response: { id: "r", output: [] } })
+      let turn = 0
+      dialer.answer.with = (socket) =>
+        say(socket, { type: "response.incomplete", response: { id: `resp_${++turn}`, output: [] } })
       yield* execute({ model: "m", input: [user("one")] })
       assert.deepStrictEqual(yield* states, ["Idle"])
       const sink = new RecordedTurn()
