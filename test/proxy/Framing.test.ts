@@ -91,7 +91,17 @@ describe("What comes in one piece with a request, behind its end", () => {
     )
   }
 
-  for (const trailers of ["x-checksum: 1\r\n", "content-length: 5\r\n", "host: other\r\nx-a: b\r\n"]) {
+  const trailersOf = [
+    "x-checksum: 1\r\n",
+    "content-length: 5\r\n",
+    "host: other\r\nx-a: b\r\n",
+    "transfer-encoding: chunked\r\n",
+    "authorization: Bearer test-key-b\r\n",
+    "x-empty:\r\n",
+    `x-long: ${"a".repeat(1_000)}\r\n`,
+    "connection: close\r\n",
+  ]
+  for (const trailers of trailersOf) {
     it.effect(`refuses a turn in chunks with the trailers ${JSON.stringify(trailers)} before it goes upstream`, () =>
       Effect.gen(function* () {
         const { url } = yield* TestProxy
