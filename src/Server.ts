@@ -5,7 +5,7 @@
  *
  * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
  */
-import { Effect, Layer, Path } from "effect"
+import { Effect, FileSystem, Layer, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import { Admission } from "./downstream/http/Admission.ts"
@@ -19,6 +19,7 @@ import { PassThrough } from "./downstream/http/PassThrough.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import { Session } from "./downstream/Session.ts"
 import { Turns } from "./turn/Turns.ts"
+import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
 import { BodyHeads } from "./turn/memory/BodyHeads.ts"
 import { Revocation } from "./turn/Revocation.ts"
@@ -82,7 +83,10 @@ export const layerAuth = Layer.unwrap(
     yield* privateFolder(ids)
     return Layer.merge(
       AuthScope.layerKeys.pipe(Layer.provide(Keys.layerFile(keysFile)), Layer.provide(Revocation.layer)),
-      Ownership.layer({ shared: sharedIds }).pipe(Layer.provide(KeyValueStore.layerFileSystem(ids))),
+      Ownership.layer({ shared: sharedIds }).pipe(
+        Layer.provide(KeyValueStore.layerFileSystem(ids)),
+        Layer.provide(Layer.effect(FileSystem.FileSystem, Effect.map(FileSystem.FileSystem, boundedReads))),
+      ),
     )
   }),
 )

@@ -2,6 +2,7 @@
  * Reads the PEM files that settings name.
  */
 import { Effect, FileSystem, Schema } from "effect"
+import { readText, whyUnread } from "./Files.ts"
 
 /** Certificates and keys as PEM texts. */
 export interface Tls {
@@ -23,7 +24,7 @@ const pemIn = Effect.fnUntraced(function* ({ path, spelled }: NamedPath) {
   if (path === undefined) return undefined
   const wrong = (what: string) => new PemError({ message: `${spelled}=${JSON.stringify(path)}: ${what}` })
   const fs = yield* FileSystem.FileSystem
-  const pem = yield* Effect.mapError(fs.readFileString(path), () => wrong("the file can't be read"))
+  const pem = yield* Effect.mapError(readText(fs, path), (error) => wrong(`the file ${whyUnread(error)}`))
   if (!/-----BEGIN [A-Z ]+-----/.test(pem)) return yield* wrong("expected a file in PEM form")
   return pem
 })

@@ -1,9 +1,11 @@
 /**
  * Reads `respool.json`, or the file that `RESPOOL_CONFIG` names, as a JSON object, and says where it is none.
  */
+import type { PlatformError } from "effect"
 import { Config, Effect, FileSystem, Option, Result } from "effect"
 import { CanonicalWriter } from "../wire/Canonical.ts"
 import { scanObject } from "../wire/Json.ts"
+import { readText, whyUnread } from "./Files.ts"
 import { SettingsError } from "./SettingsError.ts"
 
 const named = "RESPOOL_CONFIG"
@@ -28,12 +30,12 @@ export const readSettingsFile = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const { isNamed, path } = yield* settingsPath
   const json: Readonly<Record<string, unknown>> = {}
-  const unread = () => {
+  const unread = (error: PlatformError.PlatformError) => {
     const shown = isNamed ? `${named}=${JSON.stringify(path)}` : path
-    return new SettingsError({ message: `${shown}: the file can't be read` })
+    return new SettingsError({ message: `${shown}: the file ${whyUnread(error)}` })
   }
   if (!isNamed && !(yield* Effect.mapError(fs.exists(path), unread))) return { path, json }
-  const text = yield* Effect.mapError(fs.readFileString(path), unread)
+  const text = yield* Effect.mapError(readText(fs, path), unread)
   const bytes = new TextEncoder().encode(text)
   const scanned = scanObject(bytes)
   if (Result.isFailure(scanned)) {

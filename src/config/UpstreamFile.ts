@@ -10,6 +10,7 @@
  * Each mistake is one line that names the file, the upstream and the field.
  */
 import { Effect, FileSystem, Redacted } from "effect"
+import { readText, whyUnread } from "./Files.ts"
 import { readTls } from "./PemFiles.ts"
 import { isApiKey } from "./SettingKinds.ts"
 import { nearest } from "./SettingNames.ts"
@@ -36,7 +37,7 @@ const asText = (value: unknown): string | undefined => {
 const keyIn = Effect.fnUntraced(function* (path: string, spelled: string) {
   const fs = yield* FileSystem.FileSystem
   const named = `${spelled}=${JSON.stringify(path)}`
-  const text = yield* Effect.mapError(fs.readFileString(path), () => wrong(`${named}: the file can't be read`))
+  const text = yield* Effect.mapError(readText(fs, path), (error) => wrong(`${named}: the file ${whyUnread(error)}`))
   if (!isApiKey(text)) return yield* wrong(`${named}: expected a file with a key in it and nothing else`)
   return Redacted.make(text.trim())
 })

@@ -10,9 +10,10 @@
  * of it. A running proxy looks at it once a second and follows it: a scope with no key left in it is revoked. A file
  * that turned bad changes nothing and is warned about once.
  */
+import type { PlatformError } from "effect"
 import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
-import { isOpenToOthers, LastLook, lookAt, lookEvery, replaceFile } from "../../config/Files.ts"
+import { isOpenToOthers, LastLook, lookAt, lookEvery, readText, replaceFile, whyUnread } from "../../config/Files.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 
 const namePattern = /^[\p{L}\p{N}][\p{L}\p{N} ._@+'-]{0,63}$/u
@@ -38,8 +39,11 @@ export class KeysFileError extends Schema.TaggedError<KeysFileError>()("KeysFile
   cause: Schema.optionalKey(Schema.Defect()),
 }) {}
 
-const unavailable = (path: string) => (cause: unknown) =>
-  new KeysFileError({ reason: "Unavailable", path, message: `keys file ${path} cannot be read or written`, cause })
+const unavailable = (path: string) => (cause: PlatformError.PlatformError) => {
+  const why = whyUnread(cause)
+  const what = why === "can't be read" ? "cannot be read or written" : why
+  return new KeysFileError({ reason: "Unavailable", path, message: `keys file ${path} ${what}`, cause })
+}
 
 const hashOf = (key: string) => createHash("sha256").update(key).digest()
 
@@ -92,7 +96,7 @@ const readKeys = Effect.fnUntraced(function* (
   path: string,
 ): Effect.fn.Return<ReadonlyArray<KeyRecord>, KeysFileError, FileSystem.FileSystem> {
   const fs = yield* FileSystem.FileSystem
-  const { info, text } = yield* Effect.all({ info: fs.stat(path), text: fs.readFileString(path) }).pipe(
+  const { info, text } = yield* Effect.all({ info: fs.stat(path), text: readText(fs, path) }).pipe(
     Effect.mapError((cause) =>
       cause.reason._tag === "NotFound"
         ? new KeysFileError({

@@ -7,7 +7,7 @@
  */
 import type { FileSystem } from "effect"
 import { Clock, Effect, Schema, Semaphore } from "effect"
-import { gone, isOpenToOthers, LastLook, lookAt } from "../../config/Files.ts"
+import { gone, isOpenToOthers, LastLook, lookAt, readText, whyUnread } from "../../config/Files.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 
 /**
@@ -66,7 +66,7 @@ export const followFile = <A>(
     if (!mayBeOpen && isOpenToOthers(mode)) {
       return yield* fail("is open to other users of this machine: run `chmod 600` on it")
     }
-    const text = yield* Effect.mapError(fs.readFileString(path), () => fail("can't be read"))
+    const text = yield* Effect.mapError(readText(fs, path), (error) => fail(whyUnread(error)))
     const value = parse(text)
     if (value === undefined) return yield* fail(`is not ${expected}`, isEmpty?.(text) === true)
     seen = stamp
