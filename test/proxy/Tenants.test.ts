@@ -675,4 +675,27 @@ describe("A key that is revoked", () => {
       assert.strictEqual(continued.headers.get("x-respool-input"), "suffix")
     }).pipe(Effect.provide(strict)),
   )
+
+  it.effect("while its turn runs closes the connection with the turn, however far the next sweep is", () =>
+    Effect.gen(function* () {
+      const tenancy = yield* makeTenancy
+      const simulator = yield* Simulator
+      const { counters } = simulator
+      const { url } = yield* startProxy(tenancy, simulator.url, { pingInterval: 3_600_000 })
+      yield* simulator.failNext({ _tag: "Hold", at: 3 })
+      const asked = { key: tenancy.a.secret, body: turnOf({ input: [user("Begin.")] }) }
+      const turn = yield* Effect.forkScoped(ask(`${url}/responses`, asked))
+      yield* simulator.until(({ turns }) => turns[0]?.status === "running")
+      yield* revokeKey(tenancy, tenancy.a)
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual((yield* ask(`${url}/responses`, asked)).status, 401)
+      assert.strictEqual(counters.openSockets, 1)
+      yield* simulator.release
+      assert.strictEqual((yield* Fiber.join(turn)).status, 200)
+      yield* eventually(
+        () => counters.openSockets === 0,
+        () => `${counters.openSockets} sockets are open`,
+      )
+    }).pipe(Effect.provide(strict)),
+  )
 })

@@ -360,6 +360,13 @@ describe("ConnectionPool", () => {
           dialer.sockets.map(({ terminated }) => terminated),
           [1, 1, 0],
         )
+        const late = yield* open({ affinity: affinity("b", "gone") })
+        yield* completed(late.lease)
+        assert.strictEqual(dialer.sockets[3]?.terminated, 1)
+        revoke(new Set())
+        const again = yield* open({ affinity: affinity("b", "gone") })
+        yield* completed(again.lease)
+        assert.strictEqual(dialer.sockets[4]?.terminated, 0)
       }).pipe(Effect.provide(pool())),
     )
 
