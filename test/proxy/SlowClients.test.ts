@@ -7,9 +7,22 @@ import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { ask } from "../support/Ask.ts"
 import { MiB, settled } from "../support/HttpTurn.ts"
+import { eventually, unlessItHangs } from "../support/EventLoop.ts"
 import type { Line } from "../support/RawUpstream.ts"
+import { chunk, head, lastChunk, rawUpstream } from "../support/RawUpstream.ts"
 import { runs } from "../support/Runs.ts"
 import { inKernel, slowUpstream, wholeAnswer } from "../support/SlowUpstream.ts"
+
+interface Sent {
+  /** Method and path. */
+  readonly line: string
+  readonly body?: string
+}
+
+const turn = (number: number): Sent => ({
+  line: "POST /v1/responses",
+  body: JSON.stringify({ model: "gpt-5.5", stream: true, input: "Much", metadata: { slow: String(number) } }),
+})
 
 /** A client that sends its request and reads nothing until it is told to. */
 class SlowClient {
@@ -18,7 +31,7 @@ class SlowClient {
   readonly #socket
   #read = 0
 
-  constructor(url: string, number: number) {
+  constructor(url: string, number: number, asked = turn(number)) {
     this.#socket = connect({ host: "127.0.0.1", port: Number(new URL(url).port) })
     this.#socket.pause()
     this.#socket.on("data", (part) => {
@@ -27,11 +40,10 @@ class SlowClient {
     })
     this.#socket.on("error", () => {})
     this.#socket.on("close", () => Deferred.doneUnsafe(this.over, Effect.void))
-    const body = JSON.stringify({ model: "gpt-5.5", stream: true, input: "Much", metadata: { slow: String(number) } })
     const lines = ["host: proxy", "authorization: Bearer test-key-a", `session-id: slow-${number}`, "connection: close"]
-    this.#socket.write(
-      `POST /v1/responses HTTP/1.1\r\n${lines.join("\r\n")}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-    )
+    const { body, line } = asked
+    const framing = body === undefined ? "" : `content-length: ${body.length}\r\n`
+    this.#socket.write(`${line} HTTP/1.1\r\n${lines.join("\r\n")}\r\n${framing}\r\n${body ?? ""}`)
   }
 
   get port() {
@@ -59,6 +71,7 @@ class SlowClient {
       const line = bytes.indexOf("\r\n", at)
       if (line < 0) return { bytes: Buffer.concat(parts), whole: false }
       const size = Number.parseInt(bytes.subarray(at, line).toString(), 16)
+      if (bytes.length < line + 4 + size) return { bytes: Buffer.concat(parts), whole: false }
       if (size === 0) return { bytes: Buffer.concat(parts), whole: true }
       parts.push(bytes.subarray(line + 2, line + 2 + size))
       at = line + 4 + size
@@ -160,6 +173,76 @@ describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () =>
           yield* otherTurns(proxy, "test-key-a")
         }),
       60_000,
+    )
+  }
+})
+
+/** Answers that are no turn's, 8 MiB or without end: what is asked, and the head that the upstream answers with. */
+const others: ReadonlyArray<readonly [what: string, asked: Sent, status: number, type: string, announced?: boolean]> = [
+  ["a file", { line: "GET /v1/files/file_1/content" }, 200, "application/octet-stream"],
+  ["a file of announced length", { line: "GET /v1/files/file_1/content" }, 200, "application/octet-stream", true],
+  ["a stored response", { line: "GET /v1/responses/resp_1" }, 200, "application/json"],
+  ["a stored response's events", { line: "GET /v1/responses/resp_1?stream=true" }, 200, "text/event-stream"],
+  ["the models", { line: "GET /v1/models" }, 200, "application/json"],
+  ["an answer to a body", { line: "POST /v1/embeddings", body: `{"input":"x"}` }, 200, "application/json", true],
+  ["a compaction", { line: "POST /v1/responses/compact", body: `{"model":"m","input":[]}` }, 200, "application/json"],
+  ["an error", { line: "GET /v1/files/file_1" }, 404, "application/json"],
+  ["a server's error", { line: "DELETE /v1/files/file_1" }, 503, "text/plain", true],
+]
+
+describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading what is passed through", () => {
+  for (const [what, asked, status, type, announced = false] of others) {
+    it.effect(`have their upstream request as long as a turn, and then go on or it ends: ${what}`, () =>
+      Effect.gen(function* () {
+        const piece = Buffer.alloc(16 * 1024, "0123456789abcde\n")
+        const pieces = 512
+        const staying = Deferred.makeUnsafe<Line>()
+        const upstream = yield* rawUpstream((line, { head: asked }) => {
+          if (asked.includes("slow-1")) Deferred.doneUnsafe(staying, Effect.succeed(line))
+          // The one that stays would never have all of it.
+          const count = asked.includes("slow-1") ? 1_000_000 : pieces
+          const framing = announced ? `content-length: ${count * piece.length}` : "transfer-encoding: chunked"
+          line.write(head(status, `content-type: ${type}`, framing))
+          let number = 0
+          line.flood(() => (number++ < count ? (announced ? piece : chunk(piece)) : undefined))
+          if (!announced) line.write(lastChunk)
+        })
+        const layer = TestProxy.layerProxy({
+          upstreamUrl: `http://127.0.0.1:${upstream.port}/v1`,
+          clientTimeout: 60_000,
+          eventTimeout: 7_200_000,
+        })
+        const proxy = Context.get(yield* Layer.build(layer), TestProxy)
+        const [goesOn, stays] = yield* Effect.acquireRelease(
+          Effect.sync(() => [new SlowClient(proxy.url, 0, asked), new SlowClient(proxy.url, 1, asked)] as const),
+          (clients) => Effect.sync(() => clients.forEach((client) => client.leave())),
+        )
+        const progress = () => upstream.lines.reduce((sum, { taken }) => sum + taken, 0)
+        yield* eventually(
+          () => upstream.lines.length === 2 && progress() > 0,
+          () => "two requests upstream",
+        )
+        yield* settled(progress)
+        assert.strictEqual(upstream.open(), 2)
+
+        yield* TestClock.adjust("59999 millis")
+        yield* settled(progress)
+        assert.strictEqual(upstream.open(), 2)
+        goesOn.readOn()
+        yield* Deferred.await(goesOn.over)
+        const { bytes, whole } = goesOn.body()
+        assert.isTrue(whole)
+        assert.isTrue(bytes.equals(Buffer.concat(Array.from({ length: pieces }, () => piece))))
+
+        const logged = () => proxy.logged.filter((line) => line.includes("slow_client")).length
+        assert.strictEqual(logged(), 0)
+        yield* TestClock.adjust("1 millis")
+        yield* unlessItHangs(Deferred.await((yield* Deferred.await(staying)).closed))
+        assert.strictEqual(logged(), 1)
+        stays.readOn()
+        yield* Deferred.await(stays.over)
+        assert.isFalse(stays.body().whole)
+      }),
     )
   }
 })

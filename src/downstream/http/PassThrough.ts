@@ -3,7 +3,8 @@
  *
  * A body is bounded like a turn's, in size and time. A body of announced length is read whole and counts until the
  * upstream has answered; one in chunks streams, so that it may turn out to be too large after some of it has gone up.
- * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long.
+ * An upstream has as long to answer as for a turn, since some calls run a model, and may be silent as long; a client that
+ * takes nothing of the answer ends it as it would end a turn.
  *
  * Where many tenants share one upstream account, only some paths exist (`TenantPaths`), and a tenant may use only ids
  * that belong to it.
@@ -24,6 +25,8 @@ import type { Caller } from "../../turn/Caller.ts"
 import { tenantAnswer, tenantView } from "../tenants/Account.ts"
 import { namespaced } from "../tenants/Namespace.ts"
 import { Ownership } from "../tenants/Ownership.ts"
+import { answerEnds } from "./BunServer.ts"
+import { paced } from "./Paced.ts"
 import { nextRound, readEncodedBytes, readRequestBytes, streamRequestBytes } from "./RequestBytes.ts"
 import { requestId } from "../RequestId.ts"
 import { recordAnswer, tenantHeaders } from "../tenants/Tenant.ts"
@@ -65,19 +68,19 @@ const make = Effect.gen(function* () {
   const asItIs = Effect.fnUntraced(function* (request: Request, outgoing: Outgoing, id: string, place?: Place) {
     const limits = { maxBytes: settings.maxBody, ...(place === undefined ? {} : { holds: place.holds }) }
     const headers = request.headers
-    if (place === undefined) return yield* relay({ ...outgoing, headers, body: undefined }, id)
+    if (place === undefined) return yield* relay(request, { ...outgoing, headers, body: undefined }, id)
     if (needsModel() && isJson(headers["content-type"])) {
       const bytes = yield* readRequestBytes(request, limits)
       const headersOfDecoded = { ...headers, "content-encoding": undefined }
-      return yield* relay({ ...outgoing, headers: headersOfDecoded, body: bytes, model: modelIn(bytes) }, id)
+      return yield* relay(request, { ...outgoing, headers: headersOfDecoded, body: bytes, model: modelIn(bytes) }, id)
     }
     if (headers["content-length"] !== undefined) {
-      return yield* relay({ ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
+      return yield* relay(request, { ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
     }
     let refused: ApiError | undefined
     const noted = (error: ApiError) => Effect.sync(() => void (refused = error))
     const body = Stream.tapError(yield* streamRequestBytes(request, limits), noted)
-    const answer = yield* relay({ ...outgoing, headers, body }, id)
+    const answer = yield* relay(request, { ...outgoing, headers, body }, id)
     // The upstream saw a cut request, so its answer says nothing about the reason: the client gets that.
     return refused === undefined ? answer : yield* refused
   })
@@ -98,7 +101,8 @@ const make = Effect.gen(function* () {
     yield* ownership.check(scope, { query, headers: sent })
     if (!route.compact) {
       const body = method === "POST" ? new Uint8Array() : undefined
-      return yield* relayed({ ...outgoing, headers: tenantHeaders(sent), body }, id, route.makesIds ? scope : undefined)
+      const owner = route.makesIds ? scope : undefined
+      return yield* relayed(request, { ...outgoing, headers: tenantHeaders(sent), body }, id, owner)
     }
     const bytes = yield* readRequestBytes(request, {
       maxBytes: settings.maxBody,
@@ -110,7 +114,7 @@ const make = Effect.gen(function* () {
     const headers = { ...tenantHeaders(sent), "content-encoding": undefined }
     const model = modelIn(bytes)
     const shown = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
-    return yield* relayed({ ...outgoing, headers, body: shown, model }, id, scope)
+    return yield* relayed(request, { ...outgoing, headers, body: shown, model }, id, scope)
   })
 
   const forward = Effect.fn("PassThrough.forward")((request: Request, caller: Caller) => {
@@ -125,16 +129,29 @@ const make = Effect.gen(function* () {
   })
 
   /** Sends a request and answers the client. */
-  const relay = (request: ForwardRequest, id: string) =>
-    answered(request, id, (answer) => Effect.succeed(streamed(answer, id)))
+  const relay = (asked: Request, request: ForwardRequest, id: string) =>
+    answered(request, id, (answer) => Effect.succeed(streamed(asked, answer, id)))
 
   /** The answer as a tenant may read it; what it made, belongs to `owner` before it goes out. */
-  const relayed = (request: ForwardRequest, id: string, owner: string | undefined) =>
+  const relayed = (asked: Request, request: ForwardRequest, id: string, owner: string | undefined) =>
     answered(request, id, (answer) =>
       Effect.map(tenantAnswer(answer, owner === undefined ? undefined : recordAnswer(ownership, owner)), (shown) =>
-        streamed(shown, id),
+        streamed(asked, shown, id),
       ),
     )
+
+  const streamed = (asked: Request, answer: ForwardAnswer, id: string) => {
+    const late = Effect.logWarning("a client did not take its answer in time").pipe(
+      Effect.annotateLogs({
+        request: id,
+        path: shortened(belowBase(asked.url).split("?")[0] ?? ""),
+        error: "slow_client",
+      }),
+      // The platform is behind too, and gives the connection up once it has a time-out.
+      Effect.andThen(Effect.sync(() => answerEnds(asked))),
+    )
+    return HttpServerResponse.stream(paced(answer.body, settings.clientTimeout, late), options(answer, id))
+  }
 
   const answered = (
     request: ForwardRequest,
@@ -185,8 +202,6 @@ const options = ({ headers, status }: ForwardAnswer, id: string) => ({
   headers: { "x-request-id": id, ...headers },
   contentType: headers["content-type"] ?? "application/octet-stream",
 })
-
-const streamed = (answer: ForwardAnswer, id: string) => HttpServerResponse.stream(answer.body, options(answer, id))
 
 const isJson = (contentType: string | undefined): boolean => /^application\/(.+\+)?json\b/i.test(contentType ?? "")
 
