@@ -92,8 +92,14 @@ export const layerAuth = Layer.unwrap(
 )
 
 const layerListener = Layer.unwrap(
-  Effect.map(Settings, ({ drainTimeout, host, listenTls, port }) =>
-    BunServer.layer({ hostname: host, port, drainTimeout, ...(listenTls === undefined ? {} : { tls: listenTls }) }),
+  Effect.map(Settings, ({ drainTimeout, host, listenTls, maxClients, maxClientsPerAddress, port }) =>
+    BunServer.layer({
+      hostname: host,
+      port,
+      drainTimeout,
+      clients: { all: maxClients, perAddress: maxClientsPerAddress },
+      ...(listenTls === undefined ? {} : { tls: listenTls }),
+    }),
   ),
 )
 

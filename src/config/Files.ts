@@ -43,8 +43,8 @@ const unusable = (path: string, description: string) =>
 /** Fails at once for what is no regular file, or larger than 16 MiB: `whyUnread` says so. */
 export const readText = Effect.fnUntraced(function* (fs: FileSystem.FileSystem, path: string) {
   const { size, type } = yield* fs.stat(path)
-  if (type !== "File") return yield* Effect.fail(unusable(path, "is no regular file"))
-  if (size > largest) return yield* Effect.fail(unusable(path, "is larger than 16 MiB"))
+  if (type !== "File") return yield* unusable(path, "is no regular file")
+  if (size > largest) return yield* unusable(path, "is larger than 16 MiB")
   return yield* fs.readFileString(path)
 })
 

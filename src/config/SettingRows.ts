@@ -98,6 +98,11 @@ export const rows = {
   maxConnectionsPerSession: count(64, "upstream connections of one session"),
   maxBody: size("64 MiB", "request body, after decoding"),
   maxMessage: size("15 MiB", "message on the socket; a larger one goes over HTTP"),
+  maxClients: count(
+    8192,
+    "connections of clients, or half of the system's limit on open files if that is less; idle ones above it are closed",
+  ),
+  maxClientsPerAddress: count(4096, "of those, of one address"),
   maxTurns: count(4096, "turns and other requests with a body at a time; further ones are answered 503"),
   maxBodies: size("1 GiB", "request bodies in memory at a time; further ones are answered 503"),
   maxTurnsPerCaller: count(2048, "of those, of one credential or key, and of one address"),

@@ -103,7 +103,7 @@ interface Found {
 }
 
 /** Searches bytes that come in pieces. Only what may be the beginning of a spelling is held back for the next piece. */
-export class Pieces {
+class Pieces {
   #held: Uint8Array = new Uint8Array()
   readonly #spellings: ReadonlyArray<Buffer>
   readonly #secret: Buffer

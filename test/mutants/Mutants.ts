@@ -492,7 +492,7 @@ const filling = by("test/upstream/pool/FullPool.test.ts")
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
 const failing = by("test/proxy/StreamErrors.test.ts")
-const repeating = by("test/proxy/RepeatedCredential.test.ts")
+const striking = by("test/proxy/RepeatedCredential.test.ts")
 const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
@@ -940,43 +940,43 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `            if (share.places === 0) shares.delete(names[index] ?? "")`,
     ``,
   ),
-  repeating(
+  striking(
     "type-of-an-event-is-not-redacted",
     "src/turn/Redaction.ts",
     `sink.event(shown === event ? type : text(type), shown)`,
     `sink.event(type, shown)`,
   ),
-  repeating(
+  striking(
     "credential-in-escapes-passes",
     "src/turn/Spellings.ts",
     `let result = text.includes(escape) ? text.replace(escaped, mark) : text`,
     `let result = text`,
   ),
-  repeating(
+  striking(
     "credential-in-escapes-passes-in-pieces",
     "src/turn/Spellings.ts",
     `let first = bytes.includes(escape) ? this.#firstWithEscapes(bytes) : undefined`,
     `let first: Found | undefined`,
   ),
-  repeating(
+  striking(
     "credential-in-escapes-passes-between-pieces",
     "src/turn/Spellings.ts",
     `Math.max(this.#begun(left), this.#begunWithEscapes(left))`,
     `this.#begun(left)`,
   ),
-  repeating(
+  striking(
     "credential-passes-between-pieces",
     "src/turn/Spellings.ts",
     `Math.max(this.#begun(left), this.#begunWithEscapes(left))`,
     `this.#begunWithEscapes(left)`,
   ),
-  repeating(
+  striking(
     "credential-passes-inside-of-base64",
     "src/turn/Spellings.ts",
     `[0, 1, 2].flatMap((offset)`,
     `[0].flatMap((offset)`,
   ),
-  repeating(
+  striking(
     "headers-of-a-turn-are-not-redacted",
     "src/turn/Redaction.ts",
     `sink.head(ofHeaders(headers))`,

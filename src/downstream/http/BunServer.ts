@@ -26,9 +26,10 @@ import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "eff
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
 import { ApiError } from "../ApiError.ts"
-import type { Options } from "./Listener.ts"
-import type { ServeError } from "./Listener.ts"
+import * as Descriptors from "./Descriptors.ts"
+import type { Options, ServeError } from "./Listener.ts"
 import { listen, ListeningCertificate } from "./Listener.ts"
+import { peerOf } from "./Sockets.ts"
 
 export type { Options } from "./Listener.ts"
 
@@ -37,6 +38,8 @@ type Handle = Parameters<typeof listen>[1]
 const make = Effect.fn("BunServer.make")(function* (options: Options) {
   let handle: Handle = () => webResponse(starting)
   let served = false
+  /** The peers with a request under way. */
+  const busy = new Set<string>()
 
   const { address, answered, idleSeconds, replaceCertificate } = yield* listen(
     options,
@@ -89,6 +92,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
       const resolve = answers.get(request)
       if (resolve === undefined) return
       answers.delete(request)
+      keepAlive.get(request)?.()
       resolve(webResponse(errorOf(500)))
       if (Exit.isFailure(exit)) fork(logUnexpected(exit.cause))
     }
@@ -108,7 +112,13 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
         protocol: options.tls === undefined ? "http" : "https",
       })
       server.timeout(request, 0)
-      keepAlive.set(request, () => server.timeout(request, idleSeconds))
+      const peer = address === null ? "" : peerOf(address.address, address.port)
+      busy.add(peer)
+      keepAlive.set(request, () => {
+        busy.delete(peer)
+        server.timeout(request, idleSeconds)
+      })
+      request.signal.addEventListener("abort", () => busy.delete(peer), { once: true })
       return new Promise<Response>((resolve) => {
         answers.set(request, resolve)
         const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, httpRequest))
@@ -129,6 +139,8 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
 
   // The numbers that a host name and port 0 became.
   const bound = yield* Effect.orDie(Schema.decodeUnknownEffect(Bound)(address))
+  const { clients = { all: Infinity, perAddress: Infinity } } = options
+  yield* Descriptors.watch({ port: bound.port, limits: clients, isBusy: (peer) => busy.has(peer) })
   const server = HttpServer.make({
     serve,
     address: NetAddress.inetAddressFromNativeUnsafe(bound.address, bound.port),

@@ -7,6 +7,7 @@
  */
 import { Context, Duration, Effect, Predicate, Schema } from "effect"
 import { setTimeout } from "node:timers/promises"
+import type { Limits } from "./Descriptors.ts"
 
 export interface Certificate {
   /** PEM texts. */
@@ -23,6 +24,8 @@ export interface Options {
   readonly drainTimeout?: Duration.Input
   /** How long a connection may be quiet between two requests, up to 255 seconds, in steps of 4. Default 120 seconds. */
   readonly idleTimeout?: Duration.Input
+  /** Above these, or half of what descriptors allow, idle connections are closed. Default: that half. */
+  readonly clients?: Limits
 }
 
 /** Why the server could not listen. */
@@ -45,7 +48,7 @@ export class ListeningCertificate extends Context.Service<
   }
 >()("respool/downstream/ListeningCertificate") {}
 
-export interface Listener {
+interface Listener {
   /** What Bun says of the address; its types lack it. */
   readonly address: unknown
   /** Waits until no request is unanswered. */
