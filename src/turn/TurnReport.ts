@@ -50,7 +50,8 @@ export class TurnReport implements TurnSink {
     const route = this.#route
     return {
       request: id,
-      turn: turnId,
+      // Where the client named none, the request's id is the turn's own.
+      ...(turnId === id ? {} : { turn: turnId }),
       scope: caller.label,
       ...(session === undefined ? {} : { session: session.name }),
       ...(route === undefined

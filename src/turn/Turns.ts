@@ -45,16 +45,13 @@ const make = Effect.gen(function* () {
 
   const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) => {
     const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
-    const defect =
-      failure?.reason === "internal" ? Effect.logError("a turn failed unexpectedly", failure.cause) : Effect.void
-    return Effect.logInfo("turn").pipe(
-      Effect.annotateLogs(report.fields(statusOf(exit, report))),
-      // The upstream's words may repeat what it was sent, so only respool's are logged.
-      failure === undefined || failure.reason === "upstream_error"
-        ? (logged) => logged
-        : Effect.annotateLogs({ error: failure.message }),
-      Effect.andThen(defect),
-    )
+    const fields = report.fields(statusOf(exit, report))
+    // The upstream's words may repeat what it was sent, so only respool's are logged.
+    if (failure !== undefined && failure.reason !== "upstream_error") fields["error"] = failure.message
+    const line = Effect.annotateLogs(Effect.logInfo("turn"), fields)
+    return failure?.reason === "internal"
+      ? Effect.andThen(line, Effect.logError("a turn failed unexpectedly", failure.cause))
+      : line
   }
 
   return Turns.of({

@@ -177,6 +177,18 @@ describe("The log", () => {
     }).pipe(Effect.provide(proxied())),
   )
 
+  it.effect("names a turn by respool's own id, beside the id that its client gave it", () =>
+    Effect.gen(function* () {
+      const { logged } = yield* TestProxy
+      yield* post({ input: "One" }, { headers: { "x-request-id": "request-1" } })
+      const { headers } = yield* post({ input: "Two" })
+      const [named, unnamed] = turnLines(logged)
+      assert.match(named ?? "", / request=request-1 turn=req_[0-9a-f]{32} /)
+      assert.match(headers.get("x-request-id") ?? "", /^req_[0-9a-f]{32}$/)
+      assert.include(unnamed, ` request=${headers.get("x-request-id")} scope=`)
+    }).pipe(Effect.provide(proxied())),
+  )
+
   it.effect("has the status that a JSON answer over HTTP says", () =>
     Effect.gen(function* () {
       const { logged } = yield* TestProxy
