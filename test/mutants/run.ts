@@ -162,17 +162,18 @@ const program = Effect.gen(function* () {
   if (clean._tag !== "Survived") {
     return yield* new Unnoticed({ message: `The tests fail without a mistake: ${JSON.stringify(clean)}` })
   }
+  const width = Math.max(0, ...chosen.map(({ mutant: { name } }) => name.length))
   const verdicts = yield* Effect.forEach(
     chosen,
-    ({ atOnce, mutant, stages }) =>
-      Effect.map(judged(mutant, stages), (verdict) => ({ name: mutant.name, verdict, atOnce })),
+    Effect.fnUntraced(function* ({ atOnce, mutant, stages }) {
+      const { name } = mutant
+      const verdict = yield* judged(mutant, stages)
+      const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
+      yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(10)}  ${detail}`.trimEnd())
+      return { name, verdict, atOnce }
+    }),
     { concurrency: 2 },
   )
-  const width = Math.max(0, ...verdicts.map(({ name }) => name.length))
-  for (const { name, verdict } of verdicts) {
-    const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
-    yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(10)}  ${detail}`.trimEnd())
-  }
   const missed = verdicts.filter(
     ({ atOnce, verdict }) => verdict._tag !== "Caught" && (atOnce || verdict._tag !== "TimedOut"),
   )
