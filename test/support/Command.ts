@@ -27,9 +27,12 @@ interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** `respool ...args` in `cwd`, with no settings but those of `env`. */
-export const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, { cwd, env }: CommandOptions) {
-  const child = yield* Child.spawn([process.execPath, main, ...args], { cwd, env: { HOME: cwd, ...env } })
+/** A program, with no environment but `env`. */
+export const startProgram = Effect.fnUntraced(function* (
+  command: ReadonlyArray<string>,
+  { cwd, env = {} }: CommandOptions,
+) {
+  const child = yield* Child.spawn(command, { cwd, env })
   const written = { stdout: "", stderr: "" }
   const looking = new Set<() => void>()
   const collect = async (name: "stdout" | "stderr") => {
@@ -67,6 +70,10 @@ export const start = Effect.fnUntraced(function* (args: ReadonlyArray<string>, {
   }
   return running
 })
+
+/** `respool ...args` in `cwd`, with no settings but those of `env`. */
+export const start = (args: ReadonlyArray<string>, { cwd, env }: CommandOptions) =>
+  startProgram([process.execPath, main, ...args], { cwd, env: { HOME: cwd, ...env } })
 
 /** Runs to the end. */
 export const run = (args: ReadonlyArray<string>, { cwd, env }: CommandOptions) =>
