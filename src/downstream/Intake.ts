@@ -16,6 +16,7 @@ import { ApiError } from "./ApiError.ts"
 import { requestId } from "./RequestId.ts"
 import type { RequestHeaders } from "./Session.ts"
 import { Session, sessionKey } from "./Session.ts"
+import { unsendable } from "./Sendable.ts"
 import { tenantView } from "./tenants/Account.ts"
 import { namespaced } from "./tenants/Namespace.ts"
 import { Ownership } from "./tenants/Ownership.ts"
@@ -73,6 +74,8 @@ const make = Effect.gen(function* () {
 
   const read = Effect.fnUntraced(function* (incoming: Incoming): Effect.fn.Return<TurnRequest, ApiError> {
     const { bytes, caller, headers, query = "", startedAt } = incoming
+    const refused = unsendable(headers, query)
+    if (refused !== undefined) return yield* refused
     const parsed = heads.read(groupOf(incoming), bytes)
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
     const given = parsed.success

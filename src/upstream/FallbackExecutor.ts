@@ -50,15 +50,16 @@ const make = Effect.gen(function* () {
   /** Why this turn can't go over the socket at all; undefined: it can. */
   const unfit = (turn: RoutedTurn): string | undefined => {
     const { transport } = turn.upstream
+    const { scope } = turn.caller
     if (transport === "http") return "transport_http"
-    if (turn.caller.scope === undefined) return "no_scope"
+    if (scope === undefined) return "no_scope"
     const background = readMember(turn.body, "background")
     // Options alone go there as well: they mean nothing on the socket, and leaving them out would hide a mistake.
     if (background === true || isGiven(turn, "background_options")) return "background"
     // A value that is no boolean is the upstream's to judge, and over the socket neither member is sent.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
-    const httpOnly = availability.trouble(turn.upstream.socketFor(turn.query)) === "upstream_http_only"
+    const httpOnly = availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) }) === "upstream_http_only"
     return httpOnly && transport === "auto" ? "upstream_http_only" : undefined
   }
 

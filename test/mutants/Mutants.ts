@@ -345,15 +345,15 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "src/upstream/pool/Connection.ts",
     `  onClose(code: number) {`,
     `  onClose(code: number) {
-    if (this.state._tag === "Idle") return`,
+    if (this.idle !== undefined) return`,
   ),
   mutant(
     "dials-not-counted",
     "src/upstream/pool/Roster.ts",
-    `    this.#connections.add(connection)
+    `    this.#scopes.add(affinity.scope, connection)
     for (const name of countedGroups(connection)) this.#counted.add(name, connection)`,
-    `    this.#connections.add(connection)
-    queueMicrotask(() => {
+    `    queueMicrotask(() => {
+      this.#scopes.add(affinity.scope, connection)
       for (const name of countedGroups(connection)) this.#counted.add(name, connection)
     })`,
   ),
@@ -361,7 +361,7 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "eviction-closes-nothing",
     "src/upstream/pool/Connection.ts",
     `    if (closing !== undefined) Effect.runFork(closing)`,
-    `    if (closing !== undefined && state._tag !== "Idle") Effect.runFork(closing)`,
+    `    if (closing !== undefined && state._tag !== "Open") Effect.runFork(closing)`,
   ),
   mutant(
     "eviction-forgets-waiters",
@@ -424,9 +424,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "reservation-skipped",
     "src/upstream/pool/Roster.ts",
-    `    this.#connections.add(connection)
+    `    this.#scopes.add(affinity.scope, connection)
     for (const name of countedGroups(connection)) this.#counted.add(name, connection)`,
-    `    this.#connections.add(connection)`,
+    ``,
   ),
   mutant(
     "sweep-outlives-pool",
@@ -495,6 +495,7 @@ const failing = by("test/proxy/StreamErrors.test.ts")
 const striking = by("test/proxy/RepeatedCredential.test.ts")
 const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
+const bearing = by("test/upstream/pool/Availability.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 const limiting = by("test/proxy/Limits.test.ts")
@@ -988,5 +989,22 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `        if (isRevoked(connection)) connection.evict("revoked", "")
         else if (`,
     `        if (`,
+  bearing(
+    "a-callers-failure-keeps-all-from-dialling",
+    "src/upstream/pool/Availability.ts",
+    `const key = reached ? ofScope(dialled) : forAll(url)`,
+    `const key = forAll(url)`,
+  ),
+  bearing(
+    "a-success-ends-nothing-of-others",
+    "src/upstream/pool/Availability.ts",
+    `trouble.url === dialled.url && trouble.cause === "unknown"`,
+    `trouble.url === "" && trouble.cause === "unknown"`,
+  ),
+  bearing(
+    "a-success-ends-what-is-a-callers-own",
+    "src/upstream/pool/Availability.ts",
+    `trouble.url === dialled.url && trouble.cause === "unknown"`,
+    `trouble.url === dialled.url`,
   ),
 ]

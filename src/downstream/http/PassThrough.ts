@@ -22,6 +22,7 @@ import type { Place } from "./Admission.ts"
 import { Admission, entering } from "./Admission.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 import type { Caller } from "../../turn/Caller.ts"
+import { unsendable } from "../Sendable.ts"
 import { tenantAnswer, tenantView } from "../tenants/Account.ts"
 import { namespaced } from "../tenants/Namespace.ts"
 import { Ownership } from "../tenants/Ownership.ts"
@@ -121,6 +122,8 @@ const make = Effect.gen(function* () {
     const id = requestId(request.headers) ?? `req_${randomUUID().replaceAll("-", "")}`
     const outgoing = { method: request.method, path: belowBase(request.url), caller }
     const { scope, tenant } = caller
+    const refused = unsendable(request.headers, request.url)
+    if (refused !== undefined) return Effect.fail(refused)
     return placed(request, scope, (place) =>
       tenant && scope !== undefined
         ? ofTenant(request, outgoing, id, scope, place)

@@ -6,6 +6,7 @@
 import type { Redacted } from "effect"
 import { Context, Effect, Schema, Scope } from "effect"
 import { setImmediate } from "node:timers"
+import { headerFault } from "./UpgradeRequest.ts"
 
 /**
  * Where to dial and with what. `url` is `ws:` or `wss:` without a fragment or credentials. `maxMessage` is in bytes: a
@@ -24,6 +25,8 @@ export interface DialRequest {
   }
   /** `http://user:password@host:port` (or `https:`, user optional) of a proxy to open a tunnel through. */
   readonly proxy?: Redacted.Redacted<string>
+  /** Called at most once, when the peer is reached, right before it is told anything of this request. */
+  readonly onReached?: () => void
 }
 
 /**
@@ -60,13 +63,13 @@ export interface Socket {
 
 /**
  * Why there is no socket; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599, which it carries,
- * since the client is to see it. `Unreachable` is everything else: DNS, TCP, TLS, a proxy that opens no tunnel, a
+ * since the client is to see it. `Unsendable`: the request itself can't be written, so nobody was asked. `Unreachable` is everything else: DNS, TCP, TLS, a proxy that opens no tunnel, a
  * broken upgrade, a peer that spoke or hung up together with its answer, or an answer of another status, which would
  * mislead the client. `answer.headers` are as received, names in lower case, repeated ones joined by `, `;
  * `answer.body` is without transfer coding, at most 64 KiB.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
-  reason: Schema.Literals(["Refused", "Unreachable"]),
+  reason: Schema.Literals(["Refused", "Unreachable", "Unsendable"]),
   message: Schema.String,
   answer: Schema.optionalKey(
     Schema.Struct({
@@ -86,6 +89,8 @@ export class Dialer extends Context.Service<
 >()("respool/upstream/Dialer") {}
 
 export const unreachable = (message: string): DialError => new DialError({ reason: "Unreachable", message })
+
+const unsendable = (message: string): DialError => new DialError({ reason: "Unsendable", message })
 
 /** The error for an upgrade that was answered with anything but 101. */
 export const refused = (status: number, headers: Readonly<Record<string, string>>, body: string): DialError =>
@@ -189,8 +194,11 @@ class Guard implements SocketHandlers {
 /** Makes a dialer of a runtime's `Start`: checks the URL, and closes the socket and ends all calls with the `Scope`. */
 export const make = (start: Start): Dialer["Service"] => ({
   dial: Effect.fn("Dialer.dial")(function* (request, handlers) {
-    if (!isSocketUrl(request.url))
-      return yield* unreachable("the upstream's URL must be ws: or wss:, without #fragment")
+    if (!isSocketUrl(request.url)) return yield* unsendable("the upstream's URL must be ws: or wss:, without #fragment")
+    for (const [name, value] of Object.entries(request.headers)) {
+      const fault = headerFault(name, value)
+      if (fault !== undefined) return yield* unsendable(fault)
+    }
     return yield* Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.fork(yield* Effect.scope)

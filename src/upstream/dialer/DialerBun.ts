@@ -40,15 +40,17 @@ class Client implements FrameSink {
   readonly #handlers: SocketHandlers
   readonly #upgrade: Upgrade
   readonly #verify: boolean
+  readonly #reached: (() => void) | undefined
   #endTunnel = () => {}
 
-  constructor({ headers, maxMessage, tls, url }: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) {
+  constructor({ headers, maxMessage, onReached, tls, url }: DialRequest, handlers: SocketHandlers, upgrade: Upgrade) {
     const key = randomBytes(16).toString("base64")
     this.#request = upgradeRequest(url, headers, key)
     this.#answer = new UpgradeAnswer(key)
     this.#handlers = handlers
     this.#upgrade = upgrade
     this.#verify = tls?.verify !== false
+    this.#reached = onReached
     this.#reader = new FrameReader(maxMessage, this)
   }
 
@@ -134,6 +136,7 @@ class Client implements FrameSink {
 
   #ask(): void {
     this.#state = "upgrading"
+    this.#reached?.()
     this.#write(Buffer.from(this.#request.head, "latin1"))
   }
 

@@ -5,7 +5,7 @@
  * are sent from here: at most one is on its way, and it answers the latest ping, as RFC 6455, section 5.5.3, allows.
  */
 import { Layer } from "effect"
-import type { IncomingMessage } from "node:http"
+import type { ClientRequest, IncomingMessage } from "node:http"
 import { createRequire } from "node:module"
 import type { Socket as NetSocket } from "node:net"
 import { dirname, join } from "node:path"
@@ -59,6 +59,14 @@ const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrad
     maxPayload: request.maxMessage,
     autoPong: false,
     closeTimeout,
+    finishRequest: (asked: ClientRequest) => {
+      const reached = () => request.onReached?.()
+      asked.once("socket", (peer) => {
+        if (peer.connecting) peer.once(request.url.startsWith("wss:") ? "secureConnect" : "connect", reached)
+        else reached()
+      })
+      asked.end()
+    },
   }
   const socket = new WebSocket(request.url, options)
   let headers: Readonly<Record<string, string>> = {}

@@ -32,15 +32,20 @@ export const upgradeRequest = (
   const given = Object.entries(headers).filter(([name]) => !reserved.test(name))
   const host = given.some(([name]) => name.toLowerCase() === "host") ? [] : [["host", url.host]]
   const lines = [...host, ...handshake, ...given].map(([name = "", value = ""]) => {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw new Error("a header's name is none")
-    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
-      throw new Error(`the header ${name} has a character that none may have`)
+    const fault = headerFault(name, value)
+    if (fault !== undefined) throw new Error(fault)
     return `${name}: ${value}\r\n`
   })
   return {
     ...addressOf(url),
     head: `GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join("")}\r\n`,
   }
+}
+
+/** Why a header can't be written; it does not name the value. Undefined: it can. */
+export const headerFault = (name: string, value: string): string | undefined => {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return "a header's name is none"
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? undefined : `the header ${name} has a character that none may have`
 }
 
 /** What a server that has read `key` must answer in `sec-websocket-accept`. */

@@ -1,28 +1,41 @@
 /**
  * Remembers where no socket can be had at present: an upstream without WebSocket, and one that does not answer.
  *
- * It is kept for each URL as it is dialled, so that the query of one caller does not put the other callers on HTTP.
- * Failed dials back off: 1 second, then twice as long each time, at most 30. Refusals that concern the caller alone
- * (401, 403, 429) don't count.
+ * Failed dials back off: 1 second, then twice as long each time, at most 30. Whom that keeps from dialling depends on
+ * what failed:
+ * - Where the upstream was not reached at all, every caller: nothing of the caller's had been said yet.
+ * - Where the upgrade was refused (a 5xx, or one of the statuses that say that there is no WebSocket), broken off or left
+ *   without an answer, the scope that asked: it may be because of its headers, its credential or its query.
+ * - Refusals that concern the caller alone (every other 4xx) and requests that can't be written, nobody.
+ *
+ * A dial that succeeds ends it for all that dial the same URL: unless they fail again, and then it is their own doing.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { TurnError } from "../../turn/TurnError.ts"
+import type { Affinity } from "./Affinity.ts"
 
 interface Trouble {
   readonly kind: "upstream_http_only" | "dial_backoff"
+  readonly url: string
   /** In milliseconds of the clock; from then on the URL is dialled again. */
   readonly until: number
   /** How long the last pause was. */
   readonly pause: number
+  /** `ended`: by another's success. `own`: it failed again after that, so another's success says nothing. */
+  readonly cause: "unknown" | "ended" | "own"
 }
+
+/** Who dials, and where. */
+export type Dialled = Pick<Affinity, "scope" | "url">
 
 export class Availability extends Context.Service<
   Availability,
   {
     /** Why no socket should be dialled now; undefined: nothing is known against it. */
-    readonly trouble: (url: string) => Trouble["kind"] | undefined
-    readonly opened: (url: string) => void
-    readonly failed: (url: string, error: TurnError) => void
+    readonly trouble: (dialled: Dialled) => Trouble["kind"] | undefined
+    readonly opened: (dialled: Dialled) => void
+    /** `reached`: the upstream had been reached, and may have been asked. */
+    readonly failed: (dialled: Dialled, error: TurnError, reached: boolean) => void
   }
 >()("respool/upstream/Availability") {
   static readonly layer = Layer.effect(
@@ -31,8 +44,8 @@ export class Availability extends Context.Service<
   )
 }
 
-/** More URLs than these are met only when callers make queries up; then the oldest trouble is forgotten. */
-const maxUrls = 256
+/** More troubles than these are met where callers make things up; then the oldest is forgotten. */
+const maxTroubles = 1024
 
 const httpOnlyFor = Duration.toMillis("5 minutes")
 const firstPause = Duration.toMillis("1 second")
@@ -41,32 +54,50 @@ const longestPause = Duration.toMillis("30 seconds")
 /** The statuses that answer an upgrade where there is no WebSocket. */
 const noSocket: ReadonlySet<number> = new Set([404, 405, 426, 501])
 
+/** An upstream is reached at the same place whatever the query is. */
+const forAll = (url: string) => url.replace(/\?.*$/, "")
+/** No URL has a blank in it. */
+const ofScope = ({ scope, url }: Dialled) => `${url} ${scope}`
+
 const make = (now: () => number): Availability["Service"] => {
   const troubles = new Map<string, Trouble>()
 
-  const remember = (url: string, trouble: Trouble) => {
-    troubles.delete(url)
-    troubles.set(url, trouble)
-    const oldest = troubles.size > maxUrls ? troubles.keys().next().value : undefined
+  const remember = (key: string, trouble: Trouble) => {
+    troubles.delete(key)
+    troubles.set(key, trouble)
+    const oldest = troubles.size > maxTroubles ? troubles.keys().next().value : undefined
     if (oldest !== undefined) troubles.delete(oldest)
   }
 
+  const at = (key: string) => {
+    const trouble = troubles.get(key)
+    return trouble !== undefined && now() < trouble.until ? trouble.kind : undefined
+  }
+
   return {
-    trouble: (url) => {
-      const trouble = troubles.get(url)
-      return trouble !== undefined && now() < trouble.until ? trouble.kind : undefined
+    trouble: (dialled) => at(ofScope(dialled)) ?? at(forAll(dialled.url)),
+    opened: (dialled) => {
+      troubles.delete(ofScope(dialled))
+      troubles.delete(forAll(dialled.url))
+      for (const [key, trouble] of troubles) {
+        if (trouble.url === dialled.url && trouble.cause === "unknown") {
+          troubles.set(key, { ...trouble, until: 0, cause: "ended" })
+        }
+      }
     },
-    opened: (url) => troubles.delete(url),
-    failed: (url, { answer }) => {
+    failed: (dialled, { answer }, reached) => {
+      const { url } = dialled
+      const key = reached ? ofScope(dialled) : forAll(url)
+      const last = troubles.get(key)
+      const cause = last === undefined || last.cause === "unknown" ? "unknown" : "own"
       if (answer !== undefined && noSocket.has(answer.status)) {
-        return remember(url, { kind: "upstream_http_only", until: now() + httpOnlyFor, pause: 0 })
+        return remember(key, { kind: "upstream_http_only", url, until: now() + httpOnlyFor, pause: 0, cause })
       }
       if (answer !== undefined && answer.status < 500) return
-      const last = troubles.get(url)
       // Dials that were under way at the same time fail at the same time, and count as one.
       if (last !== undefined && now() < last.until) return
       const pause = last === undefined || last.pause === 0 ? firstPause : Math.min(last.pause * 2, longestPause)
-      remember(url, { kind: "dial_backoff", until: now() + pause, pause })
+      remember(key, { kind: "dial_backoff", url, until: now() + pause, pause, cause })
     },
   }
 }

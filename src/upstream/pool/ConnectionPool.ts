@@ -85,9 +85,9 @@ const make = Effect.gen(function* () {
   const singleUse = new WeakSet<Upstream>()
   const roster = new Roster(settings, poolScope, {
     now,
-    trouble: ({ upstream, url }) => {
-      const trouble = availability.trouble(url)
-      return trouble === "upstream_http_only" && upstream.transport === "websocket" ? undefined : trouble
+    trouble: (affinity) => {
+      const trouble = availability.trouble(affinity)
+      return trouble === "upstream_http_only" && affinity.upstream.transport === "websocket" ? undefined : trouble
     },
     onIdle: (connection) => {
       for (const listener of listeners) listener(connection)
@@ -116,6 +116,7 @@ const make = Effect.gen(function* () {
       }),
     )
     const { upstream, url } = connection.affinity
+    let reached = false
     const proxy = proxyFor(settings.environmentProxies, url, upstream.proxy)
     const request = {
       url,
@@ -123,21 +124,35 @@ const make = Effect.gen(function* () {
       maxMessage: maxInbound,
       tls: { ...upstream.tls, ...(upstream.tlsVerify === "off" ? { verify: false as const } : {}) },
       ...(proxy === undefined ? {} : { proxy }),
+      onReached: () => {
+        reached = true
+      },
     }
     const socket = yield* dialer.dial(request, connection).pipe(
       Scope.provide(connection.scope),
-      Effect.mapError((error) =>
-        notSent(error.reason === "Refused" ? "upgrade_refused" : "dial_failed", error.message, error.answer),
-      ),
+      Effect.mapError(({ answer, message, reason }) => {
+        const error = notSent(reason === "Refused" ? "upgrade_refused" : "dial_failed", message, answer)
+        // What can't be written is the caller's own, or the settings': it says nothing about the upstream.
+        if (reason !== "Unsendable") availability.failed(connection.affinity, error, reached)
+        return error
+      }),
       Effect.timeoutOrElse({
         duration: Duration.millis(settings.handshakeTimeout),
-        orElse: () => Effect.fail(notSent("dial_timeout", "the upstream did not answer the upgrade in time")),
+        orElse: () => {
+          const error = notSent("dial_timeout", "the upstream did not answer the upgrade in time")
+          availability.failed(connection.affinity, error, reached)
+          return Effect.fail(error)
+        },
       }),
       Effect.raceFirst(Deferred.await(lost)),
     )
-    availability.opened(connection.affinity.url)
     // The upstream may have hung up between its answer and this step.
-    if (connection.state._tag !== "Connecting") return yield* notSent("dial_failed", "the upstream closed at once")
+    if (connection.state._tag !== "Connecting") {
+      const error = notSent("dial_failed", "the upstream closed at once")
+      availability.failed(connection.affinity, error, true)
+      return yield* error
+    }
+    availability.opened(connection.affinity)
     return connection.opened(socket)
   })
 
@@ -147,7 +162,6 @@ const make = Effect.gen(function* () {
    */
   const couldNotDial = Effect.fnUntraced(function* (url: string, error: TurnError) {
     if (error.reason === "shutdown") return
-    availability.failed(url, error)
     const { host, pathname } = new URL(url)
     yield* Effect.logWarning("no connection to the upstream").pipe(
       Effect.annotateLogs({ upstream: `${host}${pathname}`, reason: error.reason, error: error.message }),

@@ -291,9 +291,9 @@ for (const [name, layer] of [
           "ws://127.0.0.1/#a",
           "ws://me:test-key-a@127.0.0.1/",
         ]
-        for (const url of urls) assert.strictEqual((yield* failure(url)).reason, "Unreachable")
+        for (const url of urls) assert.strictEqual((yield* failure(url)).reason, "Unsendable")
         const bad = yield* failure("ws://127.0.0.1:1/", { headers: { authorization: "test-key-a\r\nx: y" } })
-        assert.strictEqual(bad.reason, "Unreachable")
+        assert.strictEqual(bad.reason, "Unsendable")
         const refused = yield* failure("ws://127.0.0.1:1/?api-key=test-key-a")
         for (const error of [bad, refused]) assert.notInclude(String(error) + JSON.stringify(error), "test-key-a")
       }))
