@@ -38,6 +38,21 @@ describe("src", () => {
     for (const [folder, count] of files) assert.isAtMost(count, 15, folder)
   })
 
+  it("reads the wall clock only where a date is meant, and measures nothing by it", () => {
+    const dates = new Map([
+      ["turn/Elapsed.ts", "what ages while the machine sleeps"],
+      ["upstream/credential/TokenFile.ts", "when a token expires"],
+      ["upstream/credential/CodexAuth.ts", "when a token expires"],
+      ["downstream/tenants/Ownership.ts", "when an id was recorded, which a restart must know"],
+      ["downstream/auth/Keys.ts", "when a key was made"],
+    ])
+    const reads = /currentTime(Millis|Nanos)|\bDate\.now|\bnew Date\b|\bDateTime\.now/
+    const found = sources.filter(
+      (name) => !/^(simulator|testing)\//.test(name) && reads.test(readFileSync(`${root}src/${name}`, "utf8")),
+    )
+    assert.sameMembers(found, [...dates.keys()])
+  })
+
   it.effect("imports only along the arrows of its rooms, and in no circle", () =>
     Effect.gen(function* () {
       const { code, said } = yield* checked({})

@@ -8,6 +8,7 @@ import { Context, Effect, Layer, Result } from "effect"
 import { randomUUID } from "node:crypto"
 import { Settings } from "../config/Settings.ts"
 import type { Caller } from "../turn/Caller.ts"
+import { monotonicMillis } from "../turn/Elapsed.ts"
 import type { Session as TurnSession, TurnRequest } from "../turn/Executor.ts"
 import { BodyHeads } from "../turn/memory/BodyHeads.ts"
 import type { WireError } from "../wire/RequestBody.ts"
@@ -32,8 +33,8 @@ export interface Incoming {
   readonly bytes: Uint8Array
   /** Whether the client reads events as they come. Default: what the body's `stream` says. */
   readonly stream?: boolean
-  /** When the request came in, in milliseconds of the clock. */
-  readonly startedAt: number
+  /** When the request came in, as `monotonicMillis` has it. Default: now. */
+  readonly startedAt?: number
 }
 
 export class Intake extends Context.Service<
@@ -73,7 +74,7 @@ const make = Effect.gen(function* () {
   }
 
   const read = Effect.fnUntraced(function* (incoming: Incoming): Effect.fn.Return<TurnRequest, ApiError> {
-    const { bytes, caller, headers, query = "", startedAt } = incoming
+    const { bytes, caller, headers, query = "" } = incoming
     const refused = unsendable(headers, query)
     if (refused !== undefined) return yield* refused
     const parsed = heads.read(groupOf(incoming), bytes)
@@ -86,7 +87,7 @@ const make = Effect.gen(function* () {
     const turn: TurnRequest = {
       turnId,
       id: requestId(headers) ?? turnId,
-      startedAt,
+      startedAt: incoming.startedAt ?? (yield* monotonicMillis),
       body,
       query,
       stream: incoming.stream ?? readMember(given, "stream") === true,

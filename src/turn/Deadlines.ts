@@ -10,6 +10,7 @@
  */
 import type { Scope } from "effect"
 import { Clock, Duration, Effect, FiberHandle } from "effect"
+import { monotonicMillisOf } from "./Elapsed.ts"
 
 export interface Deadline {
   /** May be called more than once, and after the deadline. */
@@ -17,7 +18,7 @@ export interface Deadline {
 }
 
 export interface Deadlines {
-  /** Calls `due` once, after so many milliseconds of the clock. */
+  /** Calls `due` once, after so many milliseconds, whatever the wall clock does. */
   readonly after: (millis: number, due: () => void) => Deadline
 }
 
@@ -44,7 +45,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   const ring = () => {
     ringing = true
-    const now = clock.currentTimeMillisUnsafe()
+    const now = monotonicMillisOf(clock)
     const defects: Array<unknown> = []
     for (;;) {
       const { first } = entries
@@ -70,7 +71,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
       wakesAt = Infinity
       return Effect.void
     }
-    const now = clock.currentTimeMillisUnsafe()
+    const now = monotonicMillisOf(clock)
     const nap = Math.min(tick, Math.max(0, first.at - now))
     wakesAt = now + nap
     return clock
@@ -93,7 +94,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
 
   return {
     after: (millis, due) => {
-      const entry: Entry = { at: clock.currentTimeMillisUnsafe() + millis, due }
+      const entry: Entry = { at: monotonicMillisOf(clock) + millis, due }
       entries.add(entry)
       if (!ringing && entry.at < wakesAt) {
         wakesAt = entry.at

@@ -19,7 +19,7 @@ export interface TurnRequest {
   readonly turnId: string
   /** The client's name for its request, or else the turn's id; it is repeated in the answer and in the log. */
   readonly id: string
-  /** When the request came in, in milliseconds of the clock: the time for the whole turn counts from here. */
+  /** When the request came in, as `monotonicMillis` has it: the time for the whole turn counts from here. */
   readonly startedAt: number
   readonly body: RequestBody
   /** The query of the client's URL, with its `?`; upstreams may take their version there. */

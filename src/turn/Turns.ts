@@ -8,6 +8,7 @@
  */
 import type { Fiber } from "effect"
 import { Cause, Clock, Context, Effect, Exit, FiberSet, Layer } from "effect"
+import { monotonicMillisOf } from "./Elapsed.ts"
 import type { TurnEnd, TurnRequest, TurnSink } from "./Executor.ts"
 import { Executor } from "./Executor.ts"
 import * as Sinks from "./Sinks.ts"
@@ -40,7 +41,7 @@ export class Turns extends Context.Service<
 const make = Effect.gen(function* () {
   const executor = yield* Executor
   const clock = yield* Clock.Clock
-  const now = () => clock.currentTimeMillisUnsafe()
+  const now = () => monotonicMillisOf(clock)
   const fibers = yield* FiberSet.make<TurnEnd, TurnError>()
 
   const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) => {

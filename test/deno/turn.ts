@@ -1,7 +1,7 @@
 /**
  * One turn on Deno, begun from bytes, without a server: prints what the upstream answered and how the turn went, as JSON.
  */
-import { Clock, Effect, Fiber, Layer, References } from "effect"
+import { Effect, Fiber, Layer, References } from "effect"
 import {
   callerCredential,
   Intake,
@@ -19,9 +19,7 @@ const caller = { scope: "deno", label: "deno", credential: callerCredential("Bea
 
 const program = Effect.gen(function* () {
   const bytes = new TextEncoder().encode(JSON.stringify({ model: "m", input: "hello", stream: true }))
-  const turn = yield* Effect.flatMap(Intake, ({ read }) =>
-    Effect.flatMap(Clock.currentTimeMillis, (startedAt) => read({ caller, headers: {}, bytes, startedAt })),
-  )
+  const turn = yield* Effect.flatMap(Intake, ({ read }) => read({ caller, headers: {}, bytes }))
   const routes: Array<TurnRoute> = []
   const events: Array<string> = []
   const sink = {

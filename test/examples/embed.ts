@@ -4,7 +4,7 @@
  *     UPSTREAM=https://api.openai.com/v1 TEAM_KEY=… UPSTREAM_KEY=… bun test/examples/embed.ts
  */
 import { runMain } from "@effect/platform-node-shared/NodeRuntime"
-import { Clock, Config, Effect, Fiber, Layer, Redacted } from "effect"
+import { Config, Effect, Fiber, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import {
   ApiError,
@@ -52,8 +52,7 @@ export const ask = Effect.fnUntraced(function* (caller: Caller, input: string) {
   const intake = yield* Intake
   const turns = yield* Turns
   const bytes = new TextEncoder().encode(JSON.stringify({ model: "gpt-5.5", input }))
-  const startedAt = yield* Clock.currentTimeMillis
-  const turn = yield* intake.read({ caller, headers: {}, bytes, startedAt })
+  const turn = yield* intake.read({ caller, headers: {}, bytes })
   const sink: TurnSink = { route: () => {}, head: () => {}, event: () => true, onDrain: (resume) => resume() }
   const running = yield* turns.start(turn, sink, () => {})
   return (yield* Fiber.join(running)).output

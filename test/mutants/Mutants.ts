@@ -989,6 +989,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `        if (isRevoked(connection)) connection.evict("revoked", "")
         else if (`,
     `        if (`,
+  ),
   bearing(
     "a-callers-failure-keeps-all-from-dialling",
     "src/upstream/pool/Availability.ts",

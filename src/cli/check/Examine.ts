@@ -5,8 +5,9 @@
  * out of it. It asks for at most one answer of the model's, of a few tokens.
  */
 import type { Scope } from "effect"
-import { Clock, Duration, Effect, Option, Redacted, Result } from "effect"
+import { Duration, Effect, Option, Redacted, Result } from "effect"
 import { redactorOf } from "../../turn/Redaction.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import type { DialError, DialRequest } from "../../upstream/dialer/Dialer.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
 import type { Exchange } from "./Exchange.ts"
@@ -69,9 +70,9 @@ export const examine: (
     run: Effect.Effect<A, E, Exam>,
     say: { readonly ok: (value: A) => Said; readonly wrong: (error: E) => Said },
   ) {
-    const startedAt = yield* Clock.currentTimeMillis
+    const startedAt = yield* monotonicMillis
     const result = yield* Effect.timeoutOption(Effect.result(run), within)
-    const ms = (yield* Clock.currentTimeMillis) - startedAt
+    const ms = (yield* monotonicMillis) - startedAt
     if (Option.isNone(result)) {
       note(name, ms, late)
       return undefined

@@ -8,6 +8,7 @@
 import type { Exit } from "effect"
 import { Clock, Context, Deferred, Effect, Fiber, Layer } from "effect"
 import { Settings } from "../../config/Settings.ts"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import type { Deadline } from "../../turn/Deadlines.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import type { TurnEnd, TurnRequest } from "../../turn/Executor.ts"
@@ -50,7 +51,7 @@ const make = Effect.gen(function* () {
   const turns = yield* Turns
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
-  const heading = { now: () => clock.currentTimeMillisUnsafe(), decisions: decisionHeaders === "on" }
+  const heading = { now: () => monotonicMillisOf(clock), decisions: decisionHeaders === "on" }
 
   const stream = Effect.fnUntraced(function* (turn: TurnRequest, { ended, released }: AnswerOptions) {
     const running: { fiber?: Fiber.Fiber<TurnEnd, TurnError>; pulse?: Deadline } = {}

@@ -11,9 +11,10 @@
  * that turned bad changes nothing and is warned about once.
  */
 import type { PlatformError } from "effect"
-import { Clock, Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
+import { Context, DateTime, Effect, FileSystem, Layer, Option, Path, Redacted, Schedule, Schema } from "effect"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import { isOpenToOthers, LastLook, lookAt, lookEvery, readText, replaceFile, whyUnread } from "../../config/Files.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 
 const namePattern = /^[\p{L}\p{N}][\p{L}\p{N} ._@+'-]{0,63}$/u
@@ -229,7 +230,7 @@ export class Keys extends Context.Service<
         let { stamp: seen } = yield* lookAt(fs, path)
         let keys = byId(yield* readKeys(path))
         const lastLook = new LastLook()
-        lastLook.was(yield* Clock.currentTimeMillis)
+        lastLook.was(yield* monotonicMillis)
         const everServed = new Set<string>()
         const revokeOthers = () => {
           const served = new Set([...keys.values()].map(scopeOf))
@@ -240,7 +241,7 @@ export class Keys extends Context.Service<
 
         const follow = Effect.fnUntraced(
           function* (unlessWithin: number) {
-            const now = yield* Clock.currentTimeMillis
+            const now = yield* monotonicMillis
             if (!lastLook.isDue(now, unlessWithin)) return
             // Set before the first wait, so that only one of many requests at once looks at the file.
             lastLook.was(now)

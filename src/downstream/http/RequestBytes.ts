@@ -8,11 +8,12 @@
  * the CPU with a fiber for `Effect.timeout`, and twice the CPU when it is read as a stream. `isWholeZstd` is there
  * because the decoder of `node:zlib` takes a frame that is cut short for a whole one, where gzip's fails (Bun 1.4.5).
  */
-import { Clock, Duration, Effect, Stream } from "effect"
+import { Duration, Effect, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
 import type { Deadlines } from "../../turn/Deadlines.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { tooMuch } from "./Admission.ts"
 import { ApiError } from "../ApiError.ts"
 
@@ -80,8 +81,8 @@ export const readEncodedBytes = Effect.fnUntraced(function* (request: Request, o
  * this call.
  */
 export const streamRequestBytes = (request: Request, options: Options) =>
-  Effect.map(Clock.currentTimeMillis, (startedAt): Stream.Stream<Uint8Array, ApiError> => {
-    const late = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+  Effect.map(monotonicMillis, (startedAt): Stream.Stream<Uint8Array, ApiError> => {
+    const late = Effect.flatMap(monotonicMillis, (now) =>
       Effect.sleep(Math.max(0, startedAt + Duration.toMillis(options.timeout ?? wholeWithin) - now)),
     )
     let size = 0

@@ -4,11 +4,12 @@
  * `layerNoDeps` adds the routes to any `HttpRouter`, so an app may serve them beside others. `layerNotFound` answers
  * requests that no route fits in the API's shape too.
  */
-import { Clock, Effect, Exit, Layer } from "effect"
+import { Effect, Exit, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import type { Caller } from "../../turn/Caller.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
 import { Answers } from "../answer/Answers.ts"
 import { ApiError } from "../ApiError.ts"
@@ -73,7 +74,7 @@ const make = Effect.gen(function* () {
   // A caller that is not let in takes no place. Once there is an answer the turn may go on; it gives up its place when
   // it ends.
   const postTurn = Effect.fnUntraced(function* (request: Request, seen: Seen) {
-    const startedAt = yield* Clock.currentTimeMillis
+    const startedAt = yield* monotonicMillis
     const caller = yield* callerOf(request, seen)
     return yield* Effect.acquireUseRelease(
       admission.enter(entering(request, caller.scope)),

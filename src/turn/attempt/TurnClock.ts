@@ -10,6 +10,7 @@
  */
 import type { Clock } from "effect"
 import type { Deadline, Deadlines } from "../Deadlines.ts"
+import { monotonicMillisOf } from "../Elapsed.ts"
 import { TurnError } from "../TurnError.ts"
 
 /** How long a turn may take, and its parts, in milliseconds. */
@@ -23,7 +24,7 @@ interface TurnTimes {
 export interface TurnClockOptions {
   readonly clock: Clock.Clock
   readonly times: TurnTimes
-  /** When the turn's request came in, in milliseconds of the clock. */
+  /** When the turn's request came in, as `monotonicMillis` has it. */
   readonly startedAt: number
   /** True: the answer comes in one piece at the turn's end, so that only the whole turn is timed. */
   readonly atOnce?: boolean
@@ -95,7 +96,7 @@ export class TurnClock {
   }
 
   #now() {
-    return this.#clock.currentTimeMillisUnsafe()
+    return monotonicMillisOf(this.#clock)
   }
 
   #turnEnd() {

@@ -6,8 +6,9 @@
  * refused, unless another program keeps it and decides who may read it.
  */
 import type { FileSystem } from "effect"
-import { Clock, Effect, Schema, Semaphore } from "effect"
+import { Effect, Schema, Semaphore } from "effect"
 import { gone, isOpenToOthers, LastLook, lookAt, readText, whyUnread } from "../../config/Files.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 
 /**
@@ -75,7 +76,7 @@ export const followFile = <A>(
   })
 
   const look = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* monotonicMillis
     // Another turn may have looked while this one waited for its permit.
     if (held !== undefined && !lastLook.isDue(now)) return held.value
     lastLook.was(now)
@@ -88,7 +89,7 @@ export const followFile = <A>(
     )
   }).pipe(Semaphore.withPermit(one))
 
-  const current = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+  const current = Effect.flatMap(monotonicMillis, (now) =>
     held !== undefined && !lastLook.isDue(now) ? Effect.succeed(held.value) : look,
   )
 

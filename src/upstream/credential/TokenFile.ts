@@ -25,6 +25,7 @@ import type { HttpClient } from "effect/http"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { isLoopback } from "../../config/Address.ts"
 import { replaceFile } from "../../config/Files.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import type { Resolved, Source } from "./Credential.ts"
 import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
 
@@ -173,16 +174,16 @@ export const tokenFile = (
       Effect.tapError(({ message }) =>
         Effect.gen(function* () {
           pause = pause === 0 ? firstPause : Math.min(pause * 2, longestPause)
-          notBefore = (yield* Clock.currentTimeMillis) + pause
+          notBefore = (yield* monotonicMillis) + pause
           yield* Effect.logWarning(message)
         }),
       ),
     )
 
   /** The refresh that is under way, or a new one. It goes on when the turn that waits for it is interrupted. */
-  const refreshed = (held: Held, now: number) => {
+  const refreshed = (held: Held, passed: number) => {
     if (refreshing !== undefined) return Deferred.await(refreshing)
-    if (now < notBefore) return Effect.fail(failed("the last try failed just now"))
+    if (passed < notBefore) return Effect.fail(failed("the last try failed just now"))
     const done = Deferred.makeUnsafe<Held, SecretFileError>()
     refreshing = done
     return refresh(held).pipe(
@@ -208,10 +209,11 @@ export const tokenFile = (
   const held = Effect.gen(function* () {
     const held = yield* file.current
     const now = yield* Clock.currentTimeMillis
+    const passed = yield* monotonicMillis
     const expiresAt = expiryOf(held)
-    if (held.accessToken === refused || expiresAt <= now) return yield* refreshed(held, now)
-    if (expiresAt - now < refreshBefore && refreshing === undefined && now >= notBefore) {
-      yield* Effect.forkIn(Effect.ignore(refreshed(held, now)), scope)
+    if (held.accessToken === refused || expiresAt <= now) return yield* refreshed(held, passed)
+    if (expiresAt - now < refreshBefore && refreshing === undefined && passed >= notBefore) {
+      yield* Effect.forkIn(Effect.ignore(refreshed(held, passed)), scope)
     }
     return held
   })
@@ -225,7 +227,7 @@ export const tokenFile = (
       Effect.gen(function* () {
         file.lookAgain()
         const { accessToken, refreshToken } = yield* file.current
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         // Another token may be in force by now. A token that can't be refreshed is still better than none. And an
         // upstream that refuses a new token too must not cause a refresh with every turn.
         if (shown !== `Bearer ${accessToken}` || refreshToken === undefined || now - refusedAt < longestPause) return

@@ -11,13 +11,14 @@
  * A dial that succeeds ends it for all that dial the same URL: unless they fail again, and then it is their own doing.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import type { Affinity } from "./Affinity.ts"
 
 interface Trouble {
   readonly kind: "upstream_http_only" | "dial_backoff"
   readonly url: string
-  /** In milliseconds of the clock; from then on the URL is dialled again. */
+  /** As `monotonicMillis` has it; from then on the URL is dialled again. */
   readonly until: number
   /** How long the last pause was. */
   readonly pause: number
@@ -40,7 +41,7 @@ export class Availability extends Context.Service<
 >()("respool/upstream/Availability") {
   static readonly layer = Layer.effect(
     Availability,
-    Effect.map(Clock.Clock, (clock) => make(() => clock.currentTimeMillisUnsafe())),
+    Effect.map(Clock.Clock, (clock) => make(() => monotonicMillisOf(clock))),
   )
 }
 
@@ -81,7 +82,7 @@ const make = (now: () => number): Availability["Service"] => {
       troubles.delete(forAll(dialled.url))
       for (const [key, trouble] of troubles) {
         if (trouble.url === dialled.url && trouble.cause === "unknown") {
-          troubles.set(key, { ...trouble, until: 0, cause: "ended" })
+          troubles.set(key, { ...trouble, until: -Infinity, cause: "ended" })
         }
       }
     },

@@ -8,6 +8,7 @@
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { Settings } from "../../config/Settings.ts"
+import { ageOf, monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"
@@ -67,7 +68,7 @@ const make = Effect.gen(function* () {
   const availability = yield* Availability
   const clock = yield* Clock.Clock
   const poolScope = yield* Effect.scope
-  const now = () => clock.currentTimeMillisUnsafe()
+  const now = () => monotonicMillisOf(clock)
 
   const waiters = new Set<Deferred.Deferred<void>>()
   // Deferred to a microtask: resumed here, a waiter would re-enter `decide` while it runs, or wait again for ever.
@@ -84,7 +85,7 @@ const make = Effect.gen(function* () {
   /** Upstreams of which the log says already that their connections carry one turn. */
   const singleUse = new WeakSet<Upstream>()
   const roster = new Roster(settings, poolScope, {
-    now,
+    now: ageOf(clock),
     trouble: (affinity) => {
       const trouble = availability.trouble(affinity)
       return trouble === "upstream_http_only" && affinity.upstream.transport === "websocket" ? undefined : trouble

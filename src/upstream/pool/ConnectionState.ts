@@ -57,7 +57,7 @@ interface Leased {
 
 export interface Idle {
   readonly _tag: "Idle"
-  /** When the chain became idle, in milliseconds of the clock. */
+  /** When the chain became idle, in milliseconds of `ageOf`. */
   readonly since: number
 }
 
@@ -76,7 +76,7 @@ export interface Chain {
 export interface Open {
   readonly _tag: "Open"
   readonly socket: Socket
-  /** In milliseconds of the clock. */
+  /** In milliseconds of `ageOf`. */
   readonly openedAt: number
   /** A connection has one chain. A list, since every frame looks its chain up and an index is the cheapest way. */
   readonly chains: readonly [Chain]

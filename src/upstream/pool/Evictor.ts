@@ -7,6 +7,7 @@
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import { Settings } from "../../config/Settings.ts"
+import { ageOf } from "../../turn/Elapsed.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 import type { Connection } from "./Connection.ts"
 import { ConnectionPool } from "./ConnectionPool.ts"
@@ -20,7 +21,7 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
     Effect.gen(function* () {
       const settings = yield* Settings
       const pool = yield* ConnectionPool
-      const clock = yield* Clock.Clock
+      const age = ageOf(yield* Clock.Clock)
       const revocation = yield* Revocation
       const upstreams = yield* Upstreams
       let beat = 0
@@ -29,7 +30,7 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
       const isReplaced = ({ affinity: { upstream } }: Connection) => !upstreams.isCurrent(upstream)
 
       const sweep = Effect.sync(() => {
-        const now = clock.currentTimeMillisUnsafe()
+        const now = age()
         pool.evictIdle(
           "age",
           ({ affinity, state }) => state._tag === "Open" && now - state.openedAt >= affinity.upstream.maxAge,

@@ -12,7 +12,7 @@ export interface Holder {
   readonly scope: string
   /** All of its connections, in any state. */
   readonly connections: number
-  /** When its coldest idle connection became idle, in milliseconds of the clock. */
+  /** When its coldest idle connection became idle, in milliseconds of `ageOf`. */
   readonly coldSince: number
 }
 

@@ -16,6 +16,7 @@ import { BodyHeads } from "../../turn/memory/BodyHeads.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import { Binding } from "../../turn/attempt/Binding.ts"
 import { Namings } from "../../turn/attempt/Naming.ts"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
@@ -65,7 +66,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
-  const namings = new Namings(() => clock.currentTimeMillisUnsafe())
+  const namings = new Namings(() => monotonicMillisOf(clock))
 
   /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
   const read = ({ body }: TurnRequest, key: RecallKey) => {
