@@ -206,7 +206,9 @@ describe("respool.json", () => {
         /"((?:apiKey|token)File|codexAuth|tlsCa)": "(?:\/[^"]*\/)?([^"/]+)"/g,
         `"$1": "${files}/$2"`,
       )
-      for (const name of ["openai.key", "xai.key"]) yield* fs.writeFileString(`${files}/${name}`, "test-key-a\n")
+      for (const name of ["openai.key", "xai.key"]) {
+        yield* fs.writeFileString(`${files}/${name}`, "test-key-a\n", { mode: 0o600 })
+      }
       yield* fs.writeFileString(`${files}/ours.pem`, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
       yield* fs.writeFileString(`${files}/auth.json`, '{"tokens":{"access_token":"test-token"}}')
       yield* fs.writeFileString(`${files}/ours.token.json`, '{"accessToken":"test-token"}', { mode: 0o600 })

@@ -1,38 +1,14 @@
 /**
  * The commands, with their arguments and what their help says.
  */
-import { Console, Effect, Option, Redacted } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import packageJson from "../../package.json" with { type: "json" }
-import { Settings } from "../config/Settings.ts"
-import { addKey } from "../downstream/auth/Keys.ts"
 import { profileNames } from "../simulator/Profile.ts"
 import { check, checkHelp } from "./check/Check.ts"
 import { demo } from "./Demo.ts"
+import { keys } from "./KeysCommand.ts"
 import { serve } from "./Serve.ts"
 import { runSimulator } from "./SimulatorProcess.ts"
-
-const addCommand = Command.make(
-  "add",
-  {
-    name: Argument.String("name").pipe(Argument.withDescription("for people and logs")),
-    user: Flag.String("user").pipe(
-      Flag.withDescription("the user that the key is for; a user's keys share sessions"),
-      Flag.optional,
-    ),
-  },
-  Effect.fnUntraced(function* ({ name, user }) {
-    const { keysFile } = yield* Settings
-    const { record, secret } = yield* addKey({ path: keysFile, name, user: Option.getOrUndefined(user) })
-    yield* Console.error(`Key ${record.id} is in ${keysFile}. It is shown this once:`)
-    yield* Console.log(Redacted.value(secret))
-  }, Effect.provide(Settings.layerConfigUnchecked)),
-).pipe(Command.withDescription("Make a key for RESPOOL_AUTH=keys, print it once and store its hash."))
-
-const keys = Command.make("keys").pipe(
-  Command.withDescription("The keys that the proxy gives out."),
-  Command.withSubcommands([addCommand]),
-)
 
 const demoCommand = Command.make(
   "demo",

@@ -244,6 +244,24 @@ it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
     }).pipe(Effect.provide(Simulator.layer({ apiKeys: ["test-key-upstream"] }))),
   )
 
+  it.effect("lists keys without a secret, and takes one out by its name", () =>
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const made = yield* run(["keys", "add", "laptop", "--user", "anna"], { cwd })
+      const [, id = "", secret = ""] = /^respool_([0-9a-f]{12})_(.*)\n$/.exec(made.stdout) ?? []
+      const listed = yield* run(["keys", "list"], { cwd })
+      assert.match(listed.stdout, new RegExp(`^${id}  \\d{4}-.*Z  laptop  \\(of anna\\)\\n$`))
+      const { stdout } = yield* run(["keys", "list", "--json"], { cwd })
+      assert.match(stdout, new RegExp(`^\\[\\{"id":"${id}","name":"laptop","user":"anna","createdAt":".*"\\}\\]\\n$`))
+      assert.notInclude(listed.stdout + stdout, secret)
+      const removed = yield* run(["keys", "remove", "laptop"], { cwd })
+      assert.strictEqual(removed.stdout, `Key ${id} (laptop) is out of respool.keys.json.\n`)
+      const again = yield* run(["keys", "remove", "laptop"], { cwd })
+      assert.match(again.stderr, /^respool: keys file respool\.keys\.json has no key with that name or id: .*\n$/)
+      assert.deepStrictEqual([removed.code, again.code], [0, 1])
+    }),
+  )
+
   it.effect("refuses a wrong name, a wrong user and a file that others may read, with one line", () =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem

@@ -130,6 +130,12 @@ const mistakes: ReadonlyArray<Mistake> = [
   main({ apiKey: secret, tokenFile: "t" }, " names apiKey and tokenFile: say one"),
   main({ apiKeyFile: "/no/where" }, '.apiKeyFile="/no/where": the file can\'t be read'),
   main({ apiKeyFile: "FOLDER/respool.json" }, '.apiKeyFile="FILE": expected a file with a key in it and nothing else'),
+  ...["640", "604", "620", "602", "660", "644"].map((mode) =>
+    main(
+      { apiKeyFile: `FOLDER/${mode}.key` },
+      `.apiKeyFile="FOLDER/${mode}.key": the file is open to other users of this machine: run \`chmod 600\` on it`,
+    ),
+  ),
   main({ credential: secret }, ".credential: expected caller"),
   {
     file: upstream({ profile: "codex", codexAuth: "~/auth.json" }),
@@ -188,7 +194,11 @@ it.layer(layer)("A mistake in the configuration", (it) => {
         const path = `${folder}/respool.json`
         yield* fs.writeFileString(`${folder}/cert.pem`, "-----BEGIN CERTIFICATE-----\n", { mode: 0o644 })
         const text = typeof file === "string" ? file : JSON.stringify(file, undefined, 2)
-        yield* fs.writeFileString(path, text.replaceAll("FOLDER", folder))
+        yield* fs.writeFileString(path, text.replaceAll("FOLDER", folder), { mode: 0o600 })
+        for (const mode of [0o640, 0o604, 0o620, 0o602, 0o660, 0o644]) {
+          yield* fs.writeFileString(`${folder}/${mode.toString(8)}.key`, secret, { mode: 0o600 })
+          yield* fs.chmod(`${folder}/${mode.toString(8)}.key`, mode)
+        }
         // A start that came as far as to listen would say that the port is in use.
         const port = String((yield* Simulator).port)
         const provider = ConfigProvider.fromEnv({ env: { RESPOOL_PORT: port, ...env, RESPOOL_CONFIG: path } })

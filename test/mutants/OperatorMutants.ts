@@ -46,4 +46,18 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `      const trial = yield* serve(0, shown)`,
     noticedBy: ["test/CertificateReload.test.ts"],
   },
+  {
+    name: "key-file-open-to-others",
+    file: "src/config/UpstreamFile.ts",
+    find: `  if (isOpenToOthers(mode)) {`,
+    replace: `  if (isOpenToOthers(mode & 0o077 & ~0o060)) {`,
+    noticedBy: ["test/config/Mistakes.test.ts"],
+  },
+  {
+    name: "two-keys-of-one-name",
+    file: "src/downstream/auth/KeysFile.ts",
+    find: `    existing.some((key) => key.name === name)`,
+    replace: `    existing.some((key) => key.name === name && key.user === user)`,
+    noticedBy: ["test/downstream/auth/Keys.test.ts"],
+  },
 ]

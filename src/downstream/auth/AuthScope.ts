@@ -13,7 +13,7 @@ import { createHmac, randomBytes } from "node:crypto"
 import type { Caller } from "../../turn/Caller.ts"
 import { anonymous, callerCredential } from "../../turn/Caller.ts"
 import { ApiError } from "../ApiError.ts"
-import { Keys, scopeOf } from "./Keys.ts"
+import { Keys, labelOf, scopeOf } from "./Keys.ts"
 
 interface Authorization {
   /** In lower case. */
@@ -109,10 +109,9 @@ export class AuthScope extends Context.Service<
         }
         const record = yield* keys.verify(authorization.parameter)
         if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
-        const { id, name, user } = record.value
         return {
           scope: scopeOf(record.value),
-          label: user === undefined ? `${name} (${id})` : `${name} (${id}) of ${user}`,
+          label: labelOf(record.value),
           credential: undefined,
           tenant: true,
         }

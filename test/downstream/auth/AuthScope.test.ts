@@ -4,7 +4,8 @@ import { Headers } from "effect/http"
 import { ApiError } from "../../../src/downstream/ApiError.ts"
 import type { Caller } from "../../../src/turn/Caller.ts"
 import { AuthScope } from "../../../src/downstream/auth/AuthScope.ts"
-import { Keys, makeKey } from "../../../src/downstream/auth/Keys.ts"
+import { Keys } from "../../../src/downstream/auth/Keys.ts"
+import { makeKey } from "../../../src/downstream/auth/KeysFile.ts"
 
 const resolve = (headers: Headers.Input) =>
   Effect.flatMap(AuthScope, (auth) => auth.resolve(Headers.fromInput(headers)))

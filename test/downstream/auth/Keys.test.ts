@@ -5,8 +5,10 @@ import { Deferred, Effect, Fiber, FileSystem, Layer, Option, Path, Redacted } fr
 import { TestClock } from "effect/testing"
 import type * as Crypto from "node:crypto"
 import { vi } from "vitest"
-import type { KeyRecord, KeysFileError } from "../../../src/downstream/auth/Keys.ts"
-import { addKey, Keys, makeKey, privateFolder } from "../../../src/downstream/auth/Keys.ts"
+import { Keys } from "../../../src/downstream/auth/Keys.ts"
+import type { KeyRecord, KeysFileError } from "../../../src/downstream/auth/KeysFile.ts"
+import { addKey, makeKey, privateFolder, removeKeys } from "../../../src/downstream/auth/KeysFile.ts"
+import { collectingLogger } from "../../support/Logged.ts"
 import { Revocation } from "../../../src/turn/Revocation.ts"
 import { round } from "../../support/EventLoop.ts"
 
@@ -58,6 +60,8 @@ const runToEnd = <A, E>(fiber: Fiber.Fiber<A, E>) =>
     }
     return yield* Fiber.join(fiber)
   })
+
+const secretOf = (secret: Redacted.Redacted<string>) => Redacted.value(secret)
 
 describe("addKey", () => {
   it.effect("makes a key that is verified, with its name and user", () =>
@@ -137,6 +141,30 @@ describe("addKey", () => {
       const error = yield* Effect.flip(addKey({ path, name: "first" }))
       assert.strictEqual(error.reason, "Malformed")
       assert.strictEqual(yield* fs.readFileString(path), "{")
+      assert.isFalse(yield* fs.exists(`${path}.lock`))
+    }).pipe(Effect.provide(platform)),
+  )
+
+  const doubled: ReadonlyArray<readonly [first: string, second: string]> = [
+    ["laptop", "laptop"],
+    ["Laptop 2", "Laptop 2"],
+    ["a", "a"],
+    ["anna@example.com", "anna@example.com"],
+    ["x".repeat(64), "x".repeat(64)],
+    ["Zoë's laptop", "Zoë's laptop"],
+  ]
+  it.effect.each(doubled)("refuses the name of another key: %s", ([first, second]) =>
+    Effect.gen(function* () {
+      const path = yield* temporaryPath
+      const fs = yield* FileSystem.FileSystem
+      yield* addKey({ path, name: first })
+      const before = yield* fs.readFileString(path)
+      for (const user of [undefined, "anna"]) {
+        const error = yield* Effect.flip(addKey({ path, name: second, user }))
+        assert.strictEqual(error.reason, "NameTaken")
+        isOneLineNaming(error, path)
+      }
+      assert.strictEqual(yield* fs.readFileString(path), before)
       assert.isFalse(yield* fs.exists(`${path}.lock`))
     }).pipe(Effect.provide(platform)),
   )
@@ -261,6 +289,41 @@ describe("Keys.layerFile", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* verified(keys, first.secret), undefined)
       assert.strictEqual(yield* verified(keys, second.secret), "second")
+    }).pipe(Effect.provide(platform)),
+  )
+
+  it.effect("are refused once they are taken out, by name or by id, and the log names who came and went", () =>
+    Effect.gen(function* () {
+      const { logged, logger } = collectingLogger()
+      const path = yield* temporaryPath
+      const made = yield* Effect.forEach(["one", "two", "three"], (name) => addKey({ path, name, user: "team" }))
+      const ids = made.map(({ record }) => record.id)
+      yield* Effect.gen(function* () {
+        const keys = yield* openKeys(path)
+        const served = Effect.forEach(made, ({ secret }) => Effect.map(keys.verify(secretOf(secret)), Option.isSome))
+        assert.deepStrictEqual(
+          (yield* removeKeys(path, "one")).map(({ id }) => id),
+          [ids[0]],
+        )
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* served, [false, true, true])
+        assert.lengthOf(logged, 1)
+        assert.include(logged[0], `removed="one (${ids[0]}) of team"`)
+        assert.notInclude(logged[0], "added=")
+        yield* removeKeys(path, ids[2] ?? "")
+        const again = yield* addKey({ path, name: "one" })
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* served, [false, true, false])
+        assert.include(logged[1], `added="one (${again.record.id})" removed="three (${ids[2]}) of team"`)
+        for (const { secret } of [...made, again]) assert.notInclude(logged.join(), secretOf(secret).slice(21))
+      }).pipe(Effect.provide(logger))
+      for (const unknown of ["three", ids[0] ?? "", "", "ONE", "tw", "*"]) {
+        const error = yield* Effect.flip(removeKeys(path, unknown))
+        assert.strictEqual(error.reason, "Unknown")
+        isOneLineNaming(error, path)
+      }
+      const error = yield* Effect.flip(removeKeys(`${path}.none`, "one"))
+      assert.strictEqual(error.reason, "Missing")
     }).pipe(Effect.provide(platform)),
   )
 
