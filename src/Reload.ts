@@ -16,6 +16,7 @@ import { gone, lookAt, lookEvery } from "./config/Files.ts"
 import type { SettingsValues } from "./config/Settings.ts"
 import { areOfUpstreams } from "./config/SettingRows.ts"
 import { rows, Settings, SettingsError } from "./config/Settings.ts"
+import { noModelLeadsThere, unreached } from "./config/UpstreamSettings.ts"
 import { ListeningCertificate } from "./downstream/http/Listener.ts"
 import { checkCredentialFiles } from "./upstream/credential/CheckFiles.ts"
 import { Upstreams } from "./upstream/route/Upstreams.ts"
@@ -98,6 +99,10 @@ const make = Effect.gen(function* () {
         ...(later.length === 0 ? {} : { fromTheNextStart: later.join(" ") }),
       }),
     )
+    const idle = unreached(read.upstreams)
+    if (idle.length > 0) {
+      yield* Effect.annotateLogs(Effect.logWarning(noModelLeadsThere), { upstreams: idle.join(" ") })
+    }
   }).pipe(
     Effect.catchTag("SettingsError", ({ message }) =>
       Effect.logError("settings were not read again: those before stay in force").pipe(

@@ -22,6 +22,7 @@ import { Session } from "./downstream/Session.ts"
 import { Turns } from "./turn/Turns.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
+import { noModelLeadsThere, unreached } from "./config/UpstreamSettings.ts"
 import { BodyHeads } from "./turn/memory/BodyHeads.ts"
 import { Revocation } from "./turn/Revocation.ts"
 import { TurnMemory } from "./turn/memory/TurnMemory.ts"
@@ -109,6 +110,10 @@ const layerWarnings = Layer.effectDiscard(
   Effect.gen(function* () {
     const { remarks, upstreams } = yield* Settings
     yield* Effect.forEach(remarks, (remark) => Effect.logWarning(remark), { discard: true })
+    const idle = unreached(upstreams)
+    if (idle.length > 0) {
+      yield* Effect.annotateLogs(Effect.logWarning(noModelLeadsThere), { upstreams: idle.join(" ") })
+    }
     const unverified = upstreams.filter(({ tlsVerify }) => tlsVerify === "off").map(({ url }) => url)
     if (unverified.length === 0) return
     const warning =

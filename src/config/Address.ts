@@ -1,6 +1,7 @@
 /**
  * Reads where a URL leads.
  */
+import { networkInterfaces } from "node:os"
 
 export interface Address {
   /** A name, or an IP address without brackets. */
@@ -23,6 +24,25 @@ export const addressOf = ({ hostname, port, protocol }: URL): Address => {
 /** As it is written where the port always is: `host:443`, `[::1]:443`. */
 export const hostAndPort = ({ hostname, port }: Pick<Address, "hostname" | "port">): string =>
   `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`
+
+/** Names and addresses that stand for this machine's own, as an address that can be compared. */
+const plainHost = (host: string): string => {
+  const bare = host.toLowerCase().replace(/^\[|\]$|\.$/g, "")
+  return bare === "0.0.0.0" || bare === "localhost" ? "127.0.0.1" : bare === "::" ? "::1" : bare
+}
+
+const machines = (): ReadonlyArray<string> =>
+  Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address.toLowerCase()))
+
+/** Whether a URL leads to what listens at a host and port, as far as that can be told without asking for names. */
+export const leadsTo = (url: string, host: string, port: number): boolean => {
+  const { hostname, port: its } = addressOf(new URL(url))
+  if (port === 0 || its !== port) return false
+  const there = plainHost(hostname)
+  if (there === plainHost(host)) return true
+  const isLocal = hostname.toLowerCase() === "localhost" && isLoopback(host)
+  return isLocal || (/^(0\.0\.0\.0|::|\[::\])$/.test(host) && (isLoopback(there) || machines().includes(there)))
+}
 
 /** Whether a host, with or without brackets, can only be this machine. */
 export const isLoopback = (hostname: string): boolean => /^(127\.[\d.]+|::1|\[::1\]|localhost)$/i.test(hostname)

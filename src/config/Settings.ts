@@ -6,7 +6,7 @@
  * names it, its value and what is allowed. `Settings.layer(partial)` is for apps that configure in code.
  */
 import { Config, ConfigProvider, Context, Effect, Layer, Option } from "effect"
-import { isLoopback } from "./Address.ts"
+import { isLoopback, leadsTo } from "./Address.ts"
 import type { Row, ValueOf } from "./SettingKinds.ts"
 import type { Tls } from "./PemFiles.ts"
 import { readPair, readTls } from "./PemFiles.ts"
@@ -19,7 +19,7 @@ import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven, withAccountKey } from "./UpstreamSettings.ts"
 import { profiles } from "./Profile.ts"
 import type { EnvironmentProxies } from "./ProxyRules.ts"
-import { environmentProxies, noProxies } from "./ProxyRules.ts"
+import { environmentProxies, noProxies, proxyFor } from "./ProxyRules.ts"
 
 /** A refused address may hold a password or a key: what is none of host and path is not shown. */
 const masked = (value: string) => value.replace(/^([a-z]+:\/\/)?.*@/is, "$1…@").replace(/[?#].*$/s, "?…")
@@ -246,7 +246,8 @@ const load = Effect.gen(function* () {
 
 /** Settings that contradict each other. */
 const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.Success<typeof load>) {
-  const { auth, host, transport, upstreamApiKey, upstreamUrl, upstreams, upstreamsFile } = settings
+  const { auth, environmentProxies, host, port, transport, upstreamApiKey, upstreamUrl, upstreams, upstreamsFile } =
+    settings
   const callers = upstreams.filter(({ credential }) => credential._tag === "Caller")
   if (auth === "keys" && upstreamApiKey === undefined && callers.length > 0) {
     const [{ name }] = callers as unknown as Upstreams
@@ -260,6 +261,15 @@ const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.S
     const open = upstreams.find(({ credential }) => credential._tag !== "Caller")?.name
     return yield* new SettingsError({
       message: `${spell("host")}=${JSON.stringify(host)} lets anybody there use the credential of upstreams.${open}: set ${spell("auth")} to keys`,
+    })
+  }
+  const itself = upstreams.find(
+    ({ proxy, url }) => leadsTo(url, host, port) && proxyFor(environmentProxies, url, proxy) === undefined,
+  )
+  if (itself !== undefined) {
+    const said = upstreamsFile === undefined ? spell("upstreamUrl") : `${upstreamsFile}: upstreams.${itself.name}.url`
+    return yield* new SettingsError({
+      message: `${said}=${JSON.stringify(itself.url)} leads to this proxy itself, which listens there: name the API`,
     })
   }
   if (upstreamsFile === undefined && transport === "http" && /^ws/i.test(upstreamUrl)) {

@@ -144,6 +144,12 @@ export const onlyUpstream = (
 
 export type Upstreams = readonly [UpstreamSettings, ...ReadonlyArray<UpstreamSettings>]
 
+/** Names of those that no request can reach: they are not the default one, and say no models. */
+export const unreached = ([, ...others]: Upstreams): ReadonlyArray<string> =>
+  others.filter(({ models }) => models.length === 0).map(({ name }) => name)
+
+export const noModelLeadsThere = 'no model leads to these upstreams: they say no "models"'
+
 /** For callers with keys of this proxy: in place of a credential of theirs, upstreams are shown the account's key. */
 export const withAccountKey = ([first, ...others]: Upstreams, apiKey: Redacted.Redacted<string>): Upstreams => {
   const keyed = (upstream: UpstreamSettings): UpstreamSettings =>

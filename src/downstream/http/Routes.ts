@@ -23,6 +23,7 @@ import type { Seen } from "./Origins.ts"
 import * as Origins from "./Origins.ts"
 import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
 import { nextRound, readRequestBytes } from "./RequestBytes.ts"
+import { comesBack, hopOf } from "../../wire/Hops.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -46,6 +47,7 @@ const make = Effect.gen(function* () {
   const origins = yield* Origins.make
   const { addsCredential } = yield* Forwarder
   const deadlines = yield* Deadlines.make
+  const ownHop = hopOf(settings)
 
   const callerOf = Effect.fnUntraced(function* (request: Request, { foreign, refusal }: Seen) {
     const caller = yield* auth.resolve(request.headers)
@@ -124,6 +126,7 @@ const make = Effect.gen(function* () {
   const served = (path: Served) =>
     Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
+      if (comesBack(request.headers["cdn-loop"], ownHop)) return yield* upstreamIsThisProxy
       const seen = yield* origins.look(request)
       const { refusal } = seen
       const answer = Origins.isPreflight(request)
@@ -176,6 +179,17 @@ const wrongMethod = (allowed: string) =>
     param: null,
     headers: { allow: allowed },
   })
+
+/** A turn that went round would be sent again by each proxy on its way, until there is no socket left. */
+const upstreamIsThisProxy = new ApiError({
+  status: 508,
+  message:
+    "The request came back to this proxy: an upstream in its settings is the proxy itself, or leads to it (RESPOOL_UPSTREAM_URL).",
+  type: "invalid_request_error",
+  code: "upstream_is_this_proxy",
+  param: null,
+  headers: { "x-should-retry": "false" },
+})
 
 /** Status 426 makes clients that try a WebSocket first go on over HTTP at once (docs/protocol.md 3.7). */
 const upgradeRequired = new ApiError({

@@ -12,6 +12,7 @@ import { hash, randomBytes } from "node:crypto"
 import { Context, Effect, Layer, Redacted, Scope, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpMethod } from "effect/http"
+import { profileOf } from "../../config/Profile.ts"
 import { Settings } from "../../config/Settings.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
@@ -19,6 +20,7 @@ import { redactionOf } from "../../turn/Redaction.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { isCertificateCode } from "../dialer/Dialer.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
+import { hopOf, withHop } from "../../wire/Hops.ts"
 import type { Destination } from "../route/Routing.ts"
 import { headersFor } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
@@ -151,6 +153,7 @@ export class HttpUpstream extends Context.Service<
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const client = yield* HttpClient.HttpClient
+  const ownHop = hopOf(settings)
   const scopedClient = HttpClient.withScope(client)
 
   const inits = new WeakMap<Upstream, ReturnType<typeof makeInit>>()
@@ -187,6 +190,8 @@ const make = Effect.gen(function* () {
       Object.assign(passed, Redacted.value(to.shown.headers))
     }
     passed["accept-encoding"] = "identity"
+    // A host that is known can't be this proxy, so it is told nothing of the way.
+    if (profileOf(to.upstream.url) === "custom") passed["cdn-loop"] = withHop(headers["cdn-loop"], ownHop)
     return passed
   }
 
