@@ -124,7 +124,10 @@ const layerWarnings = Layer.effectDiscard(
 
 /** The whole proxy without its `Dialer`, settings and the platform's file system. `HttpServer` tells the address. */
 export const layerNoDialer = Layer.merge(
-  HttpRouter.serve(Layer.merge(layerRoutes, Routes.layerNotFound), { disableLogger: true, disableListenLog: true }),
+  HttpRouter.serve(Layer.mergeAll(layerRoutes, Routes.layerRoot, Routes.layerNotFound), {
+    disableLogger: true,
+    disableListenLog: true,
+  }),
   layerWarnings,
 ).pipe(
   Layer.provide(layerAuth),

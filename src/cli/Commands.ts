@@ -1,11 +1,14 @@
 /**
  * The commands, with their arguments and what their help says.
  */
-import { Command, Flag } from "effect/cli"
+import { Console, Effect, Stdio } from "effect"
+import { CliOutput, Command, Flag } from "effect/cli"
 import packageJson from "../../package.json" with { type: "json" }
 import { profileNames } from "../simulator/Profile.ts"
 import { check, checkHelp } from "./check/Check.ts"
 import { demo } from "./Demo.ts"
+import { health } from "./Health.ts"
+import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { keys } from "./KeysCommand.ts"
 import { serve } from "./Serve.ts"
 import { runSimulator } from "./SimulatorProcess.ts"
@@ -40,6 +43,13 @@ const checkCommand = Command.make(
   Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),
 )
 
+const healthCommand = Command.make("health", settingFlags, (given) => withFlags(given)(health)).pipe(
+  Command.withDescription(
+    "Ask the proxy of these settings on this machine whether it takes turns. The exit code is 0 if it does, else 1.",
+  ),
+  Command.withShortDescription("Ask the running proxy whether it takes turns."),
+)
+
 const simulator = Command.make(
   "simulator",
   {
@@ -54,8 +64,29 @@ const simulator = Command.make(
 
 const respool = Command.make("respool").pipe(
   Command.withDescription("A WebSocket connection pool in front of the OpenAI Responses API."),
-  Command.withSubcommands([serve, checkCommand, demoCommand, keys, simulator]),
+  Command.withSubcommands([serve, checkCommand, healthCommand, demoCommand, keys, simulator]),
 )
 
+/** What is typed wrong is one line. The help is where it says. */
+const presenter = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Console.error(
+          `respool: ${event.errors.map(({ message }) => message.replaceAll(/\s*\n\s*/g, " ")).join("; ")} (\`${event.commandPath.join(" ")} --help\` says what there is)`,
+        )
+      : CliOutput.defaultPresenter.present(event),
+})
+
+/** `help` and `help COMMAND` are what people try before `--help`. */
+const asked = ([first, ...rest]: ReadonlyArray<string>): ReadonlyArray<string> =>
+  first === "help"
+    ? [...rest.filter((word) => word !== "--help"), "--help"]
+    : first === undefined
+      ? ["--help"]
+      : [first, ...rest]
+
 /** The command that the process was started with. */
-export const commandLine = Command.run(respool, { version: packageJson.version })
+export const commandLine = Effect.gen(function* () {
+  const args = yield* Effect.flatMap(Stdio.Stdio, ({ args }) => args)
+  return yield* Command.runWith(respool, { version: packageJson.version })(asked(args))
+}).pipe(Effect.provide(presenter))

@@ -6,6 +6,7 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
 import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
+import { env } from "node:process"
 import { Cause, Console, Effect, Exit, Layer, Predicate, Runtime } from "effect"
 
 const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildProcessSpawner.layer).pipe(
@@ -51,6 +52,25 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   })
 })
 
+/** Whether npm runs this, and so a shell of npm's is the parent. */
+const isRunByNpm = env["npm_command"] === "exec" || env["npm_lifecycle_event"] !== undefined
+
+/**
+ * Ends, as if this were told to stop, when the parent has. npm passes a signal on to the shell that it runs a command in,
+ * and that shell ends without a word to its command: `npx respool serve` would go on alone.
+ */
+const orphaned = Effect.suspend(() => {
+  const parent = process.ppid
+  return Effect.sleep("500 millis").pipe(
+    Effect.repeat({ until: () => process.ppid !== parent }),
+    Effect.andThen(Effect.interrupt),
+  )
+})
+
 /** Runs a command to its end, which is the end of the process as well. */
 export const run = <E>(command: Effect.Effect<void, E, Layer.Success<typeof platform>>) =>
-  command.pipe(Effect.provide(platform), Effect.tapCause(report), runMain({ disableErrorReporting: true, teardown }))
+  (isRunByNpm ? Effect.raceFirst(command, orphaned) : command).pipe(
+    Effect.provide(platform),
+    Effect.tapCause(report),
+    runMain({ disableErrorReporting: true, teardown }),
+  )

@@ -1,16 +1,26 @@
 /**
  * How respool logs: the level and format of the settings, one line per record on the standard error.
+ *
+ * `--log-level` comes before the setting. Lines are written as they are: Bun's `console.error` colours them red where a
+ * person reads them.
  */
-import { Effect, Layer, Logger, References } from "effect"
+import { Effect, Layer, Logger, Option, References } from "effect"
+import { GlobalFlag } from "effect/cli"
 import { Settings } from "../config/Settings.ts"
 
 const levels = { debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const
 
 export const layer = Layer.unwrap(
-  Effect.map(Settings, ({ logFormat, logLevel }) =>
-    Layer.merge(
-      Logger.layer([Logger.withConsoleError(logFormat === "json" ? Logger.formatJson : Logger.formatLogFmt)]),
-      Layer.succeed(References.MinimumLogLevel, levels[logLevel]),
-    ),
-  ),
+  Effect.gen(function* () {
+    const { logFormat, logLevel } = yield* Settings
+    const flag = Option.flatten(yield* Effect.serviceOption(GlobalFlag.LogLevel))
+    const format = logFormat === "json" ? Logger.formatJson : Logger.formatLogFmt
+    return Layer.merge(
+      Logger.layer([Logger.map(format, (line) => void process.stderr.write(`${line}\n`))]),
+      Layer.succeed(
+        References.MinimumLogLevel,
+        Option.getOrElse(flag, () => levels[logLevel]),
+      ),
+    )
+  }),
 )

@@ -7,6 +7,7 @@ import { environmentName, rows, Settings } from "../config/Settings.ts"
 import { Reload } from "../Reload.ts"
 import * as Server from "../Server.ts"
 import { Turns } from "../turn/Turns.ts"
+import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { banner } from "./Banner.ts"
 import * as Logging from "./Logging.ts"
 
@@ -47,17 +48,19 @@ const layerServed = layerHangup.pipe(
   Layer.provideMerge(Settings.layerConfig),
 )
 
-export const serve = Command.make("serve", {}, () =>
+export const serve = Command.make("serve", settingFlags, (given) =>
   Effect.andThen(banner, Effect.never).pipe(
     Effect.onInterrupt(() => sayDraining),
     Effect.provide(layerServed),
+    withFlags(given),
   ),
 ).pipe(
   Command.withDescription(
     [
       "Run the proxy against the configured upstream.",
-      "Settings come from the environment or, below it, from respool.json in the working folder (or where RESPOOL_CONFIG",
-      "says), there in camelCase and without the prefix (upstreamUrl). Name, default, meaning and what is allowed:",
+      "Settings come from flags (--upstream-url), else from the environment, else from respool.json in the working folder",
+      "(or where RESPOOL_CONFIG says), there in camelCase and without the prefix (upstreamUrl). Secrets have no flag.",
+      "Name, default, meaning and what is allowed:",
       settingsHelp,
     ].join("\n"),
   ),

@@ -155,7 +155,7 @@ it.layer(NodeFileSystem.layer)("respool", (it) => {
   it.effect("exits with 1 for a command that is none", () =>
     Effect.gen(function* () {
       const { code, stderr } = yield* run(["sevre"], { cwd: yield* folder })
-      assert.include(stderr, 'Unknown subcommand "sevre"')
+      assert.include(stderr, "sevre")
       assert.strictEqual(code, 1)
     }),
   )

@@ -152,6 +152,23 @@ const make = Effect.gen(function* () {
 
 export const layerNoDeps = Layer.unwrap(make)
 
+/** Tells a person who opens the proxy's address what is there, and what to set. For a proxy that has its port alone. */
+export const layerRoot = HttpRouter.add(
+  "*",
+  "/",
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers, method, protocol = "http" }) => {
+    if (method !== "GET" && method !== "HEAD") return Effect.fail(wrongMethod("GET"))
+    const host = headers["host"] ?? ""
+    const base = /^[\w.:[\]-]+$/.test(host) ? `${protocol}://${host}/v1` : "this address with /v1 behind it"
+    return Effect.succeed(
+      HttpServerResponse.text(
+        `respool, a proxy for the OpenAI Responses API. Clients are told its base URL:\n\nOPENAI_BASE_URL=${base}\n\nGET /readyz says whether it takes turns.\n`,
+        { contentType: "text/plain; charset=utf-8", headers: { "x-content-type-options": "nosniff" } },
+      ),
+    )
+  }),
+)
+
 /** Answers a request that no route fits with 404 in the API's shape. */
 export const layerNotFound = HttpRouter.add(
   "*",
