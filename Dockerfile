@@ -15,8 +15,7 @@ ENV NODE_ENV=production RESPOOL_HOST=0.0.0.0 RESPOOL_PORT=8080
 USER bun
 WORKDIR /config
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-  CMD ["bun", "-e", "const { RESPOOL_PORT, RESPOOL_LISTEN_TLS_CERT } = process.env; const url = `http${RESPOOL_LISTEN_TLS_CERT ? 's' : ''}://127.0.0.1:${RESPOOL_PORT}/healthz`; process.exit((await fetch(url, { proxy: false, tls: { rejectUnauthorized: false } })).ok ? 0 : 1)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["bun", "/app/src/main.ts", "health"]
 # The process itself gets SIGTERM, and drains. Give it longer than RESPOOL_DRAIN_TIMEOUT (docker stop --time 40).
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["bun", "/app/src/main.ts"]
