@@ -112,7 +112,11 @@ const make = Effect.gen(function* () {
     const body = parseRequestBody(bytes)
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
     yield* ownership.check(scope, { body: body.success })
-    const headers = { ...tenantHeaders(sent), "content-encoding": undefined }
+    const headers = {
+      ...tenantHeaders(sent),
+      "content-type": sent["content-type"] ?? "application/json",
+      "content-encoding": undefined,
+    }
     const model = modelIn(bytes)
     const shown = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
     return yield* relayed(request, { ...outgoing, headers, body: shown, model }, id, scope)

@@ -55,9 +55,13 @@ const make = Effect.gen(function* () {
       method: "POST",
       path: `/responses${turn.query}`,
       // The body has been decoded before it is sent.
-      headers: { ...turn.headers, "content-encoding": undefined },
+      headers: {
+        ...turn.headers,
+        "content-type": turn.headers["content-type"] ?? "application/json",
+        "content-encoding": undefined,
+      },
       caller: turn.caller,
-      body: set === undefined ? turn.body.bytes : withMembers(turn.body, set),
+      body: withoutMark(set === undefined ? turn.body.bytes : withMembers(turn.body, set)),
       scope: yield* Effect.scope,
     })
     const { headers, status } = answer
@@ -114,3 +118,7 @@ const make = Effect.gen(function* () {
     execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink)),
   })
 })
+
+/** The body without a byte order mark, which JSON must not begin with (RFC 8259, 8.1); on sockets none goes up either. */
+const withoutMark = (bytes: Uint8Array): Uint8Array =>
+  bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes

@@ -1,8 +1,7 @@
 /**
  * Sends HTTP requests to the configured upstreams and to nowhere else.
  *
- * The client's headers pass, except those that concern one hop, the access to respool, or the body's framing. Redirects
- * are answers and never followed, so a credential goes only where it was configured to go. The platform's time-outs are
+ * The client's headers pass, except those that are not meant for the upstream (`ClientHeaders.ts`). Redirects are answers and never followed, so a credential goes only where it was configured to go. The platform's time-outs are
  * off: the turn's clock knows how long an answer may be silent.
  *
  * No two callers share a connection, nor does a caller that is not known use one twice: what an upstream writes without
@@ -19,48 +18,24 @@ import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
 import { redactionOf } from "../../turn/Redaction.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { isCertificateCode } from "../dialer/Dialer.ts"
+import { hop, staysHere } from "./ClientHeaders.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 import { hopOf, withHop } from "../../wire/Hops.ts"
 import type { Destination } from "../route/Routing.ts"
 import { headersFor } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 
-const hop = [
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]
-
 const answerDrops = new Set([...hop, "content-length", "content-encoding", "set-cookie"])
-
-/** Besides the hop's: framing and credential are set anew, and who the client is does not concern the upstream. */
-const requestDrops = new Set([
-  ...hop,
-  "host",
-  "content-length",
-  "accept-encoding",
-  "expect",
-  "authorization",
-  "cookie",
-  "forwarded",
-  "via",
-])
 
 /** Other headers that may hold a credential; where respool sets one, the client's is not sent. */
 const credentialHeaders = ["api-key", "x-api-key"]
 
-const passing = (headers: Readonly<Record<string, string | undefined>>, drops: ReadonlySet<string>) => {
+const passing = (headers: Readonly<Record<string, string | undefined>>, stays: (name: string) => boolean) => {
   // Headers that `connection` names concern one hop as well (RFC 9110, section 7.6.1).
   const named = new Set((headers["connection"] ?? "").split(",").map((name) => name.trim().toLowerCase()))
   const passed: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || drops.has(name) || named.has(name) || name.startsWith("x-forwarded-")) continue
+    if (value === undefined || stays(name) || named.has(name)) continue
     passed[name] = value
   }
   return passed
@@ -184,7 +159,7 @@ const make = Effect.gen(function* () {
   }
 
   const headersTo = (to: Destination, headers: ForwardRequest["headers"]) => {
-    const passed = passing(headersFor(to, headers), requestDrops)
+    const passed = passing(headersFor(to, headers), (name) => staysHere(name, to.upstream.forwardHeaders))
     if (to.shown !== undefined) {
       for (const name of credentialHeaders) delete passed[name]
       Object.assign(passed, Redacted.value(to.shown.headers))
@@ -204,8 +179,7 @@ const make = Effect.gen(function* () {
       const made = HttpClientRequest.make(method)(`${to.upstream.url}${path}`).pipe(
         HttpClientRequest.setHeaders(headersTo(to, request.headers)),
       )
-      const type = request.headers["content-type"] ?? "application/json"
-      const outgoing = withBody(made, body, type)
+      const outgoing = withBody(made, body, request.headers["content-type"])
       const asked =
         scope === undefined ? client.execute(outgoing) : Scope.provide(scopedClient.execute(outgoing), scope)
       const response = yield* Effect.mapError(asked, unanswered)
@@ -218,7 +192,7 @@ const make = Effect.gen(function* () {
         yield* Effect.raceFirst(Effect.ignore(Stream.runDrain(answer)), Effect.yieldNow)
         return yield* noStatus(status)
       }
-      return { status, headers: passing(response.headers, answerDrops), body: answer }
+      return { status, headers: passing(response.headers, (name) => answerDrops.has(name)), body: answer }
     },
     (effect, to, { caller }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(to, caller)),
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
@@ -233,9 +207,16 @@ const make = Effect.gen(function* () {
   return HttpUpstream.of({ send })
 })
 
-const withBody = (request: HttpClientRequest.HttpClientRequest, body: ForwardRequest["body"], contentType: string) => {
-  if (body === undefined) return request
-  return body instanceof Uint8Array
-    ? HttpClientRequest.bodyUint8Array(request, body, contentType)
-    : HttpClientRequest.bodyStream(request, body, { contentType })
+/** Where the client did not say of which type its body is, the upstream is not told one either. */
+const withBody = (
+  request: HttpClientRequest.HttpClientRequest,
+  body: ForwardRequest["body"],
+  contentType: string | undefined,
+) => {
+  if (body === undefined || (body instanceof Uint8Array && body.length === 0)) return request
+  const given =
+    body instanceof Uint8Array
+      ? HttpClientRequest.bodyUint8Array(request, body, contentType)
+      : HttpClientRequest.bodyStream(request, body, contentType === undefined ? {} : { contentType })
+  return contentType === undefined ? HttpClientRequest.removeHeader(given, "content-type") : given
 }
