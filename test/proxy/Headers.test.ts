@@ -69,7 +69,7 @@ describe("The head of a turn's answer", () => {
             answer.headers.get("content-type"),
             stream ? "text/event-stream; charset=utf-8" : "application/json",
           )
-          assert.strictEqual(answer.headers.get("cache-control"), stream ? "no-cache" : null)
+          assert.strictEqual(answer.headers.get("cache-control"), stream ? "no-cache, no-transform" : null)
         }
       }).pipe(Effect.provide(proxied())),
     )

@@ -11,7 +11,7 @@ import { reading } from "../support/Reading.ts"
 const proxied = (...faults: ReadonlyArray<Fault>) => TestProxy.layerBrief({}, { fault: () => faults })
 
 const hold = (at: number): Fault => ({ _tag: "Hold", at })
-const beat = ": heartbeat\n\n"
+const beat = ": heartbeat\n"
 
 /** A streaming turn whose upstream waits: the fiber ends with the response's head. */
 const begin = Effect.gen(function* () {

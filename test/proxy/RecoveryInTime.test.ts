@@ -11,6 +11,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { TestSocket } from "../support/TestDialer.ts"
 import { TestDialer } from "../support/TestDialer.ts"
 import { ask, codeIn, endingOf, proxied, reference, script, settled, terminal } from "../support/Faulty.ts"
+import { eventsOf } from "../support/Events.ts"
 import { user } from "../support/Items.ts"
 import { RecordedTurn, errorIn } from "../support/RecordedTurn.ts"
 
@@ -39,7 +40,7 @@ describe("While a turn is retried", () => {
           waiting.push(look)
           look()
         })
-      const beat = ": heartbeat\n\n"
+      const beat = ": heartbeat\n"
       const fiber = yield* Effect.forkChild(ask({ url, stream: true, session: "s", input: [user("One")], seen }))
       yield* simulator.until(({ turns }) => turns[0]?.status === "running")
       yield* TestClock.adjust("1999 millis")
@@ -55,7 +56,7 @@ describe("While a turn is retried", () => {
       yield* simulator.release
       const got = yield* Fiber.join(fiber)
       assert.strictEqual(endingOf(got, true, right[0] ?? []), "answer")
-      assert.strictEqual(got.text.split("\n\n").filter((block) => block.startsWith("event:")).length, terminal + 1)
+      assert.strictEqual(eventsOf(got.text).length, terminal + 1)
       assert.strictEqual(simulator.counters.executions, 2)
       assert.match(logged.at(-1) ?? "", / reason=upstream_closed .* status=completed /)
     }).pipe(Effect.provide(proxied())),

@@ -12,14 +12,14 @@ const read = (block: string): SentEvent => {
   return { type: found[1], data: found[2] }
 }
 
+/** A comment is a line without an empty one behind it. */
+const withoutComments = (text: string): string => text.replaceAll(/^:.*\n/gm, "")
+
 /** Every event of a whole stream; throws where there is anything but events, one line of data each, and comments. */
 export const eventsOf = (text: string): ReadonlyArray<SentEvent> => {
   if (!text.endsWith("\n\n")) throw new Error(`the stream ends in the middle: ${JSON.stringify(text.slice(-100))}`)
-  return text
-    .slice(0, -2)
-    .split("\n\n")
-    .filter((block) => !block.startsWith(":"))
-    .map(read)
+  const events = withoutComments(text)
+  return events === "" ? [] : events.slice(0, -2).split("\n\n").map(read)
 }
 
 /** The text of the response that a `response.*` event of the simulator carries. */

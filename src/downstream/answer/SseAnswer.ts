@@ -41,7 +41,8 @@ export interface ClientEnd {
 }
 
 const encoder = new TextEncoder()
-const comment = encoder.encode(": heartbeat\n\n")
+/** Without an empty line behind it: some decoders dispatch an event at each one, and fail at one that has no data. */
+const comment = encoder.encode(": heartbeat\n")
 
 /** The head has not left: an error can still be a status. */
 interface Waiting {
@@ -163,7 +164,8 @@ export class SseAnswer implements TurnSink {
     const headers = {
       ...this.#head.all,
       "content-type": "text/event-stream; charset=utf-8",
-      "cache-control": "no-cache",
+      // What transforms an answer may collect it, as compressing middleware does.
+      "cache-control": "no-cache, no-transform",
       // Asks a reverse proxy not to collect the stream (nginx reads it).
       "x-accel-buffering": "no",
     }
