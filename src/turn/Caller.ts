@@ -18,7 +18,7 @@ export interface Caller {
 
 /** What an upstream is shown, and the one mark that says whether the caller may read it. */
 export interface Credential {
-  /** Header names in lower case, `authorization` among them. */
+  /** Header names in lower case: `authorization`, or `api-key`, or both. */
   readonly headers: Redacted.Redacted<Readonly<Record<string, string>>>
   /** Stands for the credential where connections are compared: equal for equal credentials of this process only. */
   readonly identity: string
@@ -29,22 +29,30 @@ export interface Credential {
   readonly owner: "caller" | "app" | "upstream"
 }
 
-const credentialOf = (owner: Credential["owner"], authorization: string, identity: string): Credential => ({
-  headers: Redacted.make({ authorization }),
+/** What a caller may bring a credential in. */
+export interface CredentialHeaders {
+  /** The header's value: `Bearer …`. */
+  readonly authorization?: string
+  /** As SDKs for Azure send it. */
+  readonly "api-key"?: string
+}
+
+const credentialOf = (owner: Credential["owner"], headers: CredentialHeaders, identity: string): Credential => ({
+  headers: Redacted.make({ ...headers }),
   identity,
   owner,
 })
 
-/** A credential that the caller brought. `authorization` is the header's value: `Bearer …`. */
-export const callerCredential = (authorization: string, identity: string): Credential =>
-  credentialOf("caller", authorization, identity)
+/** A credential that the caller brought. A text is the value of `authorization`. */
+export const callerCredential = (given: string | CredentialHeaders, identity: string): Credential =>
+  credentialOf("caller", typeof given === "string" ? { authorization: given } : given, identity)
 
 /**
  * A credential of the app, for callers that have none: no caller ever reads it, even where an upstream repeats it.
  * `identity` tells several such credentials apart, and must hold no secret.
  */
 export const appCredential = (authorization: Redacted.Redacted<string>, identity = "app"): Credential =>
-  credentialOf("app", Redacted.value(authorization), identity)
+  credentialOf("app", { authorization: Redacted.value(authorization) }, identity)
 
 /** The caller of a request that does not say who sends it. */
 export const anonymous: Caller = { scope: undefined, label: "anonymous", credential: undefined, tenant: false }

@@ -3,7 +3,8 @@
  *
  * A scope, a label and a credential's identity never contain a secret. Where they are made from one, they are its
  * HMAC-SHA-256 under a key that is drawn when the layer is built and never leaves the process, so they can be neither
- * reversed nor guessed and mean nothing to another process. The `Authorization` scheme's case and blanks around its
+ * reversed nor guessed and mean nothing to another process. `api-key`, which SDKs for Azure send, is a credential like
+ * `Authorization`. The `Authorization` scheme's case and blanks around its
  * parts do not change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and
  * session).
  */
@@ -43,19 +44,35 @@ const makeDigest = Effect.sync((): Digest => {
   return (scheme, parameter) => createHmac("sha256", key).update(`${scheme} ${parameter}`).digest("base64url")
 })
 
-const passedThrough = (digest: Digest, header: string | undefined): Caller => {
-  if (header === undefined || header === "") return anonymous
+const passedThrough = (digest: Digest, headers: Headers.Headers): Caller => {
+  const header = present(headers["authorization"])
+  const key = present(headers["api-key"])
+  if (header === undefined && key === undefined) return anonymous
   const authorization = parseAuthorization(header)
-  if (authorization === undefined) {
-    return { ...anonymous, credential: callerCredential(header, digest("", header)) }
+  const shown = {
+    ...(header === undefined ? {} : { authorization: authorization?.value ?? header }),
+    ...(key === undefined ? {} : { "api-key": key }),
   }
-  const identity = digest(authorization.scheme, authorization.parameter)
+  // Two headers of one name arrive joined, as above. No scheme has a colon.
+  const isReadable = (header === undefined || authorization !== undefined) && !/[\s,]/.test(key ?? "")
+  if (!isReadable) {
+    return { ...anonymous, credential: callerCredential(shown, digest("", JSON.stringify([header, key]))) }
+  }
+  const ofHeader = authorization === undefined ? [] : [digest(authorization.scheme, authorization.parameter)]
+  const ofKey = key === undefined ? [] : [digest("api-key:", key)]
+  const both = [...ofHeader, ...ofKey]
+  const identity = both.length === 1 ? (both[0] ?? "") : digest("both:", both.join(" "))
   return {
     scope: `caller:${identity}`,
     label: `caller-${identity.slice(0, 8)}`,
-    credential: callerCredential(authorization.value, identity),
+    credential: callerCredential(shown, identity),
     tenant: false,
   }
+}
+
+const present = (header: string | undefined): string | undefined => {
+  const value = header?.trim()
+  return value === "" ? undefined : value
 }
 
 const invalidKey = (message: string) =>
@@ -88,12 +105,12 @@ export class AuthScope extends Context.Service<
   static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.effect(
     AuthScope,
     Effect.map(makeDigest, (digest) => ({
-      resolve: (headers) => Effect.sync(() => passedThrough(digest, headers["authorization"]?.trim())),
+      resolve: (headers) => Effect.sync(() => passedThrough(digest, headers)),
     })),
   )
 
   /**
-   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`) and no upstream credential: they share the
+   * Callers bring a key of this proxy (`Authorization: Bearer respool_…`, or `api-key: respool_…`) and no upstream credential: they share the
    * account of the upstream's credential in the settings. A key that was made for a user stands for the user, so that
    * the user's keys share sessions. A missing and a wrong key fail with 401 `invalid_api_key`.
    */
@@ -103,11 +120,14 @@ export class AuthScope extends Context.Service<
       const resolve = Effect.fn("AuthScope.resolve")(function* (
         headers: Headers.Headers,
       ): Effect.fn.Return<Caller, ApiError> {
-        const authorization = parseAuthorization(headers["authorization"])
-        if (authorization?.scheme !== "bearer") {
+        const header = present(headers["authorization"])
+        const authorization = parseAuthorization(header)
+        const bearer = authorization?.scheme === "bearer" ? authorization.parameter : undefined
+        const key = header === undefined ? present(headers["api-key"]) : bearer
+        if (key === undefined) {
           return yield* invalidKey("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`.")
         }
-        const record = yield* keys.verify(authorization.parameter)
+        const record = yield* keys.verify(key)
         if (Option.isNone(record)) return yield* invalidKey("Incorrect API key provided.")
         return {
           scope: scopeOf(record.value),

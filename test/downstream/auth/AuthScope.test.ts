@@ -77,6 +77,48 @@ describe("AuthScope.layerPassthrough", () => {
     }).pipe(Effect.provide(AuthScope.layerPassthrough)),
   )
 
+  it.effect("takes an api-key for a credential like an authorization", () =>
+    Effect.gen(function* () {
+      const of = (headers: Headers.Input) => resolve(headers)
+      const a = yield* of({ "api-key": "test-key-a" })
+      assert.deepStrictEqual(a.credential && Redacted.value(a.credential.headers), { "api-key": "test-key-a" })
+      assert.strictEqual(a.credential?.owner, "caller")
+      for (const same of [" test-key-a ", "test-key-a\t"]) {
+        assert.strictEqual((yield* of({ "api-key": same })).scope, a.scope)
+      }
+      assert.strictEqual((yield* of({ "api-key": "test-key-a", authorization: " " })).scope, a.scope)
+      const others = [
+        { "api-key": "test-key-b" },
+        { "api-key": "TEST-KEY-A" },
+        { authorization: "Bearer test-key-a" },
+        { authorization: "api-key test-key-a" },
+        { authorization: "Bearer test-key-a", "api-key": "test-key-a" },
+        { authorization: "Bearer test-key-a", "api-key": "test-key-b" },
+        { authorization: "Bearer test-key-b", "api-key": "test-key-a" },
+      ]
+      const scopes = yield* Effect.forEach(others, (headers) => Effect.map(of(headers), ({ scope }) => scope))
+      assert.strictEqual(new Set([a.scope, undefined, ...scopes]).size, others.length + 2)
+      const both = yield* of({ authorization: "Bearer test-key-a", "api-key": "test-key-b" })
+      assert.deepStrictEqual(both.credential && Redacted.value(both.credential.headers), {
+        authorization: "Bearer test-key-a",
+        "api-key": "test-key-b",
+      })
+      assert.notInclude(everythingButTheCredential(both), "test-key")
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("forwards an api-key that cannot be read, and shares nothing for it", () =>
+    Effect.gen(function* () {
+      for (const key of ["test-key-a, test-key-b", "a b", "a,b", "a\tb"]) {
+        const caller = yield* resolve({ "api-key": key })
+        assert.strictEqual(caller.scope, undefined, key)
+        assert.deepStrictEqual(caller.credential && Redacted.value(caller.credential.headers), { "api-key": key })
+      }
+      const half = yield* resolve({ authorization: "Bearer", "api-key": "test-key-a" })
+      assert.strictEqual(half.scope, undefined)
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
   it.effect("shows the credential nowhere but inside the Redacted", () =>
     Effect.gen(function* () {
       for (const form of ["Bearer test-key-a", "test-key-a"]) {
@@ -120,6 +162,32 @@ describe("AuthScope.layerKeys", () => {
       assert.strictEqual((yield* bearer(alice1.secret)).scope, "user:alice")
       assert.strictEqual((yield* bearer(alice2.secret)).scope, "user:alice")
       assert.strictEqual((yield* bearer(robot.secret)).scope, `key:${robot.record.id}`)
+    }),
+  )
+
+  it.effect("takes a key of ours as an api-key too, where there is no authorization", () =>
+    Effect.gen(function* () {
+      const { alice1, auth, robot } = yield* setup
+      const of = (headers: Headers.Input) => auth.resolve(Headers.fromInput(headers))
+      const key = Redacted.value(alice1.secret)
+      for (const headers of [{ "api-key": key }, { "api-key": ` ${key} ` }, { "api-key": key, authorization: "" }]) {
+        const caller = yield* of(headers)
+        assert.deepStrictEqual([caller.scope, caller.tenant, caller.credential], ["user:alice", true, undefined])
+      }
+      const other = { authorization: `Bearer ${Redacted.value(robot.secret)}`, "api-key": key }
+      assert.strictEqual((yield* of(other)).scope, `key:${robot.record.id}`)
+      for (const headers of [
+        { "api-key": "test-key-a" },
+        { "api-key": "" },
+        { "api-key": `${key}, ${key}` },
+        { "api-key": key.slice(0, -1) },
+        { "api-key": `Bearer ${key}` },
+        { authorization: `Basic ${key}`, "api-key": key },
+        { "x-api-key": key },
+      ]) {
+        const error = yield* Effect.flip(of(headers))
+        assert.deepStrictEqual([error.status, error.code], [401, "invalid_api_key"], JSON.stringify(headers))
+      }
     }),
   )
 
