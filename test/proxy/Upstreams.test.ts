@@ -203,6 +203,67 @@ describe("What is no turn", () => {
     }).pipe(Effect.scoped),
   )
 
+  /** Two upstreams, of which the second lists its models as the ChatGPT backend does. */
+  const withBackend = (list: (url: string) => string) =>
+    Effect.gen(function* () {
+      const api = yield* plainOf({
+        http: () => new Response('{"object":"list","data":[{"id":"gpt-5.5","object":"model"}]}'),
+      })
+      const backend = yield* plainOf({ http: ({ url }) => new Response(list(url)) })
+      const upstreams: ReadonlyArray<UpstreamOptions> = [
+        { name: "api", url: api.url, credential: key("test-key-one") },
+        {
+          name: "codex",
+          profile: "codex",
+          url: backend.url,
+          models: ["gpt-5.5-codex*"],
+          credential: key("test-key-two"),
+        },
+      ]
+      return { upstreams, backend }
+    })
+  const codexModels = '{"models":[{"slug":"gpt-5.5-codex","display_name":"Codex"},{"slug":"gpt-5.5"},{"x":1},null]}'
+
+  it.effect("and asks for the models gets those of the ChatGPT backend too, in the API's form", () =>
+    Effect.gen(function* () {
+      const { backend, upstreams } = yield* withBackend(() => codexModels)
+      yield* Effect.gen(function* () {
+        for (const [path, asked] of [
+          ["/models", "/v1/models?client_version=0.169.0"],
+          ["/models?limit=5", "/v1/models?limit=5&client_version=0.169.0"],
+        ] as const) {
+          const answer = yield* get(path)
+          assert.deepStrictEqual(ids(answer), ["gpt-5.5", "gpt-5.5-codex"])
+          assert.include(answer.text, '{"id":"gpt-5.5-codex","object":"model","created":0,"owned_by":"openai"}')
+          assert.strictEqual(backend.heard.at(-1)?.url, asked)
+        }
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+
+  it.effect("and asks for them as Codex does gets the ChatGPT backend's own form", () =>
+    Effect.gen(function* () {
+      const { backend, upstreams } = yield* withBackend(() => codexModels)
+      yield* Effect.gen(function* () {
+        const answer = yield* get("/models?client_version=0.200.1")
+        assert.deepStrictEqual(answer.json, { models: [{ slug: "gpt-5.5-codex", display_name: "Codex" }] })
+        assert.strictEqual(backend.heard.at(-1)?.url, "/v1/models?client_version=0.200.1")
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+
+  const strange = ['{"models":[]}', '{"models":{}}', '{"models":[{"slug":5}]}', "[]", "models", '{"data":{}}', "null"]
+  it.effect.each(strange)("and asks for the models gets the others' where one answers %s", (text) =>
+    Effect.gen(function* () {
+      const { upstreams } = yield* withBackend(() => text)
+      yield* Effect.gen(function* () {
+        for (const path of ["/models", "/models?client_version=1"]) {
+          assert.deepStrictEqual(ids(yield* get(path)), ["gpt-5.5"])
+        }
+      }).pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+    }).pipe(Effect.scoped),
+  )
+
   it.effect("and asks for the models goes without those of an upstream that is away, with a line that says so", () =>
     Effect.gen(function* () {
       const plain = yield* tellers(["gpt-5.5"], ["grok-3"])

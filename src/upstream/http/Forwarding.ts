@@ -2,7 +2,7 @@
  * Sends requests that are no turns to the upstream that serves their model, and asks all upstreams for their models.
  *
  * A request that names no model goes to the default upstream. The list of models is made of what each upstream tells,
- * without the models that are not sent to it. One that can't be asked is left out with a line in the log; when none can
+ * without the models that are not sent to it; the ChatGPT backend's own form is read as well, and is what Codex gets. One that can't be asked is left out with a line in the log; when none can
  * be asked, the client gets the default upstream's answer.
  */
 import { Duration, Effect, Layer, Option, Result, Stream } from "effect"
@@ -18,17 +18,42 @@ import { Upstreams } from "../route/Upstreams.ts"
 
 interface Model {
   readonly id: string
+  /** As the API lists it. */
+  readonly entry: object
+  /** As the ChatGPT backend lists it for Codex; undefined: it comes of another list. */
+  readonly ofCodex: object | undefined
 }
 
-const isModel = (value: unknown): value is Model =>
-  typeof value === "object" && value !== null && "id" in value && typeof value.id === "string"
+const hasText = <N extends string>(value: unknown, name: N): value is Readonly<Record<N, string>> =>
+  typeof value === "object" && value !== null && typeof Reflect.get(value, name) === "string"
 
-/** Undefined: the text is no list of models. */
+/** The list in the API's form, or in the form of the ChatGPT backend; undefined: the text is neither. */
 const modelsIn = (text: string): ReadonlyArray<Model> | undefined => {
   const list = Option.getOrUndefined(Option.liftThrowable((json: string): unknown => JSON.parse(json))(text))
-  if (typeof list !== "object" || list === null || !("data" in list) || !Array.isArray(list.data)) return undefined
-  return list.data.filter(isModel)
+  if (typeof list !== "object" || list === null) return undefined
+  if ("data" in list && Array.isArray(list.data)) {
+    return list.data
+      .filter((entry) => hasText(entry, "id"))
+      .map((entry) => ({ id: entry.id, entry, ofCodex: undefined }))
+  }
+  if (!("models" in list) || !Array.isArray(list.models)) return undefined
+  return list.models
+    .filter((entry) => hasText(entry, "slug"))
+    .map((entry) => ({
+      id: entry.slug,
+      entry: { id: entry.slug, object: "model", created: 0, owned_by: "openai" },
+      ofCodex: entry,
+    }))
 }
+
+/** Codex asks so, and reads the form of the ChatGPT backend; which that backend tells nobody who does not ask so. */
+const asksAsCodex = (path: string): boolean => /[?&]client_version=/.test(path)
+
+/** Stands for a client that is not Codex, and has no version of it. */
+const clientVersion = "client_version=0.169.0"
+
+const asCodex = (path: string): string =>
+  asksAsCodex(path) ? path : `${path}${path.includes("?") ? "&" : "?"}${clientVersion}`
 
 /** An upstream that is slow to answer must not keep the others' models from the client. */
 const listWithin = Duration.seconds(10)
@@ -50,6 +75,7 @@ const make = Effect.gen(function* () {
       Effect.gen(function* () {
         const answer = yield* send(yield* routing.to(upstream, request.caller), {
           ...request,
+          path: upstream.known.codex ? asCodex(request.path) : request.path,
           scope: yield* Effect.scope,
         })
         const text = yield* answer.status === 200 ? readAnswer(answer) : readRefusal(answer)
@@ -78,9 +104,13 @@ const make = Effect.gen(function* () {
         yield* leftOut(upstream, Result.isFailure(result) ? result.failure.message : "its answer is no list of models")
       } else lists.push(...models.filter(({ id }) => upstreams.forModel(id) === upstream))
     }
-    return answered === 0 && asked[0] !== undefined
-      ? yield* Effect.fromResult(asked[0].result)
-      : json(JSON.stringify({ object: "list", data: lists }))
+    if (answered === 0 && asked[0] !== undefined) return yield* Effect.fromResult(asked[0].result)
+    const ofCodex = asksAsCodex(request.path) ? lists.flatMap((model) => model.ofCodex ?? []) : []
+    return json(
+      JSON.stringify(
+        ofCodex.length > 0 ? { models: ofCodex } : { object: "list", data: lists.map(({ entry }) => entry) },
+      ),
+    )
   })
 
   const modelOf = ({ model, path }: ForwardRequest): string | undefined => {
