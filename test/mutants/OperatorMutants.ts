@@ -60,4 +60,32 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `    existing.some((key) => key.name === name && key.user === user)`,
     noticedBy: ["test/downstream/auth/Keys.test.ts"],
   },
+  {
+    name: "upstream-of-another-port-is-the-proxy",
+    file: "src/config/Address.ts",
+    find: `  if (port === 0 || its !== port) return false`,
+    replace: `  if (port === 0) return false`,
+    noticedBy: ["test/proxy/Loops.test.ts"],
+  },
+  {
+    name: "header-that-is-named-stays",
+    file: "src/upstream/http/ClientHeaders.ts",
+    find: `(ofTheWay.test(name) && !forwarded.includes(name))`,
+    replace: `(ofTheWay.test(name) && forwarded !== undefined)`,
+    noticedBy: ["test/upstream/http/ClientHeaders.test.ts"],
+  },
+  {
+    name: "api-key-is-a-scheme",
+    file: "src/downstream/auth/AuthScope.ts",
+    find: `digest("api-key:", key)`,
+    replace: `digest("api-key", key)`,
+    noticedBy: ["test/downstream/auth/AuthScope.test.ts"],
+  },
+  {
+    name: "backend-is-not-asked-as-codex-asks",
+    file: "src/upstream/http/Forwarding.ts",
+    find: `upstream.known.codex ? asCodex(request.path) : request.path`,
+    replace: `request.path`,
+    noticedBy: ["test/proxy/Upstreams.test.ts"],
+  },
 ]
