@@ -109,6 +109,7 @@ const make = Effect.gen(function* () {
         error,
         shown,
         ownSuffix: attempt?.reason === "continued",
+        reused: attempt?.connection === "reused",
         selfContained: isSelfContained(turn),
         growsConversation,
         tried,

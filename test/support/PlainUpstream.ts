@@ -16,7 +16,14 @@ export interface Heard {
 export interface Says {
   /** Frames that answer each message; undefined refuses every upgrade with 426. */
   readonly frames?: (message: string) => ReadonlyArray<string>
+  /** How the socket ends in place of an answer: by a code, or cut without one. `message`: undefined as it opens. */
+  readonly ends?: (message: string | undefined) => number | "cut" | undefined
   readonly http?: (request: Heard) => Response
+}
+
+const ended = (socket: Bun.ServerWebSocket<unknown>, how: number | "cut" | undefined) => {
+  if (how === "cut") socket.terminate()
+  else if (how !== undefined) socket.close(how)
 }
 
 let answers = 0
@@ -38,7 +45,11 @@ export class PlainUpstream extends Context.Service<
     readonly begun: () => number
   }
 >()("test/server/PlainUpstream") {
-  static readonly layer = ({ frames, http = () => new Response("{}", { status: 404 }) }: Says) =>
+  static readonly layer = ({
+    ends = () => undefined,
+    frames,
+    http = () => new Response("{}", { status: 404 }),
+  }: Says) =>
     Layer.effect(
       PlainUpstream,
       Effect.map(
@@ -63,8 +74,12 @@ export class PlainUpstream extends Context.Service<
                 return http(record)
               },
               websocket: {
+                maxPayloadLength: 64 * 1024 * 1024,
+                open: (socket) => ended(socket, ends(undefined)),
                 message: (socket, message) => {
                   heard.push({ ...socket.data, method: "WS", body: String(message) })
+                  const end = ends(String(message))
+                  if (end !== undefined) return ended(socket, end)
                   for (const frame of frames?.(String(message)) ?? []) socket.send(frame)
                 },
               },

@@ -10,6 +10,7 @@
  * | no connection could be had | HTTP, but for 401, 403 and 429, which are the client's answer |
  * | the message was too big for the socket | HTTP |
  * | the suffix that respool made was refused: any 4xx but 401, 403, 429 | everything on a new connection |
+ * | anything else was refused likewise, on a connection that had carried other turns | everything on a new connection |
  * | the connection had reached its limit | the same on a new connection |
  * | the upstream hung up, or sent an event of another turn | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | the upstream hung up on HTTP without an answer, as a kept connection may | over HTTP once more; never with `strict`, nor where a `conversation` would grow twice |
@@ -21,6 +22,7 @@ import type { TurnError } from "../TurnError.ts"
 export type RetryReason =
   | "socket_lost_before_send"
   | "suffix_refused"
+  | "context_refused"
   | "connection_limit"
   | "upstream_closed"
   | "foreign_event"
@@ -46,6 +48,8 @@ export interface Failure {
   readonly shown: boolean
   /** True: respool cut the request to a suffix of what the client sent. */
   readonly ownSuffix: boolean
+  /** True: the connection had carried other turns, of which the upstream may know more than it should. */
+  readonly reused: boolean
   /** True: a new connection can answer it, since the client sent no anchor, or that of a stored response. */
   readonly selfContained: boolean
   /** True: the turn adds to a conversation that the upstream keeps, so a second run would add to it twice. */
@@ -60,7 +64,7 @@ const clientsAnswer: ReadonlySet<number> = new Set([401, 403, 429])
 const surface: Recovery = { _tag: "Surface" }
 
 export const recoveryOf = (
-  { error, growsConversation, ownSuffix, selfContained, shown, tried }: Failure,
+  { error, growsConversation, ownSuffix, reused, selfContained, shown, tried }: Failure,
   { retry, transport }: RetryPolicy,
 ): Recovery => {
   const { answer, delivery, reason } = error
@@ -79,8 +83,10 @@ export const recoveryOf = (
         return once("connection_limit", true) ?? surface
       }
       const status = answer?.status ?? 0
-      const refusesSuffix = status >= 400 && status < 500 && !clientsAnswer.has(status)
-      return (ownSuffix && refusesSuffix ? once("suffix_refused", true) : undefined) ?? surface
+      const refuses = status >= 400 && status < 500 && !clientsAnswer.has(status)
+      // What the client's own request would not have got, it must not get.
+      const because = ownSuffix ? "suffix_refused" : reused && selfContained ? "context_refused" : undefined
+      return (refuses && because !== undefined ? once(because, true) : undefined) ?? surface
     }
     case "Ambiguous":
     case "Accepted": {
@@ -93,7 +99,7 @@ export const recoveryOf = (
 
 /** Whether a turn that failed over HTTP is sent over HTTP again, where anything may be sent to a new connection. */
 export const isSentAgain = (
-  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "selfContained">,
+  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "reused" | "selfContained">,
   { retry }: Pick<RetryPolicy, "retry">,
 ): boolean =>
   error.reason === "upstream_closed" &&

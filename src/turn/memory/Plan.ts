@@ -34,13 +34,23 @@ type FullReason =
   | "nothing_new"
   /** The client chains by itself, and no connection here holds its anchor, or it is not even a text: the upstream judges. */
   | "client_anchor"
+  /** The upstream refused the last suffixes, so none is tried for a while. */
+  | "anchors_refused"
   /** `input` is neither a list nor a text, so there is nothing to compare. */
   | "input_not_a_list"
 
 const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0, previousResponseId: undefined })
 
-/** Plans a turn on a connection that holds `checkpoint` (undefined: none). */
-export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, policy: ReasoningPolicy): Plan => {
+/**
+ * Plans a turn on a connection that holds `checkpoint` (undefined: none). `anchorsRefused`: the upstream takes none of
+ * respool's.
+ */
+export const plan = (
+  lineage: Lineage,
+  checkpoint: Checkpoint | undefined,
+  policy: ReasoningPolicy,
+  anchorsRefused = false,
+): Plan => {
   if (lineage.chains) {
     return lineage.anchor !== undefined && checkpoint?.responseId === lineage.anchor
       ? { _tag: "Suffix", reason: "client_chain", previousResponseId: undefined, fromItem: 0 }
@@ -53,5 +63,6 @@ export const plan = (lineage: Lineage, checkpoint: Checkpoint | undefined, polic
   if (from === undefined) return full("history_changed")
   if (checkpoint.members !== lineage.members) return full("members_changed")
   if (from === itemsIn(lineage)) return full("nothing_new")
+  if (anchorsRefused) return full("anchors_refused")
   return { _tag: "Suffix", reason: "continued", previousResponseId: checkpoint.responseId, fromItem: from }
 }

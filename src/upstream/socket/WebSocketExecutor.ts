@@ -17,6 +17,7 @@ import * as Deadlines from "../../turn/Deadlines.ts"
 import { Binding } from "../../turn/attempt/Binding.ts"
 import { Namings } from "../../turn/attempt/Naming.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
+import type { RetryReason } from "../../turn/attempt/Recovery.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
@@ -31,6 +32,7 @@ import { ConnectionPool } from "../pool/ConnectionPool.ts"
 import { codexSink, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
+import { Experience } from "./Experience.ts"
 import { SocketTurn } from "./SocketTurn.ts"
 
 /** Ends after which the upstream's connection can carry another turn. */
@@ -39,6 +41,8 @@ const goesOn: ReadonlySet<string> = new Set(["response.completed", "response.inc
 /** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that the whole input is sent. */
 export interface Attempt {
   readonly fresh: boolean
+  /** Why it is made; undefined: it is the turn's first. */
+  readonly reason?: RetryReason
 }
 
 export class WebSocketExecutor extends Context.Service<
@@ -66,6 +70,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
+  const experience = new Experience(() => monotonicMillisOf(clock))
   const namings = new Namings(() => monotonicMillisOf(clock))
 
   /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
@@ -78,9 +83,9 @@ const make = Effect.gen(function* () {
     return { body: whole, lineage: lineageOf(whole, digester) }
   }
 
-  const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, { fresh }: Attempt) {
-    const { maxMessage } = turn.upstream
+  const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
     const affinity = affinityOf(turn, scope)
+    const maxMessage = Math.min(turn.upstream.maxMessage, experience.largest(affinity.url))
     const set = membersOnSocket(turn)
     const session = turn.session?.key
     const key = { affinity: affinity.key, session }
@@ -97,7 +102,7 @@ const make = Effect.gen(function* () {
       session,
       anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
       recall,
-      fresh: fresh || naming.responsesRepeat,
+      fresh: attempt.fresh || naming.responsesRepeat,
     })
     const { chain } = lease
     const told = Sinks.ofAttempt(turn.shown, codexSink(turn, sink, lease.handshake))
@@ -106,7 +111,7 @@ const make = Effect.gen(function* () {
       yield* Scope.provide(attached, lease.connectionScope)
     }
     const checkpoint = memory.checkpointOf(chain)
-    const decision = plan(lineage, checkpoint, settings.reasoning)
+    const decision = plan(lineage, checkpoint, settings.reasoning, experience.refusesAnchors(affinity.key))
     const frame = toFrame(body, set === undefined ? decision : { ...decision, set })
     if (frame.length > maxMessage) {
       lease.release()
@@ -126,6 +131,8 @@ const make = Effect.gen(function* () {
     const binding = new Binding({ ended: lease.ended, naming, hasDialect: turn.upstream.known.codex })
     const finished = (end: TurnEnd) => {
       const { responseId } = end
+      if (decision.reason === "continued") experience.anchorTaken(affinity.key)
+      else if (attempt.reason === "suffix_refused") experience.anchorRefused(affinity.key)
       if (goesOn.has(end.type) && !binding.tells) {
         lease.evict("single_use")
       } else if (end.type === "response.completed" && responseId !== undefined) {
@@ -151,7 +158,13 @@ const make = Effect.gen(function* () {
       ownAnchor: decision.previousResponseId,
       binding,
       finished,
-    }).run(deadlines)
+    })
+      .run(deadlines)
+      .pipe(
+        Effect.tapError(({ reason }) =>
+          reason === "message_too_big" ? Effect.sync(() => experience.tooBig(affinity.url, frame.length)) : Effect.void,
+        ),
+      )
   })
 
   const tooBig = (length: number, limit: number) =>

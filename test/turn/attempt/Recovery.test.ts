@@ -23,6 +23,7 @@ const failure = ({ code, delivery, reason, status }: Case, rest: Partial<Omit<Fa
   }),
   shown: false,
   ownSuffix: false,
+  reused: false,
   selfContained: true,
   growsConversation: false,
   tried: new Set(),
