@@ -21,11 +21,13 @@ export const TurnErrorReason = Schema.Literals([
   "dial_failed",
   "dial_timeout",
   "dial_backoff",
+  "sockets_closed",
   "upgrade_refused",
   "upstream_http_only",
   "pool_full",
   "session_busy",
   "message_too_big",
+  "policy_close",
   "socket_lost_before_send",
   // These end a turn after the request was sent.
   "upstream_error",

@@ -47,6 +47,9 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
   const pool = yield* ConnectionPool
 
+  const troubleOf = (turn: RoutedTurn, scope: string) =>
+    availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) })
+
   /** Why this turn can't go over the socket at all; undefined: it can. */
   const unfit = (turn: RoutedTurn): string | undefined => {
     const { transport } = turn.upstream
@@ -59,8 +62,8 @@ const make = Effect.gen(function* () {
     // A value that is no boolean is the upstream's to judge, and over the socket neither member is sent.
     const stream = readMember(turn.body, "stream")
     if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
-    const httpOnly = availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) }) === "upstream_http_only"
-    return httpOnly && transport === "auto" ? "upstream_http_only" : undefined
+    const trouble = troubleOf(turn, scope)
+    return transport === "auto" && trouble !== "dial_backoff" ? trouble : undefined
   }
 
   /**
@@ -110,6 +113,7 @@ const make = Effect.gen(function* () {
         shown,
         ownSuffix: attempt?.reason === "continued",
         reused: attempt?.connection === "reused",
+        socketsClosed: turn.caller.scope !== undefined && troubleOf(turn, turn.caller.scope) === "sockets_closed",
         selfContained: isSelfContained(turn),
         growsConversation,
         tried,

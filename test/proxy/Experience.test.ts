@@ -5,12 +5,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
+import type { SettingsValues } from "../../src/config/Settings.ts"
 import type { Answer } from "../support/Ask.ts"
 import { errorIn, outputOf } from "../support/Ask.ts"
 import { post } from "../support/AskProxy.ts"
 import { user } from "../support/Items.ts"
 import { emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { objectIn } from "../support/Parsed.ts"
+import { TestProxy } from "../support/TestProxy.ts"
 
 const way = ({ headers }: Answer) =>
   ["transport", "connection", "input", "reason"].map((name) => headers.get(`x-respool-${name}`)).join(" ")
@@ -223,4 +225,193 @@ describe("A connection that refuses because of what it carried before", () => {
       ),
     ),
   )
+})
+
+describe("An upstream that closes each socket before it says anything", () => {
+  const ends: ReadonlyArray<readonly [how: string, end: number | "cut", when: "message" | "opening"]> = [
+    ["with 1000", 1000, "message"],
+    ["with 1001", 1001, "message"],
+    ["with 1011", 1011, "message"],
+    ["with 1012", 1012, "message"],
+    ["with 4000", 4000, "message"],
+    ["without a close frame", "cut", "message"],
+    ["with 1000 as it opens", 1000, "opening"],
+    ["with 1011 as it opens", 1011, "opening"],
+    ["without a close frame as it opens", "cut", "opening"],
+  ]
+  const proxied = (end: number | "cut", when: "message" | "opening", settings: Partial<SettingsValues> = {}) =>
+    PlainUpstream.layerProxied(
+      {
+        frames: answers,
+        ends: (message) => ((message === undefined) === (when === "opening") ? end : undefined),
+        http: () => new Response(emptyResponse()),
+      },
+      settings,
+    )
+  const turn = post({ input: "Hello" })
+
+  for (const [how, end, when] of ends) {
+    it.effect(`${how} is asked over HTTP after two, for five minutes`, () =>
+      Effect.gen(function* () {
+        const { begun, heard } = yield* PlainUpstream
+        const uploads = () => heard.filter(({ method }) => method === "WS").length
+        // A turn that was never sent may find the pause after a failed dial in its way, which is over after a second.
+        for (let count = 0; count < 2; count++) {
+          const first = yield* turn
+          assert.strictEqual(first.status, 200)
+          assert.match(way(first), /^http /)
+          if (when === "message") assert.match(way(first), /sockets_closed$/)
+          yield* TestClock.adjust("1 second")
+        }
+        const before = uploads()
+        assert.isAtMost(before, 2)
+        assert.strictEqual(way(yield* turn), "http new full sockets_closed")
+        yield* TestClock.adjust("4 minutes")
+        assert.strictEqual(way(yield* turn), "http new full sockets_closed")
+        assert.strictEqual(uploads(), before)
+        assert.strictEqual(begun(), 4)
+      }).pipe(Effect.provide(proxied(end, when))),
+    )
+  }
+
+  it.effect("is one error for a turn that must not run twice, and HTTP for the next", () =>
+    Effect.gen(function* () {
+      for (let count = 0; count < 2; count++) {
+        const answer = yield* turn
+        assert.strictEqual(answer.status, 502)
+        assert.strictEqual(answer.headers.get("x-should-retry"), "false")
+      }
+      assert.strictEqual(way(yield* turn), "http new full sockets_closed")
+    }).pipe(Effect.provide(proxied(1011, "message", { retry: "strict" }))),
+  )
+
+  it.effect("is tried each time where there is no HTTP", () =>
+    Effect.gen(function* () {
+      const { heard } = yield* PlainUpstream
+      for (let count = 1; count <= 3; count++) {
+        assert.strictEqual((yield* turn).status, 502)
+        assert.lengthOf(heard, 2 * count)
+      }
+    }).pipe(Effect.provide(proxied(1011, "message", { transport: "websocket" }))),
+  )
+
+  it.effect("for one caller is no reason to keep another from its sockets", () =>
+    Effect.gen(function* () {
+      yield* post({ input: "Bad" })
+      assert.strictEqual(way(yield* post({ input: "Bad" })), "http new full sockets_closed")
+      assert.match(way(yield* post({ input: "Hello" }, { key: "test-key-b" })), /^websocket /)
+    }).pipe(
+      Effect.provide(
+        PlainUpstream.layerProxied({
+          frames: answers,
+          ends: (message) => (message?.includes("Bad") === true ? 1011 : undefined),
+          http: () => new Response(emptyResponse()),
+        }),
+      ),
+    ),
+  )
+
+  it.effect("now and then is not taken for one", () => {
+    let asked = 0
+    return Effect.gen(function* () {
+      for (let count = 0; count < 8; count++) {
+        const answer = yield* post({ input: `Turn ${count}`, user: `user ${count}` })
+        assert.match(way(answer), /^websocket new full (no_checkpoint|upstream_closed)$/)
+      }
+    }).pipe(
+      Effect.provide(
+        PlainUpstream.layerProxied({
+          frames: answers,
+          ends: (message) => (message !== undefined && ++asked % 2 === 1 ? 1011 : undefined),
+        }),
+      ),
+    )
+  })
+
+  for (const code of [1003, 1008]) {
+    for (const retry of ["standard", "strict"] as const) {
+      it.effect(`by policy (${code}) has refused the turn, which goes over HTTP at once with ${retry}`, () =>
+        Effect.gen(function* () {
+          const { heard } = yield* PlainUpstream
+          assert.strictEqual(way(yield* turn), "http new full policy_close")
+          assert.lengthOf(heard, 2)
+          assert.strictEqual(way(yield* turn), "http new full policy_close")
+          assert.strictEqual(way(yield* turn), "http new full sockets_closed")
+        }).pipe(Effect.provide(proxied(code, "message", { retry }))),
+      )
+    }
+  }
+
+  it.effect("says so in one line, and why each connection ended at debug", () =>
+    Effect.gen(function* () {
+      const { logged } = yield* TestProxy
+      for (let count = 0; count < 3; count++) yield* turn
+      assert.lengthOf(
+        logged.filter((line) => line.includes("closes its sockets before it says anything")),
+        1,
+      )
+      const ended = logged.filter((line) => line.includes("a connection ended"))
+      assert.lengthOf(ended, 2)
+      for (const line of ended) assert.match(line, /reason=closed .*\(1011\)/)
+    }).pipe(
+      Effect.provide(
+        PlainUpstream.layerProxied(
+          {
+            frames: answers,
+            ends: (message) => (message === undefined ? undefined : 1011),
+            http: () => new Response(emptyResponse()),
+          },
+          {},
+          "Debug",
+        ),
+      ),
+    ),
+  )
+})
+
+describe("A refused upgrade", () => {
+  const page = "<html><body>Just a moment...</body></html>"
+  const refusing = (status: number, body: string) =>
+    PlainUpstream.layerProxied({
+      upgrade: () => new Response(body, { status, headers: { "content-type": "text/html" } }),
+      http: () => new Response(emptyResponse()),
+    })
+  for (const status of [401, 403, 429]) {
+    for (const body of [page, "", "Forbidden", "error code: 1020", " \n<!doctype html>"]) {
+      it.effect(`with ${status} that is not the API's goes over HTTP: ${JSON.stringify(body)}`, () =>
+        Effect.gen(function* () {
+          const answer = yield* post({ input: "Hello" })
+          assert.strictEqual(answer.status, 200)
+          assert.strictEqual(way(answer), "http new full upgrade_refused")
+          assert.strictEqual(way(yield* post({ input: "Hello" })), "http new full dial_backoff")
+        }).pipe(Effect.provide(refusing(status, body))),
+      )
+    }
+    it.effect(`with ${status} of the API's own is the client's answer`, () =>
+      Effect.gen(function* () {
+        const answer = yield* post({ input: "Hello" })
+        assert.strictEqual(answer.status, status)
+        assert.deepInclude(errorIn(answer), { code: "no" })
+      }).pipe(Effect.provide(refusing(status, `{"error":{"message":"No.","code":"no"}}`))),
+    )
+  }
+
+  for (const [what, given, shown] of [
+    ["the client's", "codex_cli_rs/0.171.0", "codex_cli_rs/0.171.0"],
+    ["another client's, on the connection that the first opened", "other/1", "codex_cli_rs/0.171.0"],
+  ] as const) {
+    it.effect(`and one that is taken carries a user agent: ${what}`, () =>
+      Effect.gen(function* () {
+        const { heard } = yield* PlainUpstream
+        const greet = (agent: string) => post({ input: [user("Hello")] }, { headers: { "user-agent": agent } })
+        const first = yield* greet("codex_cli_rs/0.171.0")
+        if (given === "other/1") {
+          const input = [user("Hello"), ...outputOf(first), user("Go on")]
+          const next = yield* post({ input }, { headers: { "user-agent": given } })
+          assert.strictEqual(way(next), "websocket reused suffix continued")
+        }
+        assert.strictEqual(heard.at(-1)?.headers.get("user-agent"), shown)
+      }).pipe(Effect.provide(PlainUpstream.layerProxied({ frames: answers }))),
+    )
+  }
 })

@@ -1,6 +1,7 @@
 /**
  * An upstream that says exactly what a test gives it, over either transport: for answers no honest upstream would make.
  */
+import type { LogLevel } from "effect"
 import { Context, Effect, Layer } from "effect"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { TestProxy } from "./TestProxy.ts"
@@ -18,6 +19,8 @@ export interface Says {
   readonly frames?: (message: string) => ReadonlyArray<string>
   /** How the socket ends in place of an answer: by a code, or cut without one. `message`: undefined as it opens. */
   readonly ends?: (message: string | undefined) => number | "cut" | undefined
+  /** The answer to an upgrade that is refused. */
+  readonly upgrade?: () => Response
   readonly http?: (request: Heard) => Response
 }
 
@@ -47,6 +50,7 @@ export class PlainUpstream extends Context.Service<
 >()("test/server/PlainUpstream") {
   static readonly layer = ({
     ends = () => undefined,
+    upgrade = () => new Response("", { status: 426 }),
     frames,
     http = () => new Response("{}", { status: 404 }),
   }: Says) =>
@@ -65,7 +69,7 @@ export class PlainUpstream extends Context.Service<
                 const url = `${pathname}${search}`
                 const headers = new Headers(request.headers)
                 if (request.headers.get("upgrade") === "websocket") {
-                  if (frames === undefined) return new Response("", { status: 426 })
+                  if (frames === undefined) return upgrade()
                   if (server.upgrade(request, { data: { url, headers } })) return undefined
                 }
                 arrived.requests++
@@ -94,8 +98,8 @@ export class PlainUpstream extends Context.Service<
     )
 
   /** The proxy in front of it. */
-  static readonly layerProxied = (says: Says, settings: Partial<SettingsValues> = {}) =>
-    Layer.unwrap(Effect.map(PlainUpstream, ({ url }) => TestProxy.layerProxy({ ...settings, upstreamUrl: url }))).pipe(
-      Layer.provideMerge(PlainUpstream.layer(says)),
-    )
+  static readonly layerProxied = (says: Says, settings: Partial<SettingsValues> = {}, logs?: LogLevel.LogLevel) =>
+    Layer.unwrap(
+      Effect.map(PlainUpstream, ({ url }) => TestProxy.layerProxy({ ...settings, upstreamUrl: url }, undefined, logs)),
+    ).pipe(Layer.provideMerge(PlainUpstream.layer(says)))
 }

@@ -3,6 +3,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
+import type { LogLevel } from "effect"
 import { Context, Effect, Layer, References } from "effect"
 import { HttpServer } from "effect/http"
 import { OpenAI } from "openai"
@@ -30,7 +31,11 @@ export class TestProxy extends Context.Service<
   }
 >()("test/TestProxy") {
   /** The proxy alone, in front of `settings.upstreamUrl`; with the default dialer, or another. */
-  static readonly layerProxy = (settings: SettingsOptions, dialer?: Layer.Layer<Dialer>) => {
+  static readonly layerProxy = (
+    settings: SettingsOptions,
+    dialer?: Layer.Layer<Dialer>,
+    logs: LogLevel.LogLevel = "Info",
+  ) => {
     const { logged, logger } = collectingLogger()
     return Layer.effect(
       TestProxy,
@@ -51,7 +56,7 @@ export class TestProxy extends Context.Service<
     ).pipe(
       Layer.provideMerge(dialer === undefined ? Server.layer : Server.layerNoDialer.pipe(Layer.provide(dialer))),
       Layer.provide(Settings.layer({ port: 0, ...settings })),
-      Layer.provide([NodeFileSystem.layer, NodePath.layer, logger, Layer.succeed(References.MinimumLogLevel, "Info")]),
+      Layer.provide([NodeFileSystem.layer, NodePath.layer, logger, Layer.succeed(References.MinimumLogLevel, logs)]),
     )
   }
 

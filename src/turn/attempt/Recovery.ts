@@ -7,12 +7,13 @@
  * | the attempt failed before anything was shown | then |
  * |---|---|
  * | nothing was written on a pooled socket | the same on another connection, then HTTP |
- * | no connection could be had | HTTP, but for 401, 403 and 429, which are the client's answer |
- * | the message was too big for the socket | HTTP |
+ * | no connection could be had | HTTP, but for 401, 403 and 429 in the API's own words, which are the client's answer |
+ * | the message was too big for the socket, or the socket was closed by policy (1003, 1008) | HTTP |
  * | the suffix that respool made was refused: any 4xx but 401, 403, 429 | everything on a new connection |
  * | anything else was refused likewise, on a connection that had carried other turns | everything on a new connection |
  * | the connection had reached its limit | the same on a new connection |
  * | the upstream hung up, or sent an event of another turn | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
+ * | the same again, on an upstream that closes each socket before it says anything | HTTP, as above |
  * | the upstream hung up on HTTP without an answer, as a kept connection may | over HTTP once more; never with `strict`, nor where a `conversation` would grow twice |
  * | respool gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
@@ -32,7 +33,7 @@ export type Recovery =
   | { readonly _tag: "Surface" }
   /** Over the socket once more; `fresh`: on a new connection, which remembers nothing, so everything is sent. */
   | { readonly _tag: "Retry"; readonly reason: RetryReason; readonly fresh: boolean }
-  | { readonly _tag: "Http"; readonly reason: TurnError["reason"] }
+  | { readonly _tag: "Http"; readonly reason: TurnError["reason"] | "sockets_closed" }
 
 /** Which retries the settings allow. */
 export interface RetryPolicy {
@@ -54,6 +55,8 @@ export interface Failure {
   readonly selfContained: boolean
   /** True: the turn adds to a conversation that the upstream keeps, so a second run would add to it twice. */
   readonly growsConversation: boolean
+  /** True: the upstream closes sockets before it says anything on them. */
+  readonly socketsClosed: boolean
   /** The retries that this turn has had. */
   readonly tried: ReadonlySet<RetryReason>
 }
@@ -61,10 +64,13 @@ export interface Failure {
 /** Statuses that the client's request would have got without respool as well. */
 const clientsAnswer: ReadonlySet<number> = new Set([401, 403, 429])
 
+/** Whether a refused upgrade has an answer of the API's. What stands in front of an API answers with a page, or nothing. */
+const isOfTheApi = ({ body }: { readonly body: string }) => body.trimStart().startsWith("{")
+
 const surface: Recovery = { _tag: "Surface" }
 
 export const recoveryOf = (
-  { error, growsConversation, ownSuffix, reused, selfContained, shown, tried }: Failure,
+  { error, growsConversation, ownSuffix, reused, selfContained, shown, socketsClosed, tried }: Failure,
   { retry, transport }: RetryPolicy,
 ): Recovery => {
   const { answer, delivery, reason } = error
@@ -73,10 +79,10 @@ export const recoveryOf = (
   const overHttp: Recovery = transport === "websocket" ? surface : { _tag: "Http", reason }
 
   if (shown || reason === "shutdown" || reason === "internal") return surface
-  if (reason === "message_too_big") return overHttp
+  if (reason === "message_too_big" || reason === "policy_close") return overHttp
   switch (delivery) {
     case "NotSent":
-      if (answer !== undefined && clientsAnswer.has(answer.status)) return surface
+      if (answer !== undefined && clientsAnswer.has(answer.status) && isOfTheApi(answer)) return surface
       return (reason === "socket_lost_before_send" ? once(reason, false) : undefined) ?? overHttp
     case "Rejected": {
       if (error.code === "websocket_connection_limit_reached" && selfContained) {
@@ -92,14 +98,17 @@ export const recoveryOf = (
     case "Accepted": {
       const mayRunTwice = retry === "standard" && selfContained && !growsConversation
       const cutOff = reason === "upstream_closed" || reason === "foreign_event"
-      return (cutOff && mayRunTwice ? once(reason, true) : undefined) ?? surface
+      if (!cutOff || !mayRunTwice) return surface
+      const another = once(reason, true)
+      if (another !== undefined) return another
+      return socketsClosed && transport !== "websocket" ? { _tag: "Http", reason: "sockets_closed" } : surface
     }
   }
 }
 
 /** Whether a turn that failed over HTTP is sent over HTTP again, where anything may be sent to a new connection. */
 export const isSentAgain = (
-  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "reused" | "selfContained">,
+  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "reused" | "selfContained" | "socketsClosed">,
   { retry }: Pick<RetryPolicy, "retry">,
 ): boolean =>
   error.reason === "upstream_closed" &&

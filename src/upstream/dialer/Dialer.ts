@@ -69,7 +69,7 @@ export interface Socket {
  * `answer.body` is without transfer coding, at most 64 KiB.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
-  reason: Schema.Literals(["Refused", "Unreachable", "Unsendable"]),
+  reason: Schema.Literals(["Refused", "HungUp", "Unreachable", "Unsendable"]),
   message: Schema.String,
   answer: Schema.optionalKey(
     Schema.Struct({
@@ -89,6 +89,8 @@ export class Dialer extends Context.Service<
 >()("respool/upstream/Dialer") {}
 
 export const unreachable = (message: string): DialError => new DialError({ reason: "Unreachable", message })
+
+const hungUp = new DialError({ reason: "HungUp", message: "the upstream hung up before it was asked anything" })
 
 const unsendable = (message: string): DialError => new DialError({ reason: "Unsendable", message })
 
@@ -145,7 +147,7 @@ export interface Upgrade {
 class Guard implements SocketHandlers {
   state: "connecting" | "opening" | "open" | "over" = "connecting"
   /** What the peer did before it was asked anything; undefined: nothing. */
-  early: string | undefined
+  early: "spoke" | "hung up" | undefined
   readonly #handlers: SocketHandlers
 
   constructor(handlers: SocketHandlers) {
@@ -227,7 +229,9 @@ export const make = (start: Start): Dialer["Service"] => ({
               guard.state = socket === undefined ? "over" : "open"
               resume(
                 socket === undefined
-                  ? unreachable(`the upstream ${early ?? "hung up"} before it was asked anything`)
+                  ? early === "spoke"
+                    ? unreachable("the upstream spoke before it was asked anything")
+                    : hungUp
                   : Effect.succeed(socket),
               )
             })

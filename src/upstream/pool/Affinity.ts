@@ -7,6 +7,7 @@
  */
 import { hash } from "node:crypto"
 import { Redacted } from "effect"
+import packageJson from "../../../package.json" with { type: "json" }
 import { memberText } from "../../wire/RequestBody.ts"
 import type { Destination, RoutedTurn } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
@@ -31,6 +32,8 @@ const handshakeHeaders = [
   "chatgpt-account-id",
   "originator",
 ] as const
+
+const userAgent = `respool/${packageJson.version}`
 
 const beta = "openai-beta"
 
@@ -69,6 +72,8 @@ export const affinityOf = (turn: RoutedTurn, scope: string): Affinity => {
     part(name)
     part(value)
   }
+  // Who asks is told, and splits no pool: the program that opens a connection is not always the one that uses it.
+  headers["user-agent"] = turn.headers["user-agent"] ?? userAgent
   if (shown !== undefined) Object.assign(headers, Redacted.value(shown.headers))
   return {
     key: hash("sha256", parts, "base64url"),

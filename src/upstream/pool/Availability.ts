@@ -8,6 +8,9 @@
  *   without an answer, the scope that asked: it may be because of its headers, its credential or its query.
  * - Refusals that concern the caller alone (every other 4xx) and requests that can't be written, nobody.
  *
+ * Sockets that open and are closed before the upstream says anything are remembered apart: two in a row, and the scope
+ * that asked has none for five minutes.
+ *
  * A dial that succeeds ends it for all that dial the same URL: unless they fail again, and then it is their own doing.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
@@ -33,10 +36,14 @@ export class Availability extends Context.Service<
   Availability,
   {
     /** Why no socket should be dialled now; undefined: nothing is known against it. */
-    readonly trouble: (dialled: Dialled) => Trouble["kind"] | undefined
+    readonly trouble: (dialled: Dialled) => Trouble["kind"] | "sockets_closed" | undefined
     readonly opened: (dialled: Dialled) => void
     /** `reached`: the upstream had been reached, and may have been asked. */
     readonly failed: (dialled: Dialled, error: TurnError, reached: boolean) => void
+    /** The upstream closed a connection on which it had never said anything. True: none is opened for a while now. */
+    readonly closedUnheard: (dialled: Dialled) => boolean
+    /** The upstream has said something on a connection. */
+    readonly heard: (dialled: Dialled) => void
   }
 >()("respool/upstream/Availability") {
   static readonly layer = Layer.effect(
@@ -49,6 +56,8 @@ export class Availability extends Context.Service<
 const maxTroubles = 1024
 
 const httpOnlyFor = Duration.toMillis("5 minutes")
+/** So many connections in a row that are closed unheard. */
+const unheardInARow = 2
 const firstPause = Duration.toMillis("1 second")
 const longestPause = Duration.toMillis("30 seconds")
 
@@ -60,15 +69,20 @@ const forAll = (url: string) => url.replace(/\?.*$/, "")
 /** No URL has a blank in it. */
 const ofScope = ({ scope, url }: Dialled) => `${url} ${scope}`
 
+const isPage = ({ body, status }: NonNullable<TurnError["answer"]>) =>
+  (status === 401 || status === 403 || status === 429) && !body.trimStart().startsWith("{")
+
 const make = (now: () => number): Availability["Service"] => {
   const troubles = new Map<string, Trouble>()
+  const unheard = new Map<string, { readonly count: number; readonly until: number }>()
 
-  const remember = (key: string, trouble: Trouble) => {
-    troubles.delete(key)
-    troubles.set(key, trouble)
-    const oldest = troubles.size > maxTroubles ? troubles.keys().next().value : undefined
-    if (oldest !== undefined) troubles.delete(oldest)
+  const keep = <A>(kept: Map<string, A>, key: string, value: A) => {
+    kept.delete(key)
+    kept.set(key, value)
+    const oldest = kept.size > maxTroubles ? kept.keys().next().value : undefined
+    if (oldest !== undefined) kept.delete(oldest)
   }
+  const remember = (key: string, trouble: Trouble) => keep(troubles, key, trouble)
 
   const at = (key: string) => {
     const trouble = troubles.get(key)
@@ -76,7 +90,18 @@ const make = (now: () => number): Availability["Service"] => {
   }
 
   return {
-    trouble: (dialled) => at(ofScope(dialled)) ?? at(forAll(dialled.url)),
+    trouble: (dialled) => {
+      const key = ofScope(dialled)
+      return now() < (unheard.get(key)?.until ?? -Infinity) ? "sockets_closed" : (at(key) ?? at(forAll(dialled.url)))
+    },
+    closedUnheard: (dialled) => {
+      const key = ofScope(dialled)
+      const count = (unheard.get(key)?.count ?? 0) + 1
+      const isMute = count >= unheardInARow
+      keep(unheard, key, { count, until: isMute ? now() + httpOnlyFor : -Infinity })
+      return isMute
+    },
+    heard: (dialled) => void (unheard.size > 0 && unheard.delete(ofScope(dialled))),
     opened: (dialled) => {
       troubles.delete(ofScope(dialled))
       troubles.delete(forAll(dialled.url))
@@ -94,7 +119,8 @@ const make = (now: () => number): Availability["Service"] => {
       if (answer !== undefined && noSocket.has(answer.status)) {
         return remember(key, { kind: "upstream_http_only", url, until: now() + httpOnlyFor, pause: 0, cause })
       }
-      if (answer !== undefined && answer.status < 500) return
+      // A page with such a status is of what stands in front of the API, and says nothing about the caller.
+      if (answer !== undefined && answer.status < 500 && !isPage(answer)) return
       // Dials that were under way at the same time fail at the same time, and count as one.
       if (last !== undefined && now() < last.until) return
       const pause = last === undefined || last.pause === 0 ? firstPause : Math.min(last.pause * 2, longestPause)

@@ -42,6 +42,8 @@ const maxSilentLooks = 5
 export class Connection implements SocketHandlers {
   state: ConnectionState = { _tag: "Connecting" }
   session: string | undefined
+  /** Whether the upstream has said anything in a turn. */
+  spoke = false
   readonly id: number
   readonly affinity: Affinity
   readonly scope: Scope.Closeable
@@ -65,7 +67,10 @@ export class Connection implements SocketHandlers {
     if (state._tag === "Open") {
       state.alive = true
       const held = state.chains[0].state
-      if (held._tag === "Leased") return held.listener.onText(text)
+      if (held._tag === "Leased") {
+        this.spoke = true
+        return held.listener.onText(text)
+      }
     }
     this.onStray(text)
   }
@@ -95,7 +100,7 @@ export class Connection implements SocketHandlers {
 
   // The peer's reason is left out: it may repeat what it was sent, and errors are logged.
   onClose(code: number) {
-    this.evict(code === 1009 ? "message_too_big" : "closed", `the upstream closed the connection (${code})`)
+    this.evict(closes.get(code) ?? "closed", `the upstream closed the connection (${code})`)
   }
 
   /** The dial has succeeded; the turn that it was for gets the lease in the same step. */
@@ -199,6 +204,13 @@ export class Connection implements SocketHandlers {
     this.#hooks.onIdle(this)
   }
 }
+
+/** What a code of a close frame means for the turn (RFC 6455, section 7.4.1). */
+const closes: ReadonlyMap<number, EvictReason> = new Map([
+  [1003, "policy_close"],
+  [1008, "policy_close"],
+  [1009, "message_too_big"],
+])
 
 const pause = (open: Open) => {
   if (open.paused) return

@@ -82,26 +82,34 @@ const make = Effect.gen(function* () {
   }
   const listeners = new Set<(connection: Connection) => void>()
   const context = yield* Effect.context<never>()
+  const log = Effect.runForkWith(context)
   /** Upstreams of which the log says already that their connections carry one turn. */
   const singleUse = new WeakSet<Upstream>()
   const roster = new Roster(settings, poolScope, {
     now: ageOf(clock),
     trouble: (affinity) => {
       const trouble = availability.trouble(affinity)
-      return trouble === "upstream_http_only" && affinity.upstream.transport === "websocket" ? undefined : trouble
+      // There is no other way, so it is tried.
+      return trouble !== "dial_backoff" && affinity.upstream.transport === "websocket" ? undefined : trouble
     },
     onIdle: (connection) => {
+      availability.heard(connection.affinity)
       for (const listener of listeners) listener(connection)
       wake()
     },
     onEvicted: (connection, { detail, reason }) => {
       evictions.updateUnsafe(reason, context)
+      log(ended(connection, reason, detail))
+      if (connection.spoke) availability.heard(connection.affinity)
+      else if ((reason === "closed" || reason === "policy_close") && availability.closedUnheard(connection.affinity)) {
+        log(closedUnheard(connection))
+      }
       // An upstream that does this again and again never continues, and nothing else would tell.
-      if (reason === "unsolicited") Effect.runForkWith(context)(notAsked(connection, detail))
+      if (reason === "unsolicited") log(notAsked(connection, detail))
       const { upstream } = connection.affinity
       if (reason === "single_use" && !singleUse.has(upstream)) {
         singleUse.add(upstream)
-        Effect.runForkWith(context)(usedOnce(upstream))
+        log(usedOnce(upstream))
       }
       wake()
     },
@@ -134,7 +142,8 @@ const make = Effect.gen(function* () {
       Effect.mapError(({ answer, message, reason }) => {
         const error = notSent(reason === "Refused" ? "upgrade_refused" : "dial_failed", message, answer)
         // What can't be written is the caller's own, or the settings': it says nothing about the upstream.
-        if (reason !== "Unsendable") availability.failed(connection.affinity, error, reached)
+        if (reason === "HungUp" && availability.closedUnheard(connection.affinity)) log(closedUnheard(connection))
+        else if (reason !== "Unsendable") availability.failed(connection.affinity, error, reached)
         return error
       }),
       Effect.timeoutOrElse({
@@ -252,6 +261,25 @@ const make = Effect.gen(function* () {
   })
 })
 
+/** Why a connection ended: one line for each, for whoever looks for it. */
+const ended = ({ affinity, id }: Connection, reason: EvictReason, detail: string) =>
+  Effect.logDebug("a connection ended").pipe(
+    Effect.annotateLogs({
+      upstream: affinity.upstream.name,
+      connection: `#${id}`,
+      reason,
+      ...(detail === "" ? {} : { error: detail }),
+    }),
+  )
+
+/** One line for an upstream whose sockets are of no use. */
+const closedUnheard = ({ affinity: { upstream } }: Connection) =>
+  Effect.logWarning(
+    upstream.transport === "websocket"
+      ? "the upstream closes its sockets before it says anything on them"
+      : "the upstream closes its sockets before it says anything on them: turns go over HTTP for five minutes",
+  ).pipe(Effect.annotateLogs({ upstream: upstream.name }))
+
 /** One line for a connection that an upstream lost by what it sent. */
 const notAsked = ({ affinity, id }: Connection, detail: string) =>
   Effect.logWarning("a connection was closed, since the upstream sent what was not asked for").pipe(
@@ -273,6 +301,7 @@ const refusals: Readonly<Record<RefuseReason, string>> = {
   session_busy: "every connection of the session is in use",
   shutdown: "the proxy is shutting down",
   upstream_http_only: "the upstream takes no WebSocket",
+  sockets_closed: "the upstream closes its sockets before it says anything on them",
   dial_backoff: "the upstream could not be reached just now",
 }
 

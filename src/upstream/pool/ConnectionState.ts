@@ -30,6 +30,7 @@ export type EvictReason =
   | "unsolicited"
   | "single_use"
   | "closed"
+  | "policy_close"
   | "message_too_big"
   | "ping_timeout"
   | "dial_failed"

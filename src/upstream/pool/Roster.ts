@@ -36,7 +36,9 @@ export type Decision =
   | { readonly _tag: "Wait" }
   | { readonly _tag: "Refuse"; readonly reason: RefuseReason }
 
-export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | "upstream_http_only" | "dial_backoff"
+type Unavailable = "upstream_http_only" | "dial_backoff" | "sockets_closed"
+
+export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | Unavailable
 
 /** So many conversations that no turn continued a session keeps; the turn that begins another one takes the coldest. */
 const keepUncontinued = 8
@@ -45,7 +47,7 @@ const keepUncontinued = 8
 export interface RosterHooks {
   readonly now: () => number
   /** Why nothing should be dialled there now. */
-  readonly trouble: (affinity: Affinity) => "upstream_http_only" | "dial_backoff" | undefined
+  readonly trouble: (affinity: Affinity) => Unavailable | undefined
   readonly onIdle: (connection: Connection) => void
   readonly onEvicted: (connection: Connection, eviction: Eviction) => void
 }

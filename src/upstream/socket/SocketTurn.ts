@@ -65,10 +65,11 @@ export class SocketTurn extends EventReader implements LeaseListener {
   onLost(reason: EvictReason, detail: string) {
     const message = detail === "" ? "the connection to the upstream is gone" : detail
     const { delivery } = this.#turn.clock
-    const tooBig = reason === "message_too_big" && delivery === "Ambiguous"
+    // Such a close refuses the request, if nothing was said before; else it only ends the answer.
+    const refused = delivery === "Ambiguous" && (reason === "message_too_big" || reason === "policy_close")
     const error = new TurnError({
-      reason: tooBig ? "message_too_big" : (lostReasons[reason] ?? "upstream_closed"),
-      delivery: tooBig ? "Rejected" : delivery,
+      reason: refused ? reason : (lostReasons[reason] ?? "upstream_closed"),
+      delivery: refused ? "Rejected" : delivery,
       message,
     })
     // Nothing happens where a terminal event has evicted the connection: it has ended the turn already.

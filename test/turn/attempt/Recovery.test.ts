@@ -11,19 +11,24 @@ interface Case {
   readonly delivery: Delivery
   readonly status?: number
   readonly code?: string
+  readonly body?: string
 }
 
-const failure = ({ code, delivery, reason, status }: Case, rest: Partial<Omit<Failure, "error">> = {}): Failure => ({
+const failure = (
+  { body = `{"error":{}}`, code, delivery, reason, status }: Case,
+  rest: Partial<Omit<Failure, "error">> = {},
+): Failure => ({
   error: new TurnError({
     reason,
     delivery,
     message: "",
     ...(code === undefined ? {} : { code }),
-    ...(status === undefined ? {} : { answer: { status, headers: {}, body: "" } }),
+    ...(status === undefined ? {} : { answer: { status, headers: {}, body } }),
   }),
   shown: false,
   ownSuffix: false,
   reused: false,
+  socketsClosed: false,
   selfContained: true,
   growsConversation: false,
   tried: new Set(),
@@ -63,6 +68,8 @@ describe("recoveryOf", () => {
     for (const status of [401, 403, 429]) {
       const refused: Case = { reason: "upgrade_refused", delivery: "NotSent", status }
       assert.deepStrictEqual(recoveryOf(failure(refused), standard), surface)
+      const page: Case = { ...refused, body: "<html></html>" }
+      assert.deepStrictEqual(recoveryOf(failure(page), standard), http("upgrade_refused"))
     }
   })
 
@@ -77,6 +84,29 @@ describe("recoveryOf", () => {
     for (const status of [401, 403, 429, 500, 502, 503]) {
       assert.deepStrictEqual(recoveryOf(failure(refusal(status), { ownSuffix: true }), standard), surface)
     }
+  })
+
+  it("sends everything again where a connection that had carried other turns refused it", () => {
+    for (const status of [400, 404, 409, 413, 422]) {
+      const reused = { reused: true }
+      assert.deepStrictEqual(recoveryOf(failure(refusal(status), reused), standard), retry("context_refused"))
+      const owned = { ...reused, selfContained: false }
+      assert.deepStrictEqual(recoveryOf(failure(refusal(status), owned), standard), surface)
+    }
+    for (const status of [401, 403, 429, 500, 503]) {
+      assert.deepStrictEqual(recoveryOf(failure(refusal(status), { reused: true }), standard), surface)
+    }
+  })
+
+  it("goes over HTTP where the second socket in a row was closed unheard, if the turn may run twice", () => {
+    const tried = new Set<RetryReason>(["upstream_closed"])
+    const twice = { tried, socketsClosed: true }
+    const overHttp = { _tag: "Http", reason: "sockets_closed" } as const
+    assert.deepStrictEqual(recoveryOf(failure(closed, twice), standard), overHttp)
+    assert.deepStrictEqual(recoveryOf(failure(closed, { tried }), standard), surface)
+    assert.deepStrictEqual(recoveryOf(failure(closed, twice), { ...standard, retry: "strict" }), surface)
+    assert.deepStrictEqual(recoveryOf(failure(closed, twice), { ...standard, transport: "websocket" }), surface)
+    assert.deepStrictEqual(recoveryOf(failure(closed, { ...twice, growsConversation: true }), standard), surface)
   })
 
   it("takes a new connection where one has reached its limit, unless an anchor would be lost with it", () => {

@@ -13,7 +13,7 @@ const failure = (status?: number) =>
     reason: status === undefined ? "dial_failed" : "upgrade_refused",
     delivery: "NotSent",
     message: "no",
-    ...(status === undefined ? {} : { answer: { status, headers: {}, body: "" } }),
+    ...(status === undefined ? {} : { answer: { status, headers: {}, body: `{"error":{}}` } }),
   })
 
 const test = (name: string, body: (availability: Availability["Service"]) => Effect.Effect<void>) =>
