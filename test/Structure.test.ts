@@ -43,8 +43,8 @@ describe("src", () => {
       ["turn/Elapsed.ts", "what ages while the machine sleeps"],
       ["upstream/credential/TokenFile.ts", "when a token expires"],
       ["upstream/credential/CodexAuth.ts", "when a token expires"],
-      ["downstream/tenants/Ownership.ts", "when an id was recorded, which a restart must know"],
-      ["downstream/auth/Keys.ts", "when a key was made"],
+      ["downstream/tenants/Ledger.ts", "when an id was recorded, which a restart must know"],
+      ["downstream/auth/KeysFile.ts", "when a key was made"],
     ])
     const reads = /currentTime(Millis|Nanos)|\bDate\.now|\bnew Date\b|\bDateTime\.now/
     const found = sources.filter(

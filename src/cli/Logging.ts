@@ -10,17 +10,21 @@ import { Settings } from "../config/Settings.ts"
 
 const levels = { debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const
 
-export const layer = Layer.unwrap(
-  Effect.gen(function* () {
-    const { logFormat, logLevel } = yield* Settings
-    const flag = Option.flatten(yield* Effect.serviceOption(GlobalFlag.LogLevel))
-    const format = logFormat === "json" ? Logger.formatJson : Logger.formatLogFmt
-    return Layer.merge(
-      Logger.layer([Logger.map(format, (line) => void process.stderr.write(`${line}\n`))]),
-      Layer.succeed(
-        References.MinimumLogLevel,
-        Option.getOrElse(flag, () => levels[logLevel]),
-      ),
-    )
-  }),
-)
+/** Each line goes to `write`, without its line end. */
+export const layerTo = (write: (line: string) => void) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { logFormat, logLevel } = yield* Settings
+      const flag = Option.flatten(yield* Effect.serviceOption(GlobalFlag.LogLevel))
+      const format = logFormat === "json" ? Logger.formatJson : Logger.formatLogFmt
+      return Layer.merge(
+        Logger.layer([Logger.map(format, write)]),
+        Layer.succeed(
+          References.MinimumLogLevel,
+          Option.getOrElse(flag, () => levels[logLevel]),
+        ),
+      )
+    }),
+  )
+
+export const layer = layerTo((line) => void process.stderr.write(`${line}\n`))

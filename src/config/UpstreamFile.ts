@@ -37,11 +37,11 @@ const asText = (value: unknown): string | undefined => {
 const keyIn = Effect.fnUntraced(function* (path: string, spelled: string) {
   const fs = yield* FileSystem.FileSystem
   const named = `${spelled}=${JSON.stringify(path)}`
+  const text = yield* Effect.mapError(readText(fs, path), (error) => wrong(`${named}: the file ${whyUnread(error)}`))
   const { mode } = yield* lookAt(fs, path)
   if (isOpenToOthers(mode)) {
     return yield* wrong(`${named}: the file is open to other users of this machine: run \`chmod 600\` on it`)
   }
-  const text = yield* Effect.mapError(readText(fs, path), (error) => wrong(`${named}: the file ${whyUnread(error)}`))
   if (!isApiKey(text)) return yield* wrong(`${named}: expected a file with a key in it and nothing else`)
   return Redacted.make(text.trim())
 })

@@ -140,7 +140,7 @@ const make = Effect.gen(function* () {
       upstream,
       credential: key,
       // Each lease has a URL of its own, since the back-off after a failed dial, kept by URL, is not tested here.
-      url: `ws://upstream/v1/responses?lease=${++leases}`,
+      url: `ws://upstream/${++leases}/v1/responses`,
       headers: Redacted.make({ key }),
     }
     const leased = yield* pool.lease({

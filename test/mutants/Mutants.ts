@@ -366,10 +366,10 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "eviction-forgets-waiters",
     "src/upstream/pool/ConnectionPool.ts",
-    `        Effect.runForkWith(context)(usedOnce(upstream))
+    `        log(usedOnce(upstream))
       }
       wake()`,
-    `        Effect.runForkWith(context)(usedOnce(upstream))
+    `        log(usedOnce(upstream))
       }`,
   ),
   mutant(
@@ -668,8 +668,8 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   repeating(
     "responses-that-repeat-run-twice-each",
     "src/upstream/socket/WebSocketExecutor.ts",
-    `fresh: fresh || naming.responsesRepeat,`,
-    `fresh,`,
+    `fresh: attempt.fresh || naming.responsesRepeat,`,
+    `fresh: attempt.fresh,`,
   ),
   repeating(
     "first-turn-loses-its-own-events",

@@ -268,7 +268,9 @@ describe("A credential that is not the caller's", () => {
             )
             assert.deepStrictEqual([...credentials], [`Bearer ${mark}`])
             assert.isAbove(seen.redacted, asked.length / (isOwn ? 3 : 12))
-            assert.includeMembers([...seen.statuses], ["200", "401", "404", "429", "500", "502"])
+            // A sample need not have met them all.
+            const statuses = asked.length === all.length ? ["200", "401", "404", "429", "500", "502"] : ["200", "429"]
+            assert.includeMembers([...seen.statuses], statuses)
             assert.isEmpty(proxy.logged.filter(holdsMark))
           }),
         240_000,

@@ -31,7 +31,7 @@ export interface Kind {
   readonly stray?: boolean
   /** Only time ends it. */
   readonly silent?: boolean
-  /** Over HTTP; as `shown` where absent, since nothing is tried again there. `none`: there is no such thing. */
+  /** Over HTTP; as `shown` where absent, since little is tried again there. `none`: there is no such thing. */
   readonly http?: Ending | "none"
 }
 
@@ -158,6 +158,8 @@ export interface Cell {
   readonly twice: boolean
 }
 
+const closesOverHttp = ({ name }: Kind) => /^(close \d+|reset|unread, reset)$/.test(name)
+
 /** The ending and the number of runs that the table allows. */
 export const allowed = ({ at, http, kind, later, stream, strict, twice }: Cell): readonly [Ending, runs: number] => {
   // The connection that would have been told to forget has nothing to forget yet, and its turn runs.
@@ -167,6 +169,8 @@ export const allowed = ({ at, http, kind, later, stream, strict, twice }: Cell):
   if (http) {
     // Nobody reads frames out of one object of JSON.
     if (!stream && (kind.name === "unknown event" || kind.name === "invalid JSON")) return ["answer", 1]
+    // What closes the connection before its answer has a head is sent again, once.
+    if (closesOverHttp(kind) && at === 0) return twice ? ["error", 2 * runs] : ["answer", runs + 1]
     if (kind.http === "answer" || kind.http === "error") return [kind.http, runs]
     return [kind.placed ? (kind.shown ?? "error") : kind.full === "answer" ? "answer" : "error", runs]
   }

@@ -46,7 +46,7 @@ export class Watched extends Context.Service<
       }),
     ).pipe(
       Layer.provideMerge(server),
-      Layer.provide(Logging.layer),
+      Layer.provide(Logging.layerTo(write)),
       Layer.provide(Settings.layer({ port: 0, logLevel: "debug", ...settings })),
       Layer.provide([NodeFileSystem.layer, NodePath.layer]),
       Layer.provide([Layer.succeed(Tracer.Tracer, tracer), consoleTo(write)]),

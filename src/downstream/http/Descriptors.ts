@@ -102,7 +102,7 @@ export const watch = ({ isBusy, limits, port }: Watched) =>
   Effect.gen(function* () {
     startFetching()
     const log = Effect.runForkWith(yield* Effect.context<never>())
-    const sockets = openSockets()
+    const sockets = yield* Effect.promise(openSockets)
     if (sockets === undefined) return
     const descriptors = descriptorLimit()
     const within = limitsWithin(limits, descriptors)

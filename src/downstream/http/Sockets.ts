@@ -1,7 +1,7 @@
 /**
  * Asks the system about the process's sockets, and shuts some down, where Bun offers neither: Linux only, by `bun:ffi`.
  */
-import { dlopen, ptr } from "bun:ffi"
+import type * as Ffi from "bun:ffi"
 
 /** One connection of a client, as the system sees it. */
 export interface Client {
@@ -31,12 +31,13 @@ const lastDataReceived = 52
 const bytesAcknowledged = 120
 const infoBytes = 136
 
-/** Undefined: the system has none of this. */
-export const openSockets = (): Connections | undefined => {
-  if (process.platform !== "linux") return undefined
+/** Undefined: the system, or the runtime, has none of this. */
+export const openSockets = async (): Promise<Connections | undefined> => {
+  if (process.platform !== "linux" || process.versions["bun"] === undefined) return undefined
+  const ffi = await import("bun:ffi")
   for (const name of ["libc.so.6", "libc.so"]) {
     try {
-      return opened(name)
+      return opened(ffi, name)
     } catch {
       // The next one, or none.
     }
@@ -44,7 +45,7 @@ export const openSockets = (): Connections | undefined => {
   return undefined
 }
 
-const opened = (name: string): Connections => {
+const opened = ({ dlopen, ptr }: Pick<typeof Ffi, "dlopen" | "ptr">, name: string): Connections => {
   const { symbols } = dlopen(name, {
     shutdown: { args: ["int", "int"], returns: "int" },
     getsockname: { args: ["int", "ptr", "ptr"], returns: "int" },

@@ -18,6 +18,7 @@ import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
+import { closedUnheard, ended, notAsked, usedOnce } from "./PoolLog.ts"
 import type { LeaseRequest, RefuseReason } from "./Roster.ts"
 import { Roster } from "./Roster.ts"
 
@@ -260,41 +261,6 @@ const make = Effect.gen(function* () {
     waiting: () => waiters.size,
   })
 })
-
-/** Why a connection ended: one line for each, for whoever looks for it. */
-const ended = ({ affinity, id }: Connection, reason: EvictReason, detail: string) =>
-  Effect.logDebug("a connection ended").pipe(
-    Effect.annotateLogs({
-      upstream: affinity.upstream.name,
-      connection: `#${id}`,
-      reason,
-      ...(detail === "" ? {} : { error: detail }),
-    }),
-  )
-
-/** One line for an upstream whose sockets are of no use. */
-const closedUnheard = ({ affinity: { upstream } }: Connection) =>
-  Effect.logWarning(
-    upstream.transport === "websocket"
-      ? "the upstream closes its sockets before it says anything on them"
-      : "the upstream closes its sockets before it says anything on them: turns go over HTTP for five minutes",
-  ).pipe(Effect.annotateLogs({ upstream: upstream.name }))
-
-/** One line for a connection that an upstream lost by what it sent. */
-const notAsked = ({ affinity, id }: Connection, detail: string) =>
-  Effect.logWarning("a connection was closed, since the upstream sent what was not asked for").pipe(
-    Effect.annotateLogs({
-      upstream: affinity.upstream.name,
-      connection: `#${id}`,
-      ...(detail === "" ? {} : { error: detail }),
-    }),
-  )
-
-/** One line for an upstream that no turn can continue. */
-const usedOnce = ({ name }: Upstream) =>
-  Effect.logWarning("the upstream's ids do not tell its turns apart, so each of its connections carries one turn").pipe(
-    Effect.annotateLogs({ upstream: name }),
-  )
 
 const refusals: Readonly<Record<RefuseReason, string>> = {
   pool_full: "every connection is in use",

@@ -437,7 +437,7 @@ it.layer(NodeFileSystem.layer)("Dockerfile", (it) => {
       })
       const health = Effect.promise(
         () =>
-          Bun.spawn([process.execPath, ...args], {
+          Bun.spawn([process.execPath, ...args.map((arg) => arg.replace(/^\/app\//, `${root}/`))], {
             env: { RESPOOL_PORT: String(port) },
             stdout: "ignore",
             stderr: "ignore",
@@ -446,7 +446,7 @@ it.layer(NodeFileSystem.layer)("Dockerfile", (it) => {
       assert.strictEqual(yield* health, 0)
       status = 503
       assert.strictEqual(yield* health, 1)
-      assert.deepStrictEqual(asked, ["/healthz", "/healthz"])
+      assert.deepStrictEqual(asked, ["/readyz", "/readyz"])
       yield* stop
       assert.notStrictEqual(yield* health, 0)
     }),

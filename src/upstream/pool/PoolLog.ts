@@ -1,0 +1,43 @@
+/**
+ * The lines that the pool writes into the log. The upstream's words are in none of them, since they may repeat what it
+ * was sent.
+ */
+import { Effect } from "effect"
+import type { Upstream } from "../route/Upstreams.ts"
+import type { Connection } from "./Connection.ts"
+import type { EvictReason } from "./ConnectionState.ts"
+
+/** Why a connection ended: one line for each, for whoever looks for it. */
+export const ended = ({ affinity, id }: Connection, reason: EvictReason, detail: string) =>
+  Effect.logDebug("a connection ended").pipe(
+    Effect.annotateLogs({
+      upstream: affinity.upstream.name,
+      connection: `#${id}`,
+      reason,
+      ...(detail === "" ? {} : { error: detail }),
+    }),
+  )
+
+/** One line for an upstream whose sockets are of no use. */
+export const closedUnheard = ({ affinity: { upstream } }: Connection) =>
+  Effect.logWarning(
+    upstream.transport === "websocket"
+      ? "the upstream closes its sockets before it says anything on them"
+      : "the upstream closes its sockets before it says anything on them: turns go over HTTP for five minutes",
+  ).pipe(Effect.annotateLogs({ upstream: upstream.name }))
+
+/** One line for a connection that an upstream lost by what it sent. */
+export const notAsked = ({ affinity, id }: Connection, detail: string) =>
+  Effect.logWarning("a connection was closed, since the upstream sent what was not asked for").pipe(
+    Effect.annotateLogs({
+      upstream: affinity.upstream.name,
+      connection: `#${id}`,
+      ...(detail === "" ? {} : { error: detail }),
+    }),
+  )
+
+/** One line for an upstream that no turn can continue. */
+export const usedOnce = ({ name }: Upstream) =>
+  Effect.logWarning("the upstream's ids do not tell its turns apart, so each of its connections carries one turn").pipe(
+    Effect.annotateLogs({ upstream: name }),
+  )
