@@ -137,7 +137,7 @@ describe("Requests over HTTP", () => {
       const answer = yield* post(simulator, { input }, { path: "/responses/compact" })
       assert.strictEqual(answer.json().object, "response.compaction")
       const output = answer.json().output
-      assert.strictEqual(at(output, 0, "content"), "one")
+      assert.strictEqual(at(output, 0, "content", 0, "text"), "one")
       assert.strictEqual(at(output, 1, "type"), "compaction")
       const continued = yield* post(simulator, { previous_response_id: String(answer.json().id), input: "x" })
       assert.strictEqual(continued.status, 400)

@@ -71,7 +71,7 @@ export const ask = ({ input, more, query = "", seen, session, stream, url }: Ask
   })
 
 const ids = /\b(?:(resp|msg|rs)_[0-9a-f]{50}|(gAAAAAB)[0-9a-z=]+)/g
-const changing = new Set(["previous_response_id", "created_at", "usage"])
+const changing = new Set(["previous_response_id", "created_at", "completed_at", "usage"])
 
 /** The same for two runs of one conversation: ids by their order, no times, no usage. */
 const steady = (values: ReadonlyArray<JsonObject>): string => {

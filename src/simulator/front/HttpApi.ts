@@ -8,7 +8,8 @@ import { invalid, refusalOf } from "../Refusal.ts"
 import { readRequest } from "../request/Rules.ts"
 import type { SimulatorState } from "../SimulatorState.ts"
 import type { Runtime } from "./Sockets.ts"
-import { arrive, begin, compact, evict, forget, refuse } from "../turn/Turn.ts"
+import { compact } from "../turn/Compact.ts"
+import { arrive, begin, evict, forget, refuse } from "../turn/Turn.ts"
 
 const notFound = (request: Request, path: string): Refusal =>
   invalid(`Invalid URL (${request.method} ${path})`, { status: 404 })

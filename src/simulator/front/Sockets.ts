@@ -18,6 +18,7 @@ import { connectionLimitReached, envelope, errorText, invalid, refusalOf } from 
 import { modelMismatch, modelOf, readRequest } from "../request/Rules.ts"
 import type { ConnectionRecord, Mutable, SimulatorState, TurnRecord } from "../SimulatorState.ts"
 import type { Lane } from "../turn/Turn.ts"
+import { readSteer, successor, withSteers } from "./Steers.ts"
 import { arrive, begin, evict, forget, refuse } from "../turn/Turn.ts"
 
 const maxInFlight = 16
@@ -121,11 +122,12 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
 
   const start = (socket: Socket, { faults, lane, record, request }: Waiting): void => {
     const connection = socket.data
-    const turn = begin(state, record, request, lane, connection.lanes.values(), faults)
+    const turn = begin(state, record, withSteers(lane, request), lane, connection.lanes.values(), faults)
     if (turn._tag === "Refusal") return say(socket, turn, lane.name)
     state.changed()
     if (isImmediate(turn, state.switches)) return playNow(turn, sinkOf(socket))
     lane.running = true
+    lane.responseId = record.responseId
     connection.inFlight++
     const fiber = runtime.fork(
       play(state.switches, turn, sinkOf(socket), runtime.held).pipe(
@@ -141,6 +143,8 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     connection.running.add(fiber)
     fiber.addObserver(() => {
       connection.running.delete(fiber)
+      const next = connection.record.open ? successor(state, lane, record, (text) => socket.send(text)) : undefined
+      if (next !== undefined) connection.waiting.unshift({ ...next, lane, faults: undefined })
       if (connection.record.open) pump(socket)
     })
   }
@@ -164,7 +168,7 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     if (known !== undefined) return known
     const named = connection.lanes.size - (connection.lanes.has(undefined) ? 1 : 0)
     if (name !== undefined && named >= maxLanes) return undefined
-    const lane: Lane = { name, latest: undefined, running: false }
+    const lane: Lane = { name, latest: undefined, running: false, responseId: undefined, steers: [] }
     connection.lanes.set(name, lane)
     return lane
   }
@@ -225,6 +229,8 @@ export const makeSockets = (state: SimulatorState, runtime: Runtime) => {
     }
     if (typeof text !== "string") return say(socket, invalid("Binary messages are not supported."))
     if (Buffer.byteLength(text) > state.switches.maxMessageBytes) return socket.close(1009, "message too big")
+    const steered = readSteer(state, text, connection.lanes.values())
+    if (steered !== undefined) return void socket.send(steered)
     const request = readRequest(state, text, "websocket")
     const { headers, ordinal } = connection.record
     const record = arrive(state, { transport: "websocket", connection: ordinal, headers }, text, request)

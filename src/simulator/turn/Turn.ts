@@ -6,7 +6,7 @@
  */
 import { turnFaults } from "../request/Arrival.ts"
 import { editedItems, entryOf, rebuild } from "../context/Context.ts"
-import type { CreateRequest, Transport } from "../request/CreateRequest.ts"
+import type { CreateRequest, InputItem, Transport } from "../request/CreateRequest.ts"
 import { parseObject } from "../request/CreateRequest.ts"
 import type { Fault, Step } from "../Faults.ts"
 import { modelsEtag, withExtraEvents } from "./ExtraEvents.ts"
@@ -14,7 +14,7 @@ import { applyFaults, unknownType } from "../Faults.ts"
 import { perform } from "./Perform.ts"
 import { measure, nothingSeen, remember } from "../context/Prefixes.ts"
 import type { Refusal } from "../Refusal.ts"
-import { invalid, previousResponseNotFound } from "../Refusal.ts"
+import { previousResponseNotFound } from "../Refusal.ts"
 import { modelOf, notInstructed } from "../request/Rules.ts"
 import type { Chain, Entry, History, Mutable, SimulatorState, TurnRecord } from "../SimulatorState.ts"
 import { turnStateHeader, turnStateOf } from "./TurnState.ts"
@@ -24,6 +24,18 @@ export interface Lane {
   readonly name: string | undefined
   latest: Chain | undefined
   running: boolean
+  /** The response that runs. */
+  responseId: string | undefined
+  /** What the client steered the running or the latest response with. */
+  steers: ReadonlyArray<Steered>
+}
+
+/** Input for a response that had begun. */
+export interface Steered {
+  readonly id: string
+  readonly responseId: string
+  readonly text: string
+  readonly items: ReadonlyArray<InputItem>
 }
 
 export interface Caller {
@@ -85,7 +97,7 @@ export const refuse = (state: SimulatorState, record: Mutable<TurnRecord>, refus
 const noHistory: History = { entries: [], digest: nothingSeen.digest, root: undefined }
 
 /** `lanes` are those of the request's connection; undefined: the request came over HTTP. */
-const parentOf = (
+export const parentOf = (
   state: SimulatorState,
   request: CreateRequest,
   lanes: Iterable<Lane> | undefined,
@@ -256,25 +268,4 @@ export const begin = (
       state.changed()
     },
   }
-}
-
-/** A compaction window: the user's messages and one opaque item. Source: docs/protocol.md 1.6. */
-export const compact = (state: SimulatorState, request: CreateRequest): string | Refusal => {
-  const parent = parentOf(state, request, undefined)
-  if ("_tag" in parent) return parent
-  const rebuilt = rebuild(state, { ...request, generate: false }, parent.entries)
-  if (rebuilt._tag === "Refusal") return rebuilt
-  if (rebuilt.entries.length === 0) return invalid("Nothing to compact.", { param: "input" })
-  const { inputTokens, cachedTokens } = measure(state, request, rebuilt.entries, nothingSeen, -1)
-  const kept = rebuilt.entries.filter(({ value }) => value.role === "user").map(({ raw }) => raw)
-  const item = `{"id":"${state.ids.item("cmp")}","type":"compaction","encrypted_content":"${state.ids.opaque(640)}"}`
-  const usage = {
-    input_tokens: inputTokens,
-    input_tokens_details: { cached_tokens: cachedTokens },
-    output_tokens: 160,
-    output_tokens_details: { reasoning_tokens: 0 },
-    total_tokens: inputTokens + 160,
-  }
-  const createdAt = Math.floor(state.now() / 1000)
-  return `{"id":"${state.ids.item("resp")}","object":"response.compaction","created_at":${createdAt},"output":[${[...kept, item].join(",")}],"usage":${JSON.stringify(usage)}}`
 }
