@@ -8,7 +8,7 @@
 import { Effect, FileSystem, Layer, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
-import { Admission } from "./downstream/http/Admission.ts"
+import { Admission } from "./downstream/Admission.ts"
 import { Answers } from "./downstream/answer/Answers.ts"
 import { AuthScope } from "./downstream/auth/AuthScope.ts"
 import * as BunServer from "./downstream/http/BunServer.ts"
@@ -19,6 +19,7 @@ import { Ownership } from "./downstream/tenants/Ownership.ts"
 import { PassThrough } from "./downstream/http/PassThrough.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import { Session } from "./downstream/Session.ts"
+import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
 import { Turns } from "./turn/Turns.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
@@ -67,9 +68,9 @@ export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(laye
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(
-  Layer.provide([PassThrough.layerNoDeps, Answers.layerNoDeps]),
+  Layer.provide([PassThrough.layerNoDeps, Answers.layerNoDeps, ClientSockets.layerNoDeps]),
   Layer.provideMerge(layerTurns),
-  Layer.provide(Admission.layerNoDeps),
+  Layer.provide([Admission.layerNoDeps, Revocation.layer]),
 )
 
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
@@ -94,14 +95,17 @@ export const layerAuth = Layer.unwrap(
 )
 
 const layerListener = Layer.unwrap(
-  Effect.map(Settings, ({ drainTimeout, host, listenTls, maxClients, maxClientsPerAddress, port }) =>
-    BunServer.layer({
-      hostname: host,
-      port,
-      drainTimeout,
-      clients: { all: maxClients, perAddress: maxClientsPerAddress },
-      ...(listenTls === undefined ? {} : { tls: listenTls }),
-    }),
+  Effect.map(
+    Settings,
+    ({ downstreamDeflate, drainTimeout, host, listenTls, maxBody, maxClients, maxClientsPerAddress, port }) =>
+      BunServer.layer({
+        hostname: host,
+        port,
+        drainTimeout,
+        clients: { all: maxClients, perAddress: maxClientsPerAddress },
+        sockets: { maxMessage: maxBody, deflate: downstreamDeflate === "on" },
+        ...(listenTls === undefined ? {} : { tls: listenTls }),
+      }),
   ),
 )
 

@@ -43,6 +43,7 @@ describe("src", () => {
       ["turn/Elapsed.ts", "what ages while the machine sleeps"],
       ["upstream/credential/TokenFile.ts", "when a token expires"],
       ["upstream/credential/CodexAuth.ts", "when a token expires"],
+      ["upstream/FallbackExecutor.ts", "when a warm-up's response was made"],
       ["downstream/tenants/Ledger.ts", "when an id was recorded, which a restart must know"],
       ["downstream/auth/KeysFile.ts", "when a key was made"],
     ])

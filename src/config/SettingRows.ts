@@ -42,6 +42,16 @@ export const rows = {
   allowedHosts: hosts(
     "further names of the proxy in `Host`, where it adds a credential of its own; with any port, or the one named",
   ),
+  downstreamWebsocket: oneOf(["on", "off"], "on", "whether clients may open a WebSocket themselves; `off` answers 426"),
+  downstreamAnchors: oneOf(
+    ["socket", "scope"],
+    "socket",
+    "who may continue a response that is not stored by its id: the client's socket that got it, or any of its caller's",
+  ),
+  downstreamDeflate: oneOf(["off", "on"], "off", "whether clients' sockets may compress their messages"),
+  downstreamIdle: duration("60 minutes", "a client's socket without a turn is closed after this"),
+  maxClientSockets: count(8192, "sockets of clients in all; further ones are answered 503"),
+  maxClientSocketsPerScope: count(8192, "sockets of clients with one credential or key; further ones are answered 503"),
   upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API; else the profile's"),
   profile: row(
     (name) => Config.map(Config.schema(Schema.Literals(profileNames), name), (value): ProfileName | undefined => value),

@@ -9,6 +9,7 @@ import type { Effect } from "effect"
 import { Context, Schema } from "effect"
 import type { RequestBody } from "../wire/RequestBody.ts"
 import type { Caller } from "./Caller.ts"
+import type { Steering } from "./Steering.ts"
 import type { TurnError } from "./TurnError.ts"
 
 /**
@@ -35,6 +36,19 @@ export interface TurnRequest {
   readonly observe?: (type: string, text: string) => void
   /** What its caller may read of the upstream's answer; undefined: all of it. */
   readonly view?: TurnView
+  /** What a client's own socket adds to the request; undefined: it came another way. */
+  readonly clientSocket?: OnClientSocket
+}
+
+/** A turn that a client asked for on a socket. */
+interface OnClientSocket {
+  /** Members of the body that are no part of the request, and go to no upstream. */
+  readonly omit: ReadonlySet<string>
+  /** True: the upstream only gets ready for the request, and the response is empty. */
+  readonly warmUp: boolean
+  /** The `previous_response_id` that the client sent, which the body may say in full instead. */
+  readonly anchor: string | undefined
+  readonly steering: Steering
 }
 
 /** The upstream's answer as a caller may read it. */

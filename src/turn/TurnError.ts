@@ -29,6 +29,8 @@ export const TurnErrorReason = Schema.Literals([
   "message_too_big",
   "policy_close",
   "socket_lost_before_send",
+  "anchor_lost",
+  "session_warm",
   // These end a turn after the request was sent.
   "upstream_error",
   "upstream_closed",

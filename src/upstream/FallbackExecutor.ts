@@ -4,7 +4,7 @@
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (docs/life-of-a-turn.md, Retries).
  */
-import { Context, Effect, Layer, Metric, Redacted } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Redacted } from "effect"
 import { Settings } from "../config/Settings.ts"
 import type { Credential } from "../turn/Caller.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
@@ -12,12 +12,13 @@ import { Executor } from "../turn/Executor.ts"
 import { Horizon } from "../turn/attempt/Horizon.ts"
 import type { RetryReason } from "../turn/attempt/Recovery.ts"
 import { isSentAgain, recoveryOf } from "../turn/attempt/Recovery.ts"
-import type { TurnError } from "../turn/TurnError.ts"
+import { TurnError } from "../turn/TurnError.ts"
+import { warmUpHere } from "../turn/WarmUp.ts"
 import { readMember } from "../wire/RequestBody.ts"
 import { credentialOf } from "./pool/Affinity.ts"
 import { Availability } from "./pool/Availability.ts"
 import { HttpExecutor } from "./http/HttpExecutor.ts"
-import { stores } from "./route/CodexRules.ts"
+import { isSelfContained } from "./route/CodexRules.ts"
 import { ConnectionPool } from "./pool/ConnectionPool.ts"
 import type { RoutedTurn } from "./route/Routing.ts"
 import { Routing } from "./route/Routing.ts"
@@ -46,6 +47,8 @@ const make = Effect.gen(function* () {
   const availability = yield* Availability
   const routing = yield* Routing
   const pool = yield* ConnectionPool
+  const clock = yield* Clock.Clock
+  const now = () => clock.currentTimeMillisUnsafe()
 
   const troubleOf = (turn: RoutedTurn, scope: string) =>
     availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) })
@@ -56,14 +59,35 @@ const make = Effect.gen(function* () {
     const { scope } = turn.caller
     if (transport === "http") return "transport_http"
     if (scope === undefined) return "no_scope"
+    // What a message on a client's socket says there means nothing.
+    if (turn.clientSocket !== undefined) return closedTo(turn, scope)
     const background = readMember(turn.body, "background")
     // Options alone go there as well: they mean nothing on the socket, and leaving them out would hide a mistake.
     if (background === true || isGiven(turn, "background_options")) return "background"
     // A value that is no boolean is the upstream's to judge, and over the socket neither member is sent.
     const stream = readMember(turn.body, "stream")
-    if (!isFlag(background) || !isFlag(stream)) return "unusual_member"
+    return !isFlag(background) || !isFlag(stream) ? "unusual_member" : closedTo(turn, scope)
+  }
+
+  const closedTo = (turn: RoutedTurn, scope: string): string | undefined => {
     const trouble = troubleOf(turn, scope)
-    return transport === "auto" && trouble !== "dial_backoff" ? trouble : undefined
+    return turn.upstream.transport === "auto" && trouble !== "dial_backoff" ? trouble : undefined
+  }
+
+  const warmedUp = (turn: RoutedTurn, horizon: Horizon) => Effect.sync(() => warmUpHere(turn, horizon, now()))
+
+  /**
+   * The error as a client's socket is told it: where the connection is lost that held what the client continues, the
+   * API's word for that makes clients send everything again. It is not said where the request may have run and must not
+   * run twice.
+   */
+  const onClientSocket = (turn: RoutedTurn, horizon: Horizon, error: TurnError): TurnError => {
+    if (turn.clientSocket === undefined || isSelfContained(turn) || horizon.shown) return error
+    const isLost =
+      error.reason === "anchor_lost" ||
+      (error.reason === "upstream_closed" && settings.retry === "standard") ||
+      error.code === "websocket_connection_limit_reached"
+    return isLost ? anchorLost(turn, error) : error
   }
 
   /**
@@ -133,6 +157,8 @@ const make = Effect.gen(function* () {
     }
     const overHttp = (reason: string): Effect.Effect<TurnEnd, TurnError> => {
       horizon.restart(reason)
+      // Over HTTP there is nothing that could be warmed up.
+      if (turn.clientSocket?.warmUp === true) return warmedUp(turn, horizon)
       return Effect.matchEffect(http.attempt(turn, horizon), {
         onFailure: (error) => {
           const again = isSentAgain({ error, shown: horizon.shown, growsConversation, tried }, settings)
@@ -148,7 +174,9 @@ const make = Effect.gen(function* () {
       })
     }
     const overSocket = (attempt: Attempt): Effect.Effect<TurnEnd, TurnError> =>
-      Effect.catchTag(socket.attempt(turn, horizon, attempt), "TurnError", recover)
+      Effect.catchTag(socket.attempt(turn, horizon, attempt), "TurnError", (error) =>
+        error.reason === "session_warm" ? warmedUp(turn, horizon) : recover(error),
+      )
 
     const reason = unfit(turn)
     return reason === undefined ? overSocket({ fresh: false }) : overHttp(reason)
@@ -158,7 +186,7 @@ const make = Effect.gen(function* () {
     Effect.flatMap(routing.turn(turn), (turn) => {
       const horizon = new Horizon(sink)
       return Effect.catchTag(routed(turn, horizon), "TurnError", (error) =>
-        isRefusedCredential(error) ? again(turn, horizon, error) : Effect.fail(error),
+        isRefusedCredential(error) ? again(turn, horizon, error) : Effect.fail(onClientSocket(turn, horizon, error)),
       )
     }),
   )
@@ -168,15 +196,24 @@ const make = Effect.gen(function* () {
 
 const credentialRefused = "credential_refused"
 
+/** The error in the API's words (docs/protocol.md 1.7). */
+const anchorLost = ({ body }: TurnRequest, error: TurnError): TurnError => {
+  const param = "previous_response_id"
+  const said = {
+    type: "invalid_request_error",
+    code: "previous_response_not_found",
+    message: `Previous response with id '${String(readMember(body, param))}' not found.`,
+    param,
+  }
+  const answer = { status: 400, headers: {}, body: JSON.stringify({ error: said }) }
+  return new TurnError({ reason: "anchor_lost", delivery: error.delivery, message: error.message, answer })
+}
+
 const isSame = (one: Credential, other: Credential | undefined): boolean =>
   other !== undefined && Redacted.value(one.headers)["authorization"] === Redacted.value(other.headers)["authorization"]
 
 const isRefusedCredential = ({ answer }: TurnError): boolean => answer?.status === 401
 
 const isFlag = (value: unknown) => value === undefined || value === null || typeof value === "boolean"
-
-/** Whether a connection that remembers nothing can answer: a stored response is found from anywhere. */
-const isSelfContained = (turn: RoutedTurn) =>
-  !isGiven(turn, "previous_response_id") || (stores(turn) && readMember(turn.body, "store") !== false)
 
 const isGiven = ({ body }: TurnRequest, member: string) => (readMember(body, member) ?? null) !== null

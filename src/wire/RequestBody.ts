@@ -64,6 +64,10 @@ export interface FrameOptions {
   readonly previousResponseId?: string | undefined
   /** Members to set, as JSON texts; they replace the client's members of the same names. */
   readonly set?: ReadonlyMap<string, string> | undefined
+  /** Further members to leave out. */
+  readonly omit?: ReadonlySet<string> | undefined
+  /** Default `response.create`. */
+  readonly type?: string
 }
 
 const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody["inputKind"] => {
@@ -162,39 +166,48 @@ const colon = 0x3a
 const textOfSet = (set: ReadonlyMap<string, string>): string =>
   [...set].map(([name, value]) => `,${JSON.stringify(name)}:${value}`).join("")
 
-/** The client's body with the members of `set`, given as JSON texts, instead of its members of the same names. */
-export const withMembers = ({ bytes, members }: RequestBody, set: ReadonlyMap<string, string>): Uint8Array => {
+/**
+ * The client's body with the members of `set`, given as JSON texts, instead of its members of the same names, and
+ * without those of `omit`.
+ */
+export const withMembers = (
+  { bytes, members }: RequestBody,
+  set: ReadonlyMap<string, string>,
+  omit?: ReadonlySet<string>,
+): Uint8Array => {
   const parts: Array<Uint8Array> = [encoder.encode(`{${textOfSet(set).slice(1)}`)]
+  let comma = set.size === 0 ? "" : ","
   for (const { end, key, keyEnd, keyStart, start } of members.values()) {
-    if (set.has(key)) continue
-    parts.push(encoder.encode(","), bytes.subarray(keyStart, keyEnd), encoder.encode(":"), bytes.subarray(start, end))
+    if (set.has(key) || omit?.has(key) === true) continue
+    parts.push(encoder.encode(comma), bytes.subarray(keyStart, keyEnd), encoder.encode(":"), bytes.subarray(start, end))
+    comma = ","
   }
   parts.push(encoder.encode("}"))
   return Buffer.concat(parts)
 }
 
 /**
- * The `response.create` message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
+ * The message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
  *
  * Throws a `RangeError` if `fromItem` is not the index of an item behind the known head, or of the input's end: such a
  * plan was made for another body.
  */
 export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
   const { bytes, firstItem, items } = body
-  const { fromItem, previousResponseId, set } = options
+  const { fromItem, omit, previousResponseId, set, type = "response.create" } = options
   const isIndex = Number.isInteger(fromItem) && fromItem >= firstItem && fromItem <= itemCount(body)
   if (fromItem !== 0 && !isIndex) {
     throw new RangeError(`fromItem is ${fromItem}, and the input has ${itemCount(body)} items from ${firstItem} on`)
   }
   const anchor = previousResponseId === undefined ? "" : `,"previous_response_id":${JSON.stringify(previousResponseId)}`
-  const opening = encoder.encode(`{"type":"response.create"${anchor}${set === undefined ? "" : textOfSet(set)}`)
+  const opening = encoder.encode(`{"type":"${type}"${anchor}${set === undefined ? "" : textOfSet(set)}`)
 
   const kept: Array<Member> = []
   let size = opening.length + 1
   let suffixStart = 0
   let suffixEnd = 0
   for (const member of body.members.values()) {
-    if (reserved.has(member.key) || set?.has(member.key) === true) continue
+    if (reserved.has(member.key) || set?.has(member.key) === true || omit?.has(member.key) === true) continue
     if (
       member.key === "previous_response_id" &&
       (previousResponseId !== undefined || bytes[member.start] === 0x6e) /* null */

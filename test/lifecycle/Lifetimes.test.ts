@@ -11,6 +11,7 @@ import { user } from "../support/Items.ts"
 import { eventually, promptly } from "../support/EventLoop.ts"
 import { socketsOpenNow } from "../support/OpenSockets.ts"
 import { runs } from "../support/Runs.ts"
+import { connect } from "../support/TestClient.ts"
 
 const asking = (text: string) => ({ key: "test-key-a", body: { model: "m", stream: true, input: [user(text)] } })
 
@@ -142,6 +143,45 @@ describe("closing a scope closes exactly what it owns", () => {
       yield* settled(fibers)
       assert.isBelow(census.timers() - timers, 10)
       yield* Scope.close(scope, Exit.void)
+    }).pipe(Effect.provide(world)),
+  )
+
+  it.effect("many sockets of clients, half of them left in the middle of a lane's turn, leave nothing behind", () =>
+    Effect.gen(function* () {
+      const census = yield* Census
+      const simulator = yield* Simulator
+      const { pool, proxy, scope } = yield* proxyInScope
+      const fibers = census.fibers()
+      yield* complete(proxy.url, "warm up")
+      const timers = census.timers()
+      for (let i = 0; i < runs(100, 20); i++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* connect(proxy, { authorization: "Bearer test-key-a" })
+            for (const lane of ["a", "b"]) {
+              assert.strictEqual((yield* client.turn({ input: "x", stream_id: lane })).type, "response.completed")
+            }
+            if (i % 2 === 0) {
+              yield* client.close
+              yield* client.closed
+              return
+            }
+            yield* simulator.failNext({ _tag: "Hold", at: 6 })
+            yield* client.send({ input: "held", stream_id: "a" })
+            yield* client.send({ input: "waits", stream_id: "a" })
+            yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
+            yield* client.terminate
+            yield* simulator.until(({ turns }) => turns.at(-1)?.status === "abandoned")
+          }),
+        )
+      }
+      yield* socketsOpenNow(simulator, pool.connections().length)
+      assert.isTrue(pool.connections().every(({ state }) => state === "Idle"))
+      yield* TestClock.adjust("1 second")
+      yield* settled(fibers)
+      assert.isBelow(census.timers() - timers, 10)
+      yield* Scope.close(scope, Exit.void)
+      yield* socketsOpenNow(simulator, 0)
     }).pipe(Effect.provide(world)),
   )
 

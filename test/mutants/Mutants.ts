@@ -75,8 +75,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "known-prefix-forgotten",
     "src/turn/memory/Lineage.ts",
-    `  let last: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
-    `  let last: Prefix = { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
+    `  const first: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
+    `  const first: Prefix = { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
   ),
   mutant(
     "lenient-with-any-reasoning",
@@ -180,14 +180,14 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "delta-taken-for-the-whole",
     "src/turn/memory/Checkpoint.ts",
-    `  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)`,
-    `  const whole = lineage.comparable && last?.end === itemsIn(lineage)`,
+    `  if (!lineage.chains) return lineage.prefixes.at(-1)`,
+    `  if (!lineage.chains || lineage.anchor !== undefined) return lineage.prefixes.at(-1)`,
   ),
   mutant(
     "end-in-reasoning-marked",
     "src/turn/memory/Checkpoint.ts",
-    `  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)`,
-    `  const whole = !lineage.chains && lineage.comparable`,
+    `  if (!lineage.comparable || lineage.prefixes.at(-1)?.end !== itemsIn(lineage)) return undefined`,
+    `  if (!lineage.comparable) return undefined`,
   ),
   mutant(
     "growing-item-remembered",
@@ -483,6 +483,8 @@ const leaving = by("test/proxy/Departures.test.ts")
 const late = by("test/proxy/LateFrames.test.ts")
 const repeating = by("test/proxy/RepeatedIds.test.ts")
 const succeeding = by("test/proxy/Successions.test.ts")
+const continuing = by("test/proxy/sockets/Continuity.test.ts")
+const onLanes = by("test/proxy/sockets/Turns.test.ts")
 const dialling = by("test/upstream/dialer/Dialer.test.ts")
 const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
 const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
@@ -691,6 +693,69 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    if (type !== undefined && isHarmless(type)) return
 `,
     ``,
+  ),
+  by("test/proxy/sockets/Upgrade.test.ts")(
+    "client-socket-leaves-its-turns",
+    "src/downstream/socket/ClientConnection.ts",
+    `    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()
+    this.#options.ended()`,
+    `    this.#options.ended()`,
+  ),
+  continuing(
+    "ids-of-any-client-socket",
+    "src/downstream/socket/ClientConnection.ts",
+    `    if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return`,
+    `    if (!stored && this.#options.ownAnchors && anchor === "") return`,
+  ),
+  continuing(
+    "client-chain-covers-only-its-news",
+    "src/turn/memory/Checkpoint.ts",
+    `  const items = [...parent.output, ...lineage.items]`,
+    `  const items = [...lineage.items]`,
+  ),
+  continuing(
+    "lost-chain-in-other-words",
+    "src/upstream/FallbackExecutor.ts",
+    `    return isLost ? anchorLost(turn, error) : error`,
+    `    return isLost && error.reason === "anchor_lost" ? anchorLost(turn, error) : error`,
+  ),
+  continuing(
+    "warm-up-of-a-warm-session-dials",
+    "src/upstream/pool/Roster.ts",
+    `    if (request.warmUp === true && this.#isWarm(request)) return`,
+    `    if (request.warmUp === false && this.#isWarm(request)) return`,
+  ),
+  by("test/proxy/sockets/Steering.test.ts")(
+    "steered-turn-is-remembered-as-asked",
+    "src/upstream/socket/WebSocketExecutor.ts",
+    `        const parent = clientSocket?.steering.steered === true ? "unknown" : checkpoint`,
+    `        const parent = checkpoint`,
+  ),
+  onLanes(
+    "lanes-without-order",
+    "src/downstream/socket/Lanes.ts",
+    `    const index = this.#order.findIndex(({ running }) => running === undefined)`,
+    `    const index = this.#order.findIndex(() => true)`,
+  ),
+  onLanes(
+    "seventeen-turns-at-a-time",
+    "src/downstream/socket/Lanes.ts",
+    `    if (this.#running >= maxRunning) return undefined`,
+    `    if (this.#running > maxRunning) return undefined`,
+  ),
+  onLanes(
+    "error-frame-without-a-code",
+    "src/downstream/socket/ErrorFrame.ts",
+    `      code: isText(error["code"]) ? error["code"] : type,`,
+    `      code: error["code"],`,
+  ),
+  by("test/proxy/sockets/Flow.test.ts")(
+    "client-behind-is-not-noticed",
+    "src/downstream/socket/Outbox.ts",
+    `      if (!this.#socket.send(text)) this.#behind = true
+      return true`,
+    `      this.#socket.send(text)
+      return true`,
   ),
   dialling(
     "leak-dial-interrupted",

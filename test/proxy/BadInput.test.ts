@@ -85,8 +85,11 @@ const bads: ReadonlyArray<Bad> = [
   bad("two Content-Encodings", 415, "unsupported_content_encoding", { headers: encoded("gzip, br"), body: small }),
   bad("an unknown path", 404, "unknown_url", { path: "/v2/responses", body: small }),
   bad("the root in another case", 404, "unknown_url", { path: "/Index" }),
-  bad("a WebSocket upgrade", 426, "websocket_not_supported", { headers: upgrading }),
-  bad("a WebSocket upgrade without /v1", 426, "websocket_not_supported", { path: "/responses", headers: upgrading }),
+  bad("a WebSocket upgrade that is not whole", 400, "invalid_upgrade", { headers: upgrading.slice(0, -1) }),
+  bad("a WebSocket upgrade that is not whole, without /v1", 400, "invalid_upgrade", {
+    path: "/responses",
+    headers: upgrading.slice(0, -1),
+  }),
   bad("a WebSocket upgrade elsewhere", 426, "websocket_not_supported", { path: "/v1/models", headers: upgrading }),
   ...["/v1/responses", "/responses"].flatMap((path) =>
     ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"].map((method) =>

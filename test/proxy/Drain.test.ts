@@ -9,7 +9,9 @@ import { serve } from "../support/Command.ts"
 import { eventsOf } from "../support/Events.ts"
 import { open } from "../support/Ask.ts"
 import { reading } from "../support/Reading.ts"
+import { errorIn, keyed } from "../support/SocketClient.ts"
 import { talker } from "../support/Talker.ts"
+import { connect } from "../support/TestClient.ts"
 import type { Talker } from "../support/Talker.ts"
 import { socketsOpen } from "../support/OpenSockets.ts"
 
@@ -118,6 +120,55 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
       assert.strictEqual(yield* exitCode, 0)
       assert.match(stderr(), /draining 2 turns for at most 1ms/)
       yield* simulator.until(({ turns }) => turns.slice(-2).every(({ status }) => status === "abandoned"))
+      yield* socketsOpen(simulator, 0)
+    }),
+  )
+
+  it.effect("finishes what runs on clients' sockets, refuses what is asked then, and closes them with 1001", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { exitCode, logged, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+      const idle = yield* connect({ url }, keyed())
+      assert.strictEqual((yield* idle.turn({ input: "Hello" })).type, "response.completed")
+      const busy = yield* connect({ url }, keyed())
+      yield* simulator.failNext({ _tag: "Hold" })
+      yield* busy.send({ stream_id: "a", input: "Tell me." })
+      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
+      yield* busy.send({ stream_id: "a", input: "It waits." })
+      let event = yield* busy.next
+      yield* signal("SIGTERM")
+      yield* logged(draining("1 turn"))
+      assert.strictEqual(yield* idle.closed, 1001)
+      while (event.type !== "error") event = yield* busy.next
+      assert.deepStrictEqual(errorIn(event), [503, "server_shutdown", "a"])
+      yield* busy.send({ stream_id: "b", input: "Too late." })
+      do event = yield* busy.next
+      while (event.type !== "error")
+      assert.deepStrictEqual(errorIn(event), [503, "server_shutdown", "b"])
+      yield* simulator.release
+      do event = yield* busy.next
+      while (event.type !== "response.completed")
+      assert.strictEqual(event.stream_id, "a")
+      assert.strictEqual(yield* busy.closed, 1001)
+      assert.strictEqual(yield* exitCode, 0)
+      yield* socketsOpen(simulator, 0)
+    }),
+  )
+
+  it.effect("tells a client's socket what outlasts the drain time-out, in one error, before it closes", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "1 millis" })
+      const client = yield* connect({ url }, keyed())
+      yield* simulator.failNext({ _tag: "Hold" })
+      yield* client.send({ stream_id: "a", input: "Tell me." })
+      yield* simulator.until(({ turns }) => turns.at(-1)?.status === "running")
+      let event = yield* client.next
+      yield* signal("SIGTERM")
+      while (event.type !== "error") event = yield* client.next
+      assert.deepStrictEqual(errorIn(event), [503, "shutdown", "a"])
+      assert.strictEqual(yield* client.closed, 1001)
+      assert.strictEqual(yield* exitCode, 0)
       yield* socketsOpen(simulator, 0)
     }),
   )

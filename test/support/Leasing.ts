@@ -9,7 +9,7 @@ import type { Affinity } from "../../src/upstream/pool/Affinity.ts"
 import { Availability } from "../../src/upstream/pool/Availability.ts"
 import { ConnectionPool } from "../../src/upstream/pool/ConnectionPool.ts"
 import { Evictor } from "../../src/upstream/pool/Evictor.ts"
-import type { LeaseRequest } from "../../src/upstream/pool/Roster.ts"
+import type { LeaseRequest } from "../../src/upstream/pool/Decision.ts"
 import { makeUpstream, Upstreams } from "../../src/upstream/route/Upstreams.ts"
 import { TestDialer } from "./TestDialer.ts"
 

@@ -85,3 +85,9 @@ export const inKernel = (from: number, to: number): number => {
   }
   return bytes
 }
+
+/** The same as the frames of a client's socket. */
+export const wholeFrames = (streamId: string): ReadonlyArray<string> =>
+  Array.from({ length: many + 2 }, (_, number) =>
+    event("resp_slow", number, many)[1].replace(/\}$/, `,"stream_id":"${streamId}"}`),
+  )

@@ -19,9 +19,13 @@ export interface Client {
   readonly answer: Effect.Effect<ReadonlyArray<Event>>
   /** Sends a create request and gives the last frame of its answer. */
   readonly turn: (request: JsonObject) => Effect.Effect<Event>
+  /** A frame that is not of text. */
+  readonly binary: (bytes: Uint8Array<ArrayBuffer>) => Effect.Effect<void>
   readonly ping: Effect.Effect<void>
   readonly closed: Effect.Effect<number>
   readonly close: Effect.Effect<void>
+  /** Ends the connection without a word. */
+  readonly terminate: Effect.Effect<void>
 }
 
 const terminal = new Set(["response.completed", "response.failed", "response.incomplete", "error"])
@@ -75,9 +79,11 @@ export const connect = (
           Effect.andThen(answer),
           Effect.map((events) => events.at(-1) ?? { type: "nothing" }),
         ),
+      binary: (bytes) => Effect.sync(() => socket.send(bytes)),
       ping: Effect.sync(() => socket.ping()),
       closed: Deferred.await(closed),
       close: Effect.sync(() => socket.close()),
+      terminate: Effect.sync(() => socket.terminate()),
     }
   })
 

@@ -19,6 +19,7 @@ const statuses: Partial<Record<TurnError["reason"], number>> = {
   credential_unavailable: 503,
   credential_missing: 401,
   message_too_big: 413,
+  anchor_lost: 400,
   internal: 500,
   dial_timeout: 504,
   first_event_timeout: 504,

@@ -14,6 +14,7 @@
  * - Every request is answered. Where a defect leaves one without an answer (it may lie in the answer itself: a status
  *   that HTTP does not have, a header that can't be sent), the answer is 500, and the cause is logged.
  * - An answer of 400 or above that would be empty gets the API's error shape.
+ * - A request may become a WebSocket (`BunSockets`), which counts as one under way: at the drain its peer is told.
  *
  * By hand, because `@effect/platform-bun` has no release for this version of Effect, and for the rules above, not for
  * speed: a request with a short answer takes 1.2 times the CPU that it takes there (4.0.0-rc.117), and 1.8 times that
@@ -26,6 +27,7 @@ import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "eff
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
 import { ApiError } from "../ApiError.ts"
+import { makeSockets, upgradable } from "../socket/BunSockets.ts"
 import * as Descriptors from "./Descriptors.ts"
 import type { Options, ServeError } from "./Listener.ts"
 import { listen, ListeningCertificate } from "./Listener.ts"
@@ -36,6 +38,7 @@ export type { Options } from "./Listener.ts"
 type Handle = Parameters<typeof listen>[1]
 
 const make = Effect.fn("BunServer.make")(function* (options: Options) {
+  const sockets = makeSockets(options.sockets ?? { maxMessage: 64 * 1024 * 1024, deflate: false })
   let handle: Handle = () => webResponse(starting)
   let served = false
   /** The peers with a request under way. */
@@ -45,6 +48,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     options,
     (request, server) => handle(request, server),
     () => webResponse(errorOf(500)),
+    sockets.handlers,
   )
 
   const serve = Effect.fnUntraced(function* <E>(
@@ -60,7 +64,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     const fibers = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(fibers)<never>()
     const context = yield* Effect.context<never>()
-    const answers = new WeakMap<object, (response: Response) => void>()
+    const answers = new WeakMap<object, (response: Response | undefined) => void>()
 
     const send = (request: HttpServerRequest.HttpServerRequest, response: HttpServerResponse.HttpServerResponse) =>
       Effect.gen(function* () {
@@ -99,6 +103,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
 
     yield* Effect.addFinalizer(() => {
       handle = () => webResponse(unavailable)
+      sockets.leave()
       return Effect.andThen(FiberSet.awaitEmpty(fibers), answered).pipe(
         Effect.interruptible,
         Effect.timeoutOption(options.drainTimeout ?? "30 seconds"),
@@ -119,8 +124,18 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
         server.timeout(request, idleSeconds)
       })
       request.signal.addEventListener("abort", () => busy.delete(peer), { once: true })
-      return new Promise<Response>((resolve) => {
+      return new Promise<Response | undefined>((resolve) => {
         answers.set(request, resolve)
+        upgradable(request, server, {
+          // From here on the connection is busy until it is gone.
+          upgraded: () => {
+            answers.delete(request)
+            keepAlive.delete(request)
+            busy.add(peer)
+            resolve(undefined)
+          },
+          gone: () => busy.delete(peer),
+        })
         const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, httpRequest))
         const ended = fiber.pollUnsafe()
         if (ended === undefined) {

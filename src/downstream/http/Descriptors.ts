@@ -16,7 +16,7 @@ import { readFileSync, statSync } from "node:fs"
 import { setImmediate, setInterval } from "node:timers/promises"
 import type { Client, Connections } from "./Sockets.ts"
 import { openSockets } from "./Sockets.ts"
-import { network } from "./Network.ts"
+import { network } from "../Network.ts"
 
 /** In milliseconds. */
 const lookEvery = 50

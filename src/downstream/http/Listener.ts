@@ -7,6 +7,8 @@
  */
 import { Context, Duration, Effect, Predicate, Schema } from "effect"
 import { setTimeout } from "node:timers/promises"
+import type { SocketOptions } from "../socket/BunSockets.ts"
+import type { ClientPeer } from "../socket/ClientSocket.ts"
 import type { Limits } from "./Descriptors.ts"
 
 export interface Certificate {
@@ -26,6 +28,8 @@ export interface Options {
   readonly idleTimeout?: Duration.Input
   /** Above these, or half of what descriptors allow, idle connections are closed. Default: that half. */
   readonly clients?: Limits
+  /** Bounds of WebSockets that requests are upgraded to. Default: messages of 64 MiB, not compressed. */
+  readonly sockets?: SocketOptions
 }
 
 /** Why the server could not listen. */
@@ -37,7 +41,7 @@ export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
   cause: Schema.Defect(),
 }) {}
 
-type Server = Bun.Server<undefined>
+type Server = Bun.Server<ClientPeer>
 
 /** The certificate that the server shows. */
 export class ListeningCertificate extends Context.Service<
@@ -51,7 +55,7 @@ export class ListeningCertificate extends Context.Service<
 interface Listener {
   /** What Bun says of the address; its types lack it. */
   readonly address: unknown
-  /** Waits until no request is unanswered. */
+  /** Waits until no request is unanswered, and no WebSocket is open. */
   readonly answered: Effect.Effect<void>
   readonly replaceCertificate: ListeningCertificate["Service"]["replace"]
   /** How long a connection may be quiet between two requests, in seconds. */
@@ -61,8 +65,9 @@ interface Listener {
 /** Listens until the scope closes; then every connection is closed. */
 export const listen = Effect.fnUntraced(function* (
   options: Options,
-  fetch: (request: Request, server: Server) => Response | Promise<Response>,
+  fetch: (request: Request, server: Server) => Response | Promise<Response | undefined>,
   failed: () => Response,
+  websocket: Bun.WebSocketHandler<ClientPeer>,
 ) {
   const idleSeconds = Math.min(255, Math.max(1, Math.ceil(Duration.toSeconds(options.idleTimeout ?? "120 seconds"))))
   const serve = (port: number, tls: Certificate | undefined) =>
@@ -78,6 +83,7 @@ export const listen = Effect.fnUntraced(function* (
           reusePort: false,
           development: false,
           fetch,
+          websocket,
           error: failed,
         }),
       catch: (cause) => serveError(options, cause),
@@ -85,7 +91,7 @@ export const listen = Effect.fnUntraced(function* (
 
   /** Those that took the port over from one another; all but the last only end what they had begun. */
   const servers = new Set<Server>()
-  const pending = () => [...servers].reduce((sum, { pendingRequests }) => sum + pendingRequests, 0)
+  const pending = () => [...servers].reduce((sum, server) => sum + server.pendingRequests + server.pendingWebSockets, 0)
 
   const server = yield* Effect.acquireRelease(
     Effect.tap(serve(options.port, options.tls), (server) => Effect.sync(() => servers.add(server))),

@@ -14,7 +14,7 @@ import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
 import type { Deadlines } from "../../turn/Deadlines.ts"
 import { monotonicMillis } from "../../turn/Elapsed.ts"
-import { tooMuch } from "./Admission.ts"
+import { tooMuch } from "../Admission.ts"
 import { ApiError } from "../ApiError.ts"
 
 export interface Options {

@@ -5,7 +5,7 @@
  * requests that no route fits in the API's shape too.
  */
 import { Effect, Exit, Layer } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { Headers, HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import type { Caller } from "../../turn/Caller.ts"
@@ -15,8 +15,9 @@ import { Answers } from "../answer/Answers.ts"
 import { ApiError } from "../ApiError.ts"
 import { AuthScope } from "../auth/AuthScope.ts"
 import { Intake } from "../Intake.ts"
-import type { Place } from "./Admission.ts"
-import { Admission, entering } from "./Admission.ts"
+import type { RequestHeaders } from "../Session.ts"
+import type { Place } from "../Admission.ts"
+import { Admission, entering } from "../Admission.ts"
 import { answerEnds } from "./BunServer.ts"
 import { toHttp } from "./HttpAnswer.ts"
 import type { Seen } from "./Origins.ts"
@@ -24,6 +25,8 @@ import * as Origins from "./Origins.ts"
 import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
 import { nextRound, readRequestBytes } from "./RequestBytes.ts"
 import { comesBack, hopOf } from "../../wire/Hops.ts"
+import { ClientSockets } from "../socket/ClientSockets.ts"
+import { noUpgrade } from "../socket/Refusals.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -42,6 +45,7 @@ const make = Effect.gen(function* () {
   const auth = yield* AuthScope
   const intake = yield* Intake
   const answers = yield* Answers
+  const sockets = yield* ClientSockets
   const passThrough = yield* PassThrough
   const admission = yield* Admission
   const origins = yield* Origins.make
@@ -49,8 +53,8 @@ const make = Effect.gen(function* () {
   const deadlines = yield* Deadlines.make
   const ownHop = hopOf(settings)
 
-  const callerOf = Effect.fnUntraced(function* (request: Request, { foreign, refusal }: Seen) {
-    const caller = yield* auth.resolve(request.headers)
+  const callerOf = Effect.fnUntraced(function* ({ headers }: Pick<Request, "headers">, { foreign, refusal }: Seen) {
+    const caller = yield* auth.resolve(headers)
     // Without a scope no id can be checked, so the request must not reach the shared account.
     if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
     const isOwn = caller.credential?.owner === "caller"
@@ -88,7 +92,10 @@ const make = Effect.gen(function* () {
   const responses: Served = {
     answer: (request, seen) => {
       if (request.method === "POST") return postTurn(request, seen)
-      return Effect.fail(asksForWebSocket(request) ? upgradeRequired : wrongMethod("POST"))
+      if (!asksForWebSocket(request)) return Effect.fail(wrongMethod("POST"))
+      if (settings.downstreamWebsocket === "off") return Effect.fail(noUpgrade)
+      const callerWith = (headers: RequestHeaders) => callerOf({ headers: Headers.fromInput(headers) }, seen)
+      return sockets.accept({ request, callerOf: callerWith })
     },
     methods: () => ["POST"],
   }
@@ -102,7 +109,7 @@ const make = Effect.gen(function* () {
 
   const forwarded: Served = {
     answer: (request, seen) => {
-      if (asksForWebSocket(request)) return Effect.fail(upgradeRequired)
+      if (asksForWebSocket(request)) return Effect.fail(noUpgrade)
       if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
       return Effect.flatMap(callerOf(request, seen), (caller) => passThrough.forward(request, caller))
     },
@@ -206,13 +213,4 @@ const upstreamIsThisProxy = new ApiError({
   code: "upstream_is_this_proxy",
   param: null,
   headers: { "x-should-retry": "false" },
-})
-
-/** Status 426 makes clients that try a WebSocket first go on over HTTP at once (docs/protocol.md 3.7). */
-const upgradeRequired = new ApiError({
-  status: 426,
-  message: "respool does not take WebSockets from clients: send the request over HTTP.",
-  type: "invalid_request_error",
-  code: "websocket_not_supported",
-  param: null,
 })

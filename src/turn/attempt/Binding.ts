@@ -96,6 +96,8 @@ export interface BindingOptions {
 export class Binding {
   /** Of the turn's own response, once it was seen. */
   #response: Hash | undefined
+  /** Of the response that this one follows in the same turn. */
+  #parent: Hash | undefined
   /** The turn has begun with an ended response's `response.created`: a late one, or an id that comes again. */
   #again: Hash | undefined
   readonly #items = new Set<Hash>()
@@ -117,7 +119,7 @@ export class Binding {
 
   /** Another turn on the same connection can be told from this one, which has ended. */
   get tells(): boolean {
-    return !this.#odd && this.#response !== undefined && !this.#options.naming.responsesRepeat
+    return !this.#odd && (this.#response ?? this.#parent) !== undefined && !this.#options.naming.responsesRepeat
   }
 
   /** Of an event that is not the last; deltas behind the first of a run are told by `markOf`. */
@@ -157,6 +159,18 @@ export class Binding {
   /** The turn has ended. */
   end() {
     this.#options.ended.add(this.#response, this.#items)
+  }
+
+  /** The turn's response has ended, and a successor follows in the same turn. */
+  goesOn() {
+    this.end()
+    this.#parent = this.#response
+    this.#response = undefined
+    this.#again = undefined
+    this.#items.clear()
+    this.#doubted.length = 0
+    this.#open.clear()
+    this.#taken.clear()
   }
 
   #unlessFirst(verdict: Verdict): Verdict {

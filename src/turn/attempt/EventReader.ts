@@ -29,6 +29,8 @@ export interface EventReaderOptions {
   readonly ownAnchor?: string | undefined
   /** Tells the turn's events from others', where several turns follow each other on one connection. */
   readonly binding?: Binding | undefined
+  /** The one that the client sent, though the request went up without it. */
+  readonly clientAnchor?: string | undefined
 }
 
 /**
@@ -68,7 +70,9 @@ export abstract class EventReader {
   #held: Array<readonly [type: string, text: string]> | undefined
   #heldText = 0
   readonly #progress = new Progress()
-  readonly #collector = new OutputCollector()
+  #collector = new OutputCollector()
+  /** The response before this one, where the turn is a successor's; its end can't end the turn again. */
+  #parent: TurnEnd | undefined
   readonly #options: EventReaderOptions
 
   constructor(options: EventReaderOptions) {
@@ -83,6 +87,14 @@ export abstract class EventReader {
   protected abstract resume(): void
   /** The error's message for a text that is not an event; undefined: the text is skipped. */
   protected abstract stray(text: string): string | undefined
+  /** Whether a successor follows to the response that ends now, by itself, on the same connection. */
+  protected goesOn(): boolean {
+    return false
+  }
+  /** Takes the type of an event that ends nothing. True: no successor follows to the response that has ended. */
+  protected stays(_type: string): boolean {
+    return false
+  }
   /** Called when the turn is over, right before its terminal event is handed on. */
   protected abstract finished(end: TurnEnd): void
   /** Called once, with the attempt's end; `detail` is for the log. */
@@ -138,6 +150,7 @@ export abstract class EventReader {
     } else if (isTerminal(type)) {
       this.#finish(type, text)
     } else {
+      if (this.stays(type) && this.#parent !== undefined) return this.#stayed(type, text, this.#parent)
       const verdict = binding?.judge(type, text) ?? "ours"
       if (verdict === "foreign") return this.#foreign(type)
       this.#latest = text
@@ -151,9 +164,15 @@ export abstract class EventReader {
         this.#held ??= []
         this.#passing = ""
       }
-      const shown = ownAnchor !== undefined && isLifecycle(type) ? withoutAnchor(text, ownAnchor) : text
+      const shown = this.#hides && ownAnchor !== undefined && isLifecycle(type) ? withoutAnchor(text, ownAnchor) : text
       this.#hand(type, text, shown)
     }
+  }
+
+  /** The response must not name the anchor, which the client does not know. */
+  get #hides(): boolean {
+    const { clientAnchor, ownAnchor } = this.#options
+    return ownAnchor !== undefined && ownAnchor !== clientAnchor
   }
 
   #hand(type: string, text: string, shown: string) {
@@ -190,19 +209,46 @@ export abstract class EventReader {
 
   #finish(type: string, text: string) {
     const { binding, ownAnchor } = this.#options
-    const finish = this.#collector.finish(type, text, ownAnchor !== undefined)
+    const finish = this.#collector.finish(type, text, this.#hides)
     if (finish === undefined) return this.#violated("the upstream's last event holds no response")
     const { end, event, frame } = finish
+    if (this.#parent !== undefined && end.responseId !== undefined && end.responseId === this.#parent.responseId) {
+      return this.#violated("the upstream ended the response before this one twice")
+    }
     if (binding?.judgeEnd(responseIdIn(event), () => outputIn(event)) === "foreign") return this.#foreign(type)
     const failedAtOnce = ownAnchor !== undefined && !this.#progress.content && type === "response.failed"
     const lostAnchor = failedAtOnce ? lostAnchorOf(event) : undefined
     if (lostAnchor !== undefined) return this.#refused(text, lostAnchor)
+    if (this.goesOn()) {
+      binding?.goesOn()
+      this.#parent = end
+      this.#passing = ""
+      this.#collector = new OutputCollector()
+      this.#prove()
+      if (!this.#sink.event(type, frame)) this.#wait()
+      return
+    }
     this.#over = true
     binding?.end()
     this.finished(end)
-    for (const [type, text] of this.#held ?? []) this.#sink.event(type, text)
+    this.#prove()
     this.#sink.event(type, frame)
     this.#end(Exit.succeed(end))
+  }
+
+  /** Hands on what was kept back until the response's end. */
+  #prove() {
+    for (const [type, text] of this.#held ?? []) this.#sink.event(type, text)
+    this.#held = undefined
+    this.#heldText = 0
+  }
+
+  /** Ends the turn with a response that ended before, as no successor follows. */
+  #stayed(type: string, text: string, parent: TurnEnd) {
+    this.#over = true
+    this.finished(parent)
+    this.#sink.event(type, text)
+    this.#end(Exit.succeed(parent))
   }
 
   #wait() {

@@ -15,6 +15,7 @@
  * | the upstream hung up, or sent an event of another turn | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | the same again, on an upstream that closes each socket before it says anything | HTTP, as above |
  * | the upstream hung up on HTTP without an answer, as a kept connection may | over HTTP once more; never with `strict`, nor where a `conversation` would grow twice |
+ * | no connection holds the response that the client's socket continues | nothing |
  * | respool gave up, the upstream broke the protocol, or the client cancelled | nothing |
  */
 import type { TurnError } from "../TurnError.ts"
@@ -78,7 +79,7 @@ export const recoveryOf = (
     tried.has(reason) ? undefined : { _tag: "Retry", reason, fresh }
   const overHttp: Recovery = transport === "websocket" ? surface : { _tag: "Http", reason }
 
-  if (shown || reason === "shutdown" || reason === "internal") return surface
+  if (shown || reason === "shutdown" || reason === "internal" || reason === "anchor_lost") return surface
   if (reason === "message_too_big" || reason === "policy_close") return overHttp
   switch (delivery) {
     case "NotSent":

@@ -8,7 +8,7 @@
 import type { Digester } from "../../wire/Digest.ts"
 import { type Item, readItem } from "../../wire/Item.ts"
 import type { Lineage, Prefix } from "./Lineage.ts"
-import { itemsIn, prefixOver } from "./Lineage.ts"
+import { itemsIn, prefixesOver, prefixOver } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
 import { matches } from "./Matching.ts"
 
@@ -24,25 +24,39 @@ export interface Checkpoint {
 
 const encoder = new TextEncoder()
 
-/** `output`: raw JSON texts of the finished items, in output order. */
+/**
+ * `output`: raw JSON texts of the finished items, in output order. `parent`: the checkpoint of the chain's turn before;
+ * `unknown`: more was said than the lineage and a parent could tell.
+ */
 export const checkpointOf = (
   lineage: Lineage,
   responseId: string,
   output: ReadonlyArray<string>,
   digester: Digester,
+  parent?: Checkpoint | "unknown",
 ): Checkpoint => {
-  const last = lineage.prefixes.at(-1)
-  // A client that chains by itself sent only a delta. An input that ends in reasoning has no end that a prefix could mark.
-  const whole = !lineage.chains && lineage.comparable && last?.end === itemsIn(lineage)
+  const known = parent === "unknown" ? undefined : inputOf(lineage, parent, digester)
   return {
     responseId,
-    input: whole ? last : undefined,
+    input: known,
     output: output.map((text) => {
       const bytes = encoder.encode(text)
       return readItem(bytes, { start: 0, end: bytes.length }, digester)
     }),
     members: lineage.members,
   }
+}
+
+/** The prefix of all that was said before the response. */
+const inputOf = (lineage: Lineage, parent: Checkpoint | undefined, digester: Digester): Prefix | undefined => {
+  // An input that ends in reasoning has no end that a prefix could mark.
+  if (!lineage.comparable || lineage.prefixes.at(-1)?.end !== itemsIn(lineage)) return undefined
+  if (!lineage.chains) return lineage.prefixes.at(-1)
+  // A client that chains by itself sent only what is new; the rest is what the chain's turn before covered.
+  if (parent?.input === undefined || parent.responseId !== lineage.anchor || lineage.firstItem > 0) return undefined
+  const items = [...parent.output, ...lineage.items]
+  const last = prefixesOver(parent.input, items, digester).at(-1)
+  return last?.end === parent.input.end + items.length ? last : undefined
 }
 
 /** The index of the first item that the checkpoint does not cover; undefined: the lineage does not begin with it. */

@@ -56,28 +56,42 @@ const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | u
 export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix): Lineage => {
   const anchor = readMember(body, "previous_response_id")
   const items = itemsOf(body, digester)
-  let last: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }
-  let { reasoning } = last
-  const prefixes: [Prefix, ...Array<Prefix>] = [last]
-  for (const [index, item] of (items ?? []).entries()) {
-    if (item.kind === "reasoning") {
-      reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
-    } else {
-      const digest = digester.rolling(last.digest, item.form)
-      last = { digest, count: last.count + 1, end: body.firstItem + index + 1, reasoning }
-      prefixes.push(last)
-    }
-  }
+  const first: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }
   return {
     chains: (anchor ?? null) !== null,
     anchor: typeof anchor === "string" ? anchor : undefined,
     comparable: items !== undefined,
     items: items ?? [],
     firstItem: body.firstItem,
-    prefixes,
+    prefixes: prefixesOver(first, items ?? [], digester, body.firstItem),
     conversation: (readMember(body, "conversation") ?? null) !== null,
     members: membersDigest(body, digester),
   }
+}
+
+/**
+ * The prefixes that the items make behind `first`, which comes first itself. `firstItem`: how many items come before
+ * them.
+ */
+export const prefixesOver = (
+  first: Prefix,
+  items: ReadonlyArray<Item>,
+  digester: Digester,
+  firstItem = first.end,
+): readonly [Prefix, ...ReadonlyArray<Prefix>] => {
+  let last = first
+  let { reasoning } = last
+  const prefixes: [Prefix, ...Array<Prefix>] = [last]
+  for (const [index, item] of items.entries()) {
+    if (item.kind === "reasoning") {
+      reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
+    } else {
+      const digest = digester.rolling(last.digest, item.form)
+      last = { digest, count: last.count + 1, end: firstItem + index + 1, reasoning }
+      prefixes.push(last)
+    }
+  }
+  return prefixes
 }
 
 /** How many items the input has. */

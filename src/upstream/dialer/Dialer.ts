@@ -177,7 +177,7 @@ class Guard implements SocketHandlers {
   }
 
   onClose(code: number, reason: string) {
-    if (this.#ends()) this.#handlers.onClose(code, reason)
+    if (this.#ends("hung up")) this.#handlers.onClose(code, reason)
   }
 
   // No turn has asked for what comes now, and none has been sent, so nothing is lost by giving the socket up.
@@ -185,8 +185,8 @@ class Guard implements SocketHandlers {
     if (this.state === "opening") this.early ??= "spoke"
   }
 
-  #ends(): boolean {
-    if (this.state === "opening") this.early ??= "hung up"
+  #ends(how: "spoke" | "hung up" = "spoke"): boolean {
+    if (this.state === "opening") this.early ??= how
     if (this.state !== "open") return false
     this.state = "over"
     return true

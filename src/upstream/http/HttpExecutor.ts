@@ -50,7 +50,10 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
 
   const request = Effect.fnUntraced(function* (turn: RoutedTurn, sink: TurnSink, watched: Watched) {
-    const set = membersOverHttp(turn)
+    const { clientSocket } = turn
+    const ofProfile = membersOverHttp(turn)
+    // A turn of a client's socket streams, whatever its message says.
+    const set = clientSocket === undefined ? ofProfile : new Map([...(ofProfile ?? []), streamed])
     const answer = yield* send(turn, {
       method: "POST",
       path: `/responses${turn.query}`,
@@ -61,7 +64,7 @@ const make = Effect.gen(function* () {
         "content-encoding": undefined,
       },
       caller: turn.caller,
-      body: withoutMark(set === undefined ? turn.body.bytes : withMembers(turn.body, set)),
+      body: withoutMark(set === undefined ? turn.body.bytes : withMembers(turn.body, set, clientSocket?.omit)),
       scope: yield* Effect.scope,
     })
     const { headers, status } = answer
@@ -118,6 +121,8 @@ const make = Effect.gen(function* () {
     execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (turn) => attempt(turn, sink)),
   })
 })
+
+const streamed = ["stream", "true"] as const
 
 /** The body without a byte order mark, which JSON must not begin with (RFC 8259, 8.1); on sockets none goes up either. */
 const withoutMark = (bytes: Uint8Array): Uint8Array =>

@@ -19,7 +19,7 @@ import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 import { closedUnheard, ended, notAsked, usedOnce } from "./PoolLog.ts"
-import type { LeaseRequest, RefuseReason } from "./Roster.ts"
+import type { LeaseRequest, RefuseReason } from "./Decision.ts"
 import { Roster } from "./Roster.ts"
 
 /** One connection as the pool shows it: to tests, metrics and the status page. */
@@ -263,6 +263,8 @@ const make = Effect.gen(function* () {
 })
 
 const refusals: Readonly<Record<RefuseReason, string>> = {
+  anchor_lost: "no connection holds the response that the request continues",
+  session_warm: "the session has a warm connection",
   pool_full: "every connection is in use",
   session_busy: "every connection of the session is in use",
   shutdown: "the proxy is shutting down",

@@ -10,35 +10,12 @@ import type { SettingsValues } from "../../config/Settings.ts"
 import type { Affinity } from "./Affinity.ts"
 import type { Eviction } from "./Connection.ts"
 import { Connection } from "./Connection.ts"
+import type { Decision, LeaseRequest, RefuseReason, Unavailable } from "./Decision.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Chain } from "./ConnectionState.ts"
 import type { Holder } from "./FairShare.ts"
 import { givesWay } from "./FairShare.ts"
 import { Groups } from "./Groups.ts"
-import type { Lease } from "./Lease.ts"
-
-export interface LeaseRequest {
-  readonly affinity: Affinity
-  /** The session's key inside its scope; undefined: the client named none. */
-  readonly session: string | undefined
-  /** Gives the chain that holds the anchor which the client sent; undefined: none does. Called inside the step. */
-  readonly anchor: (() => ChainId | undefined) | undefined
-  /** Gives the chains that remember a turn which this request continues, the best first. Called inside the step. */
-  readonly recall: () => ReadonlyArray<ChainId>
-  /** True: the turn needs a new connection. */
-  readonly fresh?: boolean
-}
-
-/** `Dial` comes with its capacity reserved. */
-export type Decision =
-  | { readonly _tag: "Lease"; readonly lease: Lease }
-  | { readonly _tag: "Dial"; readonly connection: Connection }
-  | { readonly _tag: "Wait" }
-  | { readonly _tag: "Refuse"; readonly reason: RefuseReason }
-
-type Unavailable = "upstream_http_only" | "dial_backoff" | "sockets_closed"
-
-export type RefuseReason = "pool_full" | "session_busy" | "shutdown" | Unavailable
 
 /** So many conversations that no turn continued a session keeps; the turn that begins another one takes the coldest. */
 const keepUncontinued = 8
@@ -98,6 +75,7 @@ export class Roster {
       const lease = this.#takeFitting(holder, session)
       if (lease !== undefined) return lease
       if (holder?.state._tag === "Open" && holder.idle === undefined && !waited) return { _tag: "Wait" }
+      if (request.onlyHolder === true) return { _tag: "Refuse", reason: "anchor_lost" }
     } else {
       for (const chain of request.recall()) {
         const lease = this.#takeFitting(this.#chains.get(chain), session)
@@ -107,6 +85,7 @@ export class Roster {
 
     const blank = this.#takeFitting(this.#coldest(blankGroup(affinity)), session)
     if (blank !== undefined) return blank
+    if (request.warmUp === true && this.#isWarm(request)) return { _tag: "Refuse", reason: "session_warm" }
     const uncontinued = uncontinuedGroup(affinity, session)
     if (request.anchor === undefined && this.#idle.size(uncontinued) >= keepUncontinued) {
       const cold = this.#take(this.#coldest(uncontinued), session)
@@ -238,6 +217,13 @@ export class Roster {
   #takeFitting(connection: Connection | undefined, session: string | undefined): Decision | undefined {
     if (connection === undefined || !this.#ready(connection) || !this.#fits(connection, session)) return undefined
     return this.#take(connection, session)
+  }
+
+  /** Whether the session has a connection that a turn of this affinity can use. */
+  #isWarm({ affinity, session }: LeaseRequest): boolean {
+    const siblings = sessionGroup(affinity.scope, session)
+    const cold = siblings === undefined ? undefined : this.#coldest(siblings)
+    return cold?.affinity.key === affinity.key
   }
 
   /** A connection that changes its session counts for the new one, which may be full. */

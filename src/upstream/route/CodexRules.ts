@@ -10,7 +10,7 @@
  */
 import { Option, Schema } from "effect"
 import type { TurnSink } from "../../turn/Executor.ts"
-import { memberText } from "../../wire/RequestBody.ts"
+import { memberText, readMember } from "../../wire/RequestBody.ts"
 import type { RoutedTurn } from "./Routing.ts"
 
 /** Members of a request to set, by name, as JSON texts. */
@@ -45,7 +45,12 @@ export const membersOverHttp = ({ upstream }: RoutedTurn): SetMembers | undefine
   upstream.known.codex ? streamed : undefined
 
 /** Whether the upstream stores responses, which then can be continued from any connection. */
-export const stores = ({ upstream }: RoutedTurn): boolean => !upstream.known.codex
+const stores = ({ upstream }: RoutedTurn): boolean => !upstream.known.codex
+
+/** Whether a connection that remembers nothing can answer: a stored response is found from anywhere. */
+export const isSelfContained = (turn: RoutedTurn): boolean =>
+  (readMember(turn.body, "previous_response_id") ?? null) === null ||
+  (stores(turn) && readMember(turn.body, "store") !== false)
 
 const isCodex = ({ headers }: RoutedTurn): boolean =>
   /^codex/i.test(headers["originator"] ?? "") || /^codex/i.test(headers["user-agent"] ?? "")

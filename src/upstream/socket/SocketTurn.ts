@@ -15,6 +15,7 @@ import { EventReader } from "../../turn/attempt/EventReader.ts"
 import type { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import type { Deadlines } from "../../turn/Deadlines.ts"
 import type { TurnEnd, TurnSink } from "../../turn/Executor.ts"
+import type { Steering } from "../../turn/Steering.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import type { EvictReason, LeaseListener } from "../pool/ConnectionState.ts"
 import type { Lease } from "../pool/Lease.ts"
@@ -27,6 +28,9 @@ export interface SocketTurnOptions {
   /** The anchor that respool set when it cut the input down to what is new; undefined: it did not. */
   readonly ownAnchor: string | undefined
   readonly binding: Binding
+  readonly clientAnchor?: string | undefined
+  /** Where the client may steer the response while it runs. */
+  readonly steering?: Steering | undefined
   /** Called at the terminal event, before it is handed on. */
   readonly finished: (end: TurnEnd) => void
 }
@@ -44,7 +48,7 @@ export class SocketTurn extends EventReader implements LeaseListener {
 
   /** Sends the request, and succeeds with the turn's end. */
   run(deadlines: Deadlines): Effect.Effect<TurnEnd, TurnError> {
-    const { clock, frame, lease } = this.#turn
+    const { clock, frame, lease, steering } = this.#turn
     return Effect.callback((resume) => {
       const stop = clock.watch(deadlines, (error) => {
         this.#giveUp(error.reason === "slow_client" ? "slow_client" : "timeout", error)
@@ -57,8 +61,11 @@ export class SocketTurn extends EventReader implements LeaseListener {
       if (!lease.send(frame)) {
         const message = "the upstream had closed the connection"
         this.#giveUp("closed", new TurnError({ reason: "socket_lost_before_send", delivery: "NotSent", message }))
-      }
-      return Effect.sync(stop)
+      } else steering?.begins((frame) => lease.send(frame))
+      return Effect.sync(() => {
+        stop()
+        steering?.ends()
+      })
     })
   }
 
@@ -88,12 +95,21 @@ export class SocketTurn extends EventReader implements LeaseListener {
     return "the upstream sent a frame that is not an event"
   }
 
+  protected override goesOn(): boolean {
+    return this.#turn.steering?.goesOn() ?? false
+  }
+
+  protected override stays(type: string): boolean {
+    return this.#turn.steering?.saw(type) ?? false
+  }
+
   protected finished(end: TurnEnd) {
     this.#turn.finished(end)
   }
 
   // The connection is evicted first: the finalizer that runs at the turn's end would give another reason.
   protected ended(exit: Exit.Exit<TurnEnd, TurnError>, fault?: Fault, detail?: string) {
+    this.#turn.steering?.ends()
     const reason = fault === "lost" ? this.#givenUp : fault
     if (reason !== undefined) this.#turn.lease.evict(reason, detail)
     this.#resume(exit)

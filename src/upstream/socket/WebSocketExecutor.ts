@@ -29,7 +29,7 @@ import { makeDigester } from "../../wire/Digest.ts"
 import { parseRequestBody, toFrame } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
 import { ConnectionPool } from "../pool/ConnectionPool.ts"
-import { codexSink, membersOnSocket } from "../route/CodexRules.ts"
+import { codexSink, isSelfContained, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
 import { Experience } from "./Experience.ts"
@@ -84,16 +84,18 @@ const make = Effect.gen(function* () {
   }
 
   const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
+    const { clientSocket } = turn
     const affinity = affinityOf(turn, scope)
     const maxMessage = Math.min(turn.upstream.maxMessage, experience.largest(affinity.url))
-    const set = membersOnSocket(turn)
+    const set = clientSocket?.warmUp === true ? warmingUp(membersOnSocket(turn)) : membersOnSocket(turn)
+    const omit = clientSocket?.omit
     const session = turn.session?.key
     const key = { affinity: affinity.key, session }
     const { body, lineage } = read(turn, key)
     const { anchor, chains } = lineage
     const recall = () => memory.recall(key, lineage, settings.reasoning)
     if (body.bytes.length > maxMessage && !chains && recall().length === 0) {
-      const { length } = toFrame(body, { fromItem: 0, set })
+      const { length } = toFrame(body, { fromItem: 0, set, omit })
       if (length > maxMessage) return yield* tooBig(length, maxMessage)
     }
     const naming = namings.of(affinity.key)
@@ -101,8 +103,10 @@ const make = Effect.gen(function* () {
       affinity,
       session,
       anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
+      onlyHolder: clientSocket !== undefined && !isSelfContained(turn),
       recall,
       fresh: attempt.fresh || naming.responsesRepeat,
+      warmUp: clientSocket?.warmUp === true,
     })
     const { chain } = lease
     const told = Sinks.ofAttempt(turn.shown, codexSink(turn, sink, lease.handshake))
@@ -112,7 +116,7 @@ const make = Effect.gen(function* () {
     }
     const checkpoint = memory.checkpointOf(chain)
     const decision = plan(lineage, checkpoint, settings.reasoning, experience.refusesAnchors(affinity.key))
-    const frame = toFrame(body, set === undefined ? decision : { ...decision, set })
+    const frame = toFrame(body, set === undefined && omit === undefined ? decision : { ...decision, set, omit })
     if (frame.length > maxMessage) {
       lease.release()
       return yield* tooBig(frame.length, maxMessage)
@@ -136,11 +140,13 @@ const make = Effect.gen(function* () {
       if (goesOn.has(end.type) && !binding.tells) {
         lease.evict("single_use")
       } else if (end.type === "response.completed" && responseId !== undefined) {
-        const checkpoint = checkpointOf(lineage, responseId, end.output, digester)
-        memory.record(chain, key, checkpoint)
+        // A steered response has more before it than its request says.
+        const parent = clientSocket?.steering.steered === true ? "unknown" : checkpoint
+        const next = checkpointOf(lineage, responseId, end.output, digester, parent)
+        memory.record(chain, key, next)
         const beginning = heads.beginningOf(turn.body)
-        if (beginning !== undefined && checkpoint.input !== undefined) {
-          heads.record(chain, beginning.group, body, checkpoint.input, beginning.known)
+        if (beginning !== undefined && next.input !== undefined && !lineage.chains) {
+          heads.record(chain, beginning.group, body, next.input, beginning.known)
         }
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")
       } else if (end.type === "response.incomplete") {
@@ -157,6 +163,8 @@ const make = Effect.gen(function* () {
       frame,
       ownAnchor: decision.previousResponseId,
       binding,
+      steering: clientSocket?.steering,
+      clientAnchor: clientSocket?.anchor,
       finished,
     })
       .run(deadlines)
@@ -186,3 +194,5 @@ const make = Effect.gen(function* () {
     execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (routed) => attempt(routed, sink, { fresh: false })),
   })
 })
+
+const warmingUp = (set: ReadonlyMap<string, string> | undefined) => new Map([...(set ?? []), ["generate", "false"]])

@@ -239,7 +239,6 @@ for (const [name, layer] of [
       ["a reset", ({ socket }) => socket.resetAndDestroy()],
       ["a message together with the answer", ({ accept }) => accept(text("early"))],
       ["a binary message together with the answer", ({ accept }) => accept(frame(2, "early"))],
-      ["a close together with the answer", ({ accept }) => accept(closing(1013, "try again later"))],
       ["a broken frame together with the answer", ({ accept }) => accept(frame(3, "early"))],
       [
         "an answer of a status that is none",
@@ -257,6 +256,15 @@ for (const [name, layer] of [
           assert.isNotEmpty(error.message)
         }))
     }
+
+    test("fails as hung up on a close together with the answer", () =>
+      Effect.gen(function* () {
+        const { url } = yield* peers(({ accept }) => accept(closing(1013, "try again later")))
+        const error = yield* failure(url)
+        assert.strictEqual(error.reason, "HungUp")
+        assert.isUndefined(error.answer)
+        assert.isNotEmpty(error.message)
+      }))
 
     test("fails as unreachable where nobody listens, and where the name has no address", () =>
       Effect.gen(function* () {

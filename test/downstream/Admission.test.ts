@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Layer, Result, Schema } from "effect"
-import type { Entering, Place } from "../../../src/downstream/http/Admission.ts"
-import { Admission } from "../../../src/downstream/http/Admission.ts"
-import type { SettingsOptions } from "../../../src/config/Settings.ts"
-import { Settings } from "../../../src/config/Settings.ts"
-import { runs } from "../../support/Runs.ts"
+import type { Entering, Place } from "../../src/downstream/Admission.ts"
+import { Admission } from "../../src/downstream/Admission.ts"
+import type { SettingsOptions } from "../../src/config/Settings.ts"
+import { Settings } from "../../src/config/Settings.ts"
+import { runs } from "../support/Runs.ts"
 
 const admission = (maxTurns: number, maxBodies: number, shares: SettingsOptions = {}) =>
   Admission.layerNoDeps.pipe(Layer.provide(Settings.layer({ maxTurns, maxBodies, ...shares })))

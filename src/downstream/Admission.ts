@@ -12,8 +12,8 @@
  */
 import { Context, Effect, Layer, Option } from "effect"
 import type { HttpServerRequest } from "effect/http"
-import { Settings } from "../../config/Settings.ts"
-import { ApiError } from "../ApiError.ts"
+import { Settings } from "../config/Settings.ts"
+import { ApiError } from "./ApiError.ts"
 import { network } from "./Network.ts"
 
 /** One request's place. The handler that entered must `release` it, and may do so more than once. */

@@ -1,0 +1,298 @@
+/**
+ * One client's socket: what it asks for becomes turns, lane by lane, and their events its frames.
+ *
+ * Messages are read in the order in which they came. Each `response.create` that is taken up gets exactly one end: its
+ * terminal event or one error frame. A client that goes away ends its turns, as over HTTP. Errors never close the
+ * socket, but for a caller that is not let in any more.
+ */
+import { Cause, Effect, Exit, Fiber } from "effect"
+import type { TurnEnd, TurnRequest } from "../../turn/Executor.ts"
+import { Steering } from "../../turn/Steering.ts"
+import type { TurnError } from "../../turn/TurnError.ts"
+import { failureOf } from "../../turn/TurnError.ts"
+import type { Turns } from "../../turn/Turns.ts"
+import { toFrame } from "../../wire/RequestBody.ts"
+import type { Place } from "../Admission.ts"
+import { tooMuch } from "../Admission.ts"
+import type { ApiError } from "../ApiError.ts"
+import type { Addressed, Create, Steer } from "./ClientEvent.ts"
+import { addressIn, clientEvent, expanded, ofTheSocket } from "./ClientEvent.ts"
+import type { ClientPeer, ClientSocket } from "./ClientSocket.ts"
+import { failureFrame, refusalFrame } from "./ErrorFrame.ts"
+import type { Lane } from "./Lanes.ts"
+import { Lanes } from "./Lanes.ts"
+import { Outbox, outgoing } from "./Outbox.ts"
+import { OwnResponses } from "./OwnResponses.ts"
+import { notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
+import { SocketAnswer } from "./SocketAnswer.ts"
+import { steerFailed, steerProblem } from "./SteerFrames.ts"
+
+/** What a connection needs of the service that owns it. */
+export interface ConnectionOptions {
+  readonly maxBody: number
+  readonly maxBuffered: number
+  /** Whether an id that is not stored must be of this socket. */
+  readonly ownAnchors: boolean
+  readonly now: () => number
+  readonly run: (effect: Effect.Effect<void>) => void
+  readonly enter: Effect.Effect<Place, ApiError>
+  /** Makes a turn of a message, for the caller as it is known now. */
+  readonly read: (bytes: Uint8Array, startedAt: number) => Effect.Effect<TurnRequest, ApiError>
+  readonly turns: Turns["Service"]
+  readonly headed: (headers: Readonly<Record<string, string>>) => void
+  readonly ended: () => void
+}
+
+interface Waiting {
+  readonly turn: TurnRequest
+  readonly event: Create
+  readonly place: Place
+  readonly bytes: number
+}
+
+interface Running {
+  readonly answer: SocketAnswer
+  readonly steering: Steering
+  fiber: Fiber.Fiber<TurnEnd, TurnError> | undefined
+}
+
+const encoder = new TextEncoder()
+
+export class ClientConnection implements ClientPeer {
+  /** When the client last showed a sign of life, in milliseconds of the clock. */
+  aliveAt: number
+  #busyAt: number
+  #socket: ClientSocket | undefined
+  #outbox: Outbox | undefined
+  readonly #control = outgoing()
+  readonly #inbox: Array<string> = []
+  #reading = false
+  #pumping = false
+  /** Set once no new turn is taken up: the error that says why, and how the socket is closed. */
+  #leaving: { readonly error: ApiError; readonly code: number } | undefined
+  readonly #lanes: Lanes<Waiting, Running>
+  readonly #own = new OwnResponses()
+  readonly #options: ConnectionOptions
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+    this.#lanes = new Lanes(options.maxBody)
+    this.aliveAt = this.#busyAt = options.now()
+  }
+
+  /** Since when nothing was asked for; undefined: a turn runs. */
+  get idleSince(): number | undefined {
+    return this.#lanes.running > 0 ? undefined : this.#busyAt
+  }
+
+  opened(socket: ClientSocket) {
+    this.#socket = socket
+    this.#outbox = new Outbox(socket, this.#options.maxBuffered)
+    if (this.#leaving !== undefined) this.#finish()
+  }
+
+  received(message: string | Uint8Array) {
+    this.alive()
+    this.#busyAt = this.aliveAt
+    if (typeof message !== "string") return void this.#refuse(notText, nobody)
+    this.#inbox.push(message)
+    if (this.#reading) return
+    this.#reading = true
+    this.#options.run(this.#readAll)
+  }
+
+  alive() {
+    this.aliveAt = this.#options.now()
+  }
+
+  drained() {
+    this.#outbox?.drained()
+  }
+
+  ping() {
+    this.#socket?.ping()
+  }
+
+  closed() {
+    this.#outbox?.closed()
+    this.#socket = undefined
+    this.#inbox.length = 0
+    for (const { waiting } of this.#lanes.clear()) waiting.place.release()
+    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()
+    this.#options.ended()
+  }
+
+  leave() {
+    this.close(1001, serverStops)
+  }
+
+  /** Takes up no turn any more, and closes the socket when none runs. */
+  close(code: number, error: ApiError) {
+    this.#leaving ??= { code, error }
+    for (const { lane, waiting } of this.#lanes.clear()) {
+      waiting.place.release()
+      this.#send(lane, refusalFrame(this.#leaving.error, waiting.event))
+    }
+    this.#finish()
+  }
+
+  /** Ends the turns that run, which tells the client so, and then closes the socket. */
+  readonly stop: Effect.Effect<void> = Effect.suspend(() => {
+    this.leave()
+    const fibers = [...this.#lanes.all()].flatMap(({ running }) => running?.fiber ?? [])
+    return Effect.asVoid(Fiber.interruptAll(fibers))
+  })
+
+  terminate() {
+    this.#socket?.terminate()
+  }
+
+  readonly #readAll: Effect.Effect<void> = Effect.suspend(() => {
+    const text = this.#inbox.shift()
+    if (text !== undefined) return Effect.andThen(this.#arrived(text), this.#readAll)
+    this.#reading = false
+    return Effect.void
+  })
+
+  #arrived(text: string): Effect.Effect<void> {
+    const bytes = encoder.encode(text)
+    const { enter, now, read } = this.#options
+    return Effect.flatMap(enter, (place) =>
+      (place.holds(bytes.length) ? read(bytes, now()) : Effect.fail(tooMuch)).pipe(
+        Effect.map((turn) => {
+          if (!this.#take(turn, place)) place.release()
+        }),
+        Effect.onError(() => Effect.sync(place.release)),
+      ),
+    ).pipe(
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          this.#refuse(error, addressIn(bytes))
+          // The caller was let in before, and is not any more.
+          if (error.status === 401 || error.status === 403) this.close(1008, error)
+        }),
+      ),
+    )
+  }
+
+  /** False: the message is done with. */
+  #take(turn: TurnRequest, place: Place): boolean {
+    if (this.#socket === undefined) return false
+    const event = clientEvent(turn.body)
+    if (event._tag === "Steer") return this.#steer(turn, event)
+    const error = event._tag === "Refused" ? event.error : this.#leaving?.error
+    if (error !== undefined || event._tag === "Refused") return this.#refuse(error ?? notText, event)
+    const lane = this.#lanes.lane(event.streamId)
+    if (lane === undefined) return this.#refuse(tooManyLanes, event)
+    const waiting = { turn, event, place, bytes: turn.body.bytes.length }
+    if (!this.#lanes.wait(lane, waiting)) return this.#refuse(tooManyWait, event)
+    this.#pump()
+    return true
+  }
+
+  #steer({ body }: TurnRequest, event: Steer): false {
+    const target = [...this.#lanes.all()].find(({ running }) => {
+      return event.responseId !== undefined && running?.answer.responseId === event.responseId
+    })
+    const known = event.responseId !== undefined && this.#own.has(event.responseId)
+    const problem = steerProblem(event, { known, running: target?.running !== undefined })
+    const sent = problem === undefined && target?.running?.steering.steer(toFrame(body, steerOptions)) === true
+    if (!sent) this.#send(target, steerFailed(problem ?? "steering_not_supported", body, event, target?.streamId))
+    return false
+  }
+
+  /** Starts what may run. A turn may end in the step in which it starts, which must not look again from inside. */
+  #pump() {
+    if (this.#pumping) return
+    this.#pumping = true
+    for (let next = this.#lanes.next(); next !== undefined; next = this.#lanes.next()) {
+      const { lane, waiting } = next
+      const answer = new SocketAnswer({
+        outbox: this.#outbox as Outbox,
+        waiting: lane.outgoing,
+        streamId: lane.streamId,
+        headed: this.#options.headed,
+      })
+      const running: Running = { answer, steering: new Steering(), fiber: undefined }
+      this.#lanes.begins(lane, running)
+      this.#options.run(this.#start(lane, waiting, running))
+    }
+    this.#pumping = false
+  }
+
+  #start(lane: Lane<Waiting, Running>, waiting: Waiting, running: Running): Effect.Effect<void> {
+    const { event } = waiting
+    const over = (exit: Exit.Exit<TurnEnd, TurnError | ApiError>) => this.#over(lane, waiting, running, exit)
+    return Effect.suspend(() => this.#whole(waiting)).pipe(
+      Effect.flatMap((turn) => {
+        const { steering } = running
+        const clientSocket = { omit: ofTheSocket, warmUp: event.warmUp, anchor: event.anchor, steering }
+        return this.#options.turns.start({ ...turn, clientSocket }, running.answer, over)
+      }),
+      Effect.map((fiber) => {
+        running.fiber = fiber
+        if (this.#socket === undefined) fiber.interruptUnsafe()
+      }),
+      Effect.catch((error) => Effect.sync(() => over(Exit.fail(error)))),
+    )
+  }
+
+  /** The turn as it is to be run, or the error for an id that this socket may not continue. */
+  #whole({ event, turn }: Waiting): Effect.Effect<TurnRequest, ApiError> {
+    const { anchor, stored } = event
+    if (anchor === undefined) return Effect.succeed(turn)
+    if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return Effect.fail(notFound(anchor))
+    const warmUp = this.#own.warmUp(anchor)
+    const bytes = warmUp === undefined ? undefined : expanded(warmUp, turn.body)
+    return bytes === undefined ? Effect.succeed(turn) : this.#options.read(bytes, turn.startedAt)
+  }
+
+  #over(
+    lane: Lane<Waiting, Running>,
+    { event, place, turn }: Waiting,
+    { answer }: Running,
+    exit: Exit.Exit<TurnEnd, TurnError | ApiError>,
+  ) {
+    this.#lanes.ended(lane)
+    place.release()
+    this.#busyAt = this.#options.now()
+    this.#own.ended(event, turn.body, exit)
+    if (this.#socket === undefined) return
+    if (Exit.isFailure(exit)) this.#failed(lane, event, answer, exit.cause)
+    this.#pump()
+    this.#finish()
+  }
+
+  #failed(lane: Lane<Waiting, Running>, event: Create, answer: SocketAnswer, cause: Cause.Cause<TurnError | ApiError>) {
+    const refused = Cause.findErrorOption(cause)
+    if (refused._tag === "Some" && refused.value._tag === "ApiError") {
+      return this.#send(lane, refusalFrame(refused.value, event))
+    }
+    const failure = failureOf(cause as Cause.Cause<TurnError>)
+    if (!answer.ended) this.#send(lane, failureFrame(failure, event))
+    // It has taken nothing for so long that nothing else would reach it either.
+    if (failure.reason === "slow_client") this.terminate()
+  }
+
+  /** False, as the message that it answers is done with. */
+  #refuse(error: ApiError, to: Addressed): false {
+    this.#send(this.#lanes.find(to.streamId), refusalFrame(error, to))
+    return false
+  }
+
+  #send(lane: Lane<Waiting, Running> | undefined, text: string) {
+    const waiting = lane?.outgoing ?? this.#control
+    this.#outbox?.put(waiting, text)
+    // Errors have no upstream that could be made to wait.
+    if (this.#outbox?.isOver(waiting) === true) this.terminate()
+  }
+
+  #finish() {
+    if (this.#leaving === undefined || this.#lanes.running > 0) return
+    this.#outbox?.close(this.#leaving.code, this.#leaving.error.code ?? "")
+  }
+}
+
+const nobody: Addressed = { streamId: undefined, eventId: undefined }
+
+const steerOptions = { fromItem: 0, omit: new Set(["event_id"]), type: "response.steer" } as const

@@ -1,0 +1,157 @@
+/**
+ * Takes WebSockets from clients: admits them, keeps count of them, and ends them.
+ *
+ * Who asks is known before the upgrade, and looked at again for each message, so that a key which is revoked later ends
+ * its sockets. Every `RESPOOL_PING_INTERVAL` each socket is sent a ping, which keeps it alive on its way. One without a
+ * turn for `RESPOOL_DOWNSTREAM_IDLE` is closed. Closing this service ends the turns that still run, and tells their
+ * clients so.
+ */
+import { Clock, Context, Effect, FiberSet, Layer } from "effect"
+import type { HttpServerRequest } from "effect/http"
+import { HttpServerResponse } from "effect/http"
+import { Settings } from "../../config/Settings.ts"
+import type { Caller } from "../../turn/Caller.ts"
+import { Revocation } from "../../turn/Revocation.ts"
+import { Turns } from "../../turn/Turns.ts"
+import type { ApiError } from "../ApiError.ts"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
+import { Admission, entering } from "../Admission.ts"
+import { upgrade } from "./BunSockets.ts"
+import { Intake } from "../Intake.ts"
+import type { RequestHeaders } from "../Session.ts"
+import { ClientConnection } from "./ClientConnection.ts"
+import { badUpgrade, idle, noUpgrade, revoked, tooMany, tooManyOfScope } from "./Refusals.ts"
+import { accepted, headersOfTurns } from "./Subprotocol.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+
+/** A client's wish for a socket. `callerOf` says who asks, or fails with the answer for one who is not let in. */
+export interface Wish {
+  readonly request: Request
+  readonly callerOf: (headers: RequestHeaders) => Effect.Effect<Caller, ApiError>
+}
+
+export class ClientSockets extends Context.Service<
+  ClientSockets,
+  {
+    /** Makes a socket of the request's connection, or fails with the answer. */
+    readonly accept: (wish: Wish) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError>
+    readonly open: () => number
+  }
+>()("respool/downstream/ClientSockets") {
+  static readonly layerNoDeps = Layer.effect(
+    ClientSockets,
+    Effect.suspend(() => make),
+  )
+}
+
+/** In milliseconds: a client that sends one message for so long, and shows no other sign of life, is ended. */
+const messageWithin = 300_000
+
+/** Scopes of which the upstream's headers are remembered, the latest. */
+const maxHeaded = 1024
+
+const make = Effect.gen(function* () {
+  const settings = yield* Settings
+  const admission = yield* Admission
+  const intake = yield* Intake
+  const turns = yield* Turns
+  const revocation = yield* Revocation
+  const clock = yield* Clock.Clock
+  const now = () => monotonicMillisOf(clock)
+  const run = yield* FiberSet.makeRuntime<never, void>()
+
+  const connections = new Map<ClientConnection, string>()
+  const counts = new Map<string, number>()
+  const headed = new Map<string, Readonly<Record<string, string>>>()
+
+  const enter = (scope: string): ApiError | undefined => {
+    if (connections.size >= settings.maxClientSockets) return tooMany
+    const count = counts.get(scope) ?? 0
+    if (count >= settings.maxClientSocketsPerScope) return tooManyOfScope
+    counts.set(scope, count + 1)
+    return undefined
+  }
+
+  const leave = (scope: string) => {
+    const count = (counts.get(scope) ?? 1) - 1
+    if (count === 0) counts.delete(scope)
+    else counts.set(scope, count)
+  }
+
+  const remember = (scope: string, headers: Readonly<Record<string, string>>) => {
+    const told = Object.entries(headers).filter(([name]) => ofUpgrade.test(name))
+    if (told.length === 0) return
+    headed.delete(scope)
+    headed.set(scope, Object.fromEntries(told))
+    const oldest = headed.size > maxHeaded ? headed.keys().next().value : undefined
+    if (oldest !== undefined) headed.delete(oldest)
+  }
+
+  const accept = Effect.fnUntraced(function* ({ callerOf, request }: Wish) {
+    if (!isWhole(request)) return yield* badUpgrade
+    const headers = headersOfTurns(request.headers)
+    const caller = yield* callerOf(headers)
+    const scope = caller.scope ?? ""
+    const query = /\?.*$/.exec(request.url)?.[0] ?? ""
+    const refusal = enter(scope)
+    if (refusal !== undefined) return yield* refusal
+    const connection = new ClientConnection({
+      maxBody: settings.maxBody,
+      maxBuffered: settings.maxBuffered,
+      ownAnchors: settings.downstreamAnchors === "socket",
+      now,
+      run,
+      enter: admission.enter(entering(request, caller.scope)),
+      turns,
+      read: (bytes, startedAt) =>
+        Effect.flatMap(callerOf(headers), (caller) =>
+          intake.read({ caller, headers, query, bytes, stream: true, startedAt }),
+        ),
+      headed: (told) => remember(scope, told),
+      ended: () => {
+        if (connections.delete(connection)) leave(scope)
+      },
+    })
+    connections.set(connection, scope)
+    const protocol = accepted(request.headers)
+    const upgraded = upgrade(request, connection, {
+      ...headed.get(scope),
+      ...(protocol === undefined ? {} : { "sec-websocket-protocol": protocol }),
+    })
+    if (!upgraded) {
+      connections.delete(connection)
+      leave(scope)
+      return yield* noUpgrade
+    }
+    return HttpServerResponse.empty({ status: 204 })
+  })
+
+  const beat = Effect.sync(() => {
+    for (const connection of connections.keys()) {
+      const { aliveAt, idleSince } = connection
+      if (now() - aliveAt >= messageWithin) connection.terminate()
+      else if (idleSince !== undefined && now() - idleSince >= settings.downstreamIdle) connection.close(1001, idle)
+      else connection.ping()
+    }
+  })
+  yield* Effect.sleep(settings.pingInterval).pipe(Effect.andThen(beat), Effect.forever, Effect.forkScoped)
+
+  yield* revocation.listen(() => {
+    for (const [connection, scope] of connections) {
+      if (revocation.isRevoked(scope)) connection.close(1008, revoked)
+    }
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.forEach([...connections.keys()], (connection) => connection.stop, { concurrency: "unbounded" }),
+  )
+
+  return ClientSockets.of({ accept, open: () => connections.size })
+})
+
+/** Headers of an upstream's upgrade that clients read of theirs (docs/protocol.md 3.3); a turn's state is none. */
+const ofUpgrade = /^(openai-model|x-models-etag|x-reasoning-included|x-codex-(?!turn-state).*)$/
+
+const isWhole = ({ headers }: Request) =>
+  headers["sec-websocket-version"] === "13" && /^[A-Za-z0-9+/]{22}==$/.test(headers["sec-websocket-key"] ?? "")
