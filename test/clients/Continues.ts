@@ -52,13 +52,13 @@ const isOfTheModel = (item: JsonObject): boolean =>
   item.role === "assistant" || /^(item_reference|reasoning|.*_call)$/.test(typeOf(item))
 
 /** Asserts that each turn but the first was sent as the last id and only what is new, all on one connection. */
-const assertContinued = (turns: ReadonlyArray<TurnRecord>) => {
+const assertContinued = (turns: ReadonlyArray<TurnRecord>, before?: string) => {
   for (const [index, { connection, request, status }] of turns.entries()) {
     const which = `turn ${index}`
     assert.strictEqual(status, "completed", which)
     assert.strictEqual(connection, 0, which)
     assert.strictEqual(request?.["type"], "response.create", which)
-    assert.strictEqual(request?.["previous_response_id"], turns[index - 1]?.responseId, which)
+    assert.strictEqual(request?.["previous_response_id"], turns[index - 1]?.responseId ?? before, which)
     const input: Json = request?.["input"] ?? []
     const sent = (Array.isArray(input) ? input : []) as ReadonlyArray<JsonObject>
     assert.deepStrictEqual(sent.filter(isOfTheModel), [], which)
@@ -119,6 +119,50 @@ export const continues = (
       thoughts(turns).map(({ length }) => length),
       [...turns.keys()],
     )
+    same(answers, plain.answers)
+  }).pipe(Effect.provide(TestProxy.layer({ simulator: { script } })))
+
+/** A conversation straight against a simulator, whose turns come on sockets. */
+const aloneOnSocket = (converse: Converse, script: Script) =>
+  Effect.gen(function* () {
+    const { counters, turns, url } = yield* Simulator
+    const answers = yield* Effect.promise(() => converse(url))
+    assert.strictEqual(counters.httpTurns, 0)
+    return { answers, turns: turns.filter(({ generate }) => generate) }
+  }).pipe(Effect.provide(Simulator.layer({ script })))
+
+export interface OnSocket extends Expected {
+  /** How many conversations there are beside each other, each on a lane. Default 1. */
+  readonly lanes?: number
+}
+
+/**
+ * Asserts that a conversation on a client's own socket takes one upgrade of the upstream for each lane, that every later
+ * turn continues, that the model sees what it sees without the proxy, and that the client is told the same.
+ */
+export const continuesOnSocket = (converse: Converse, { lanes = 1, script = places, steady }: OnSocket = {}) =>
+  Effect.gen(function* () {
+    const proxy = yield* TestProxy
+    const { counters, turns } = yield* Simulator
+    const answers = yield* Effect.promise(() => converse(proxy.url))
+    const asked = turns.filter(({ generate }) => generate)
+    for (const { request, status } of asked) {
+      assert.strictEqual(status, "completed")
+      assert.notProperty(request, "stream_id")
+    }
+    assert.deepStrictEqual(
+      [counters.upgrades, counters.executions, counters.httpTurns, counters.refusedTurns, counters.editedItems],
+      [lanes, lanes * turnCount, 0, 0, 0],
+    )
+    const ways = proxy.logged.flatMap((line) => /input=(\w+)/.exec(line)?.[1] ?? [])
+    assert.strictEqual(ways.filter((way) => way === "full").length, lanes)
+    if (lanes === 1) assertContinued(asked.slice(1), asked[0]?.responseId)
+    const plain = yield* aloneOnSocket(converse, script)
+    const same = (one: unknown, other: unknown) => assert.deepStrictEqual(named(one, steady), named(other, steady))
+    if (lanes === 1) {
+      same(said(asked), said(plain.turns))
+      same(thoughts(asked), thoughts(plain.turns))
+    }
     same(answers, plain.answers)
   }).pipe(Effect.provide(TestProxy.layer({ simulator: { script } })))
 

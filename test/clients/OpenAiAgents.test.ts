@@ -1,7 +1,7 @@
 import { describe, it } from "@effect/vitest"
 import type { AgentInputItem, ModelSettings } from "@openai/agents"
 import { Agent, MemorySession, OpenAIProvider, Runner, tool, webSearchTool } from "@openai/agents"
-import { continues } from "./Continues.ts"
+import { continues, continuesOnSocket } from "./Continues.ts"
 import { answerTool, questions } from "./Script.ts"
 import { lookUp, measure } from "./Tools.ts"
 
@@ -29,11 +29,8 @@ const agentWith = (modelSettings: ModelSettings) =>
   })
 
 /** Tracing would send each run to a service of OpenAI's. */
-const runnerFor = (baseURL: string) =>
-  new Runner({
-    modelProvider: new OpenAIProvider({ apiKey: "test-key-a", baseURL, useResponses: true }),
-    tracingDisabled: true,
-  })
+const providerFor = (baseURL: string, useResponsesWebSocket = false) =>
+  new OpenAIProvider({ apiKey: "test-key-a", baseURL, useResponses: true, useResponsesWebSocket })
 
 /** How the next question takes up the run before it. */
 type Memory = "history" | "session" | "previousResponseId"
@@ -43,15 +40,18 @@ interface Way {
   readonly stream: boolean
   readonly modelSettings?: ModelSettings
   readonly omitIds?: boolean
+  /** Whether the client opens a WebSocket itself. */
+  readonly socket?: boolean
 }
 
 const encrypted: ModelSettings = { providerData: { include: ["reasoning.encrypted_content"] } }
 
 const runs =
-  ({ memory, modelSettings = {}, omitIds = false, stream }: Way) =>
+  ({ memory, modelSettings = {}, omitIds = false, socket = false, stream }: Way) =>
   async (baseURL: string) => {
     const told: Array<unknown> = []
-    const runner = runnerFor(baseURL)
+    const provider = providerFor(baseURL, socket)
+    const runner = new Runner({ modelProvider: provider, tracingDisabled: true })
     const agent = agentWith(modelSettings)
     const session = new MemorySession()
     let history: ReadonlyArray<AgentInputItem> = []
@@ -77,6 +77,7 @@ const runs =
         if (memory === "previousResponseId") previousResponseId = result.lastResponseId
       }
     }
+    await provider.close()
     return told
   }
 
@@ -104,4 +105,12 @@ describe("the OpenAI Agents SDK", () => {
   it.effect("continues its own previous_response_id", () =>
     continues(runs({ memory: "previousResponseId", stream: true })),
   )
+
+  for (const stream of [true, false]) {
+    for (const memory of ["history", "session", "previousResponseId"] as const) {
+      it.effect(`continues with ${memory} on a WebSocket of its own${stream ? ", streamed" : ""}`, () =>
+        continuesOnSocket(runs({ memory, stream, socket: true, modelSettings: { ...encrypted, store: false } })),
+      )
+    }
+  }
 })

@@ -2,8 +2,11 @@ import { describe, it } from "@effect/vitest"
 import { OpenAI } from "openai"
 import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod"
 import { toResponseInputItems } from "openai/lib/responses/ResponseInputItems"
+import type { ResponsesWebSocketLane } from "openai/lib/responses/responses-websocket-session"
+import { ResponsesWebSocketSession } from "openai/lib/responses/responses-websocket-session"
+import { ResponsesWS } from "openai/resources/responses/ws"
 import { z } from "zod"
-import { continues, fallsBack } from "./Continues.ts"
+import { continues, continuesOnSocket, fallsBack } from "./Continues.ts"
 import { answerTool, questions, structuredPlaces } from "./Script.ts"
 import { lookUp, measure } from "./Tools.ts"
 
@@ -114,6 +117,55 @@ const withoutStore = (told: ReadonlyArray<unknown>): unknown =>
 
 const encrypted: Partial<Request> = { include: ["reasoning.encrypted_content"] }
 
+/** Opens the SDK's own socket, for as long as the conversation. */
+const onSocket = async <A>(baseURL: string, use: (socket: ResponsesWS) => Promise<A>): Promise<A> => {
+  const socket = new ResponsesWS(clientFor(baseURL))
+  try {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    socket.socket.on("open", () => resolve())
+    await promise
+    return await use(socket)
+  } finally {
+    socket.close()
+  }
+}
+
+/** Waits for the answer of a request on the socket itself. */
+const createOn = (socket: ResponsesWS, request: Request, told: Array<unknown>) =>
+  new Promise<Response>((resolve, reject) => {
+    const took = (event: OpenAI.Responses.ResponsesServerEvent) => {
+      told.push(event)
+      if (event.type !== "response.completed") return
+      socket.off("event", took)
+      resolve(event.response)
+    }
+    socket.on("event", took)
+    socket.once("error", reject)
+    socket.send({ type: "response.create", ...request })
+  })
+
+/** Sends the whole history each time, or the last id and what is new. */
+const talks =
+  (mode: "history" | "chain", extra: Partial<Request> = {}) =>
+  async (ask: (request: Request) => Promise<Response>) => {
+    const history: Array<Input> = []
+    let previous: string | null = null
+    for (const content of questions) {
+      let news: Array<Input> = [{ role: "user", content }]
+      while (news.length > 0) {
+        history.push(...news)
+        const input = mode === "history" ? history : news
+        const chain = mode === "history" ? {} : { previous_response_id: previous }
+        const response = await ask({ ...constant, ...extra, ...chain, input: [...input] })
+        history.push(...pushedBack(response))
+        previous = response.id
+        news = outputsFor(response)
+      }
+    }
+  }
+
+const limits = { maxLanes: 8, maxBufferedEvents: 100_000, maxBufferedBytes: 64 * 1024 * 1024 }
+
 describe("the openai SDK", () => {
   it.effect("continues with responses.create and the outputs pushed back", () => continues(replays(create, encrypted)))
 
@@ -154,4 +206,44 @@ describe("the openai SDK", () => {
   it.effect("gets the same stream over HTTP where the upstream has no WebSocket", () =>
     fallsBack(replays(createStream)),
   )
+
+  for (const mode of ["history", "chain"] as const) {
+    for (const store of [true, false]) {
+      const extra = { ...encrypted, store }
+      it.effect(`continues by its ${mode} on a WebSocket of its own, with store: ${store}`, () =>
+        continuesOnSocket((baseURL) =>
+          onSocket(baseURL, async (socket) => {
+            const told: Array<unknown> = []
+            await talks(mode, extra)((request) => createOn(socket, request, told))
+            return told
+          }),
+        ),
+      )
+    }
+
+    it.effect(`continues by its ${mode} on three lanes of one WebSocket`, () =>
+      continuesOnSocket(
+        (baseURL) =>
+          onSocket(baseURL, async (socket) => {
+            const session = new ResponsesWebSocketSession(socket, limits)
+            const ask = (lane: ResponsesWebSocketLane, told: Array<unknown>) => async (request: Request) => {
+              const { background: _, ...rest } = request
+              lane.create(rest)
+              const response = await lane.finalResponse()
+              told.push(response)
+              return response
+            }
+            const lanes = [session.lane("one"), session.lane("two"), session.lane()]
+            return Promise.all(
+              lanes.map(async (lane, index) => {
+                const told: Array<unknown> = []
+                await talks(mode, { ...encrypted, store: false, metadata: { lane: `${index}` } })(ask(lane, told))
+                return told
+              }),
+            )
+          }),
+        { lanes: 3 },
+      ),
+    )
+  }
 })

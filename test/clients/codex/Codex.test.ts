@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { join } from "node:path"
 import type { Part } from "../../../src/simulator/Simulator.ts"
-import { continues } from "../Continues.ts"
+import { continues, continuesOnSocket } from "../Continues.ts"
 import { conversation, questions } from "../Script.ts"
 import { codexBinary, withCodex } from "./CodexExec.ts"
 
@@ -46,18 +46,26 @@ const steady = (text: string): string =>
     .replaceAll(/Chunk ID: \w+/g, "Chunk ID")
     .replaceAll(/Wall time: [\d.]+/g, "Wall time")
 
+const converse = (websockets: boolean) => (baseURL: string) =>
+  withCodex(
+    binary ?? "",
+    baseURL,
+    async ({ ask, directory, strayed }) => {
+      await Bun.write(join(directory, "dot.png"), Buffer.from(dot, "base64"))
+      const told: Array<unknown> = []
+      for (const text of questions) told.push(...(await ask(text)))
+      assert.deepStrictEqual(strayed, [])
+      return told
+    },
+    websockets,
+  )
+
 describe("the Codex CLI", () => {
   it.effect.skipIf(binary === undefined)(`continues over the processes of one session${whySkipped}`, () =>
-    continues(
-      (baseURL) =>
-        withCodex(binary ?? "", baseURL, async ({ ask, directory, strayed }) => {
-          await Bun.write(join(directory, "dot.png"), Buffer.from(dot, "base64"))
-          const told: Array<unknown> = []
-          for (const text of questions) told.push(...(await ask(text)))
-          assert.deepStrictEqual(strayed, [])
-          return told
-        }),
-      { script, steady },
-    ),
+    continues(converse(false), { script, steady }),
+  )
+
+  it.effect.skipIf(binary === undefined)(`continues on WebSockets of its own, with their warm-ups${whySkipped}`, () =>
+    continuesOnSocket(converse(true), { script, steady }),
   )
 })

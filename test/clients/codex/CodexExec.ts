@@ -24,7 +24,7 @@ export const codexBinary = async (): Promise<string | undefined> => {
   return undefined
 }
 
-const config = (baseURL: string) => `
+const config = (baseURL: string, websockets: boolean) => `
 model = "gpt-5.5"
 model_provider = "relay"
 approval_policy = "never"
@@ -44,7 +44,7 @@ name = "relay"
 base_url = "${baseURL}"
 wire_api = "responses"
 env_key = "RELAY_KEY"
-supports_websockets = false
+supports_websockets = ${websockets}
 request_max_retries = 0
 stream_max_retries = 0
 `
@@ -58,11 +58,12 @@ export interface CodexSession {
   readonly strayed: ReadonlyArray<string>
 }
 
-/** Runs `use` with a session of its own against `baseURL`. */
+/** Runs `use` with a session of its own against `baseURL`, over HTTP or on WebSockets that the client opens. */
 export const withCodex = async <A>(
   binary: string,
   baseURL: string,
   use: (session: CodexSession) => Promise<A>,
+  websockets = false,
 ): Promise<A> => {
   const home = await mkdtemp(join(tmpdir(), "codex-home-"))
   const directory = await mkdtemp(join(tmpdir(), "codex-work-"))
@@ -112,7 +113,7 @@ export const withCodex = async <A>(
       .map((line): unknown => JSON.parse(line))
   }
   try {
-    await Bun.write(join(home, "config.toml"), config(baseURL))
+    await Bun.write(join(home, "config.toml"), config(baseURL, websockets))
     return await use({ ask, directory, strayed })
   } finally {
     refusing.stop(true)
