@@ -13,6 +13,7 @@ import { eventually, promptly } from "../support/EventLoop.ts"
 import { good, HostileUpstream } from "../support/HostileUpstream.ts"
 import { user } from "../support/Items.ts"
 import { rawUpstream } from "../support/RawUpstream.ts"
+import { SocketReader } from "../support/SocketReader.ts"
 import { talker } from "../support/Talker.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 
@@ -130,3 +131,58 @@ for (const stream of [true, false]) {
     )
   })
 }
+
+describe("A client on a socket of its own", () => {
+  for (const [stage, conduct, until] of stages) {
+    for (const lane of [undefined, "a"]) {
+      it.effect(`leaves ${stage}, on ${lane ?? "the default lane"}: the turn ends, and its connection with it`, () =>
+        Effect.gen(function* () {
+          const upstream = yield* HostileUpstream
+          const { url } = yield* TestProxy
+          let turns = 0
+          upstream.conduct.now = { ...conduct, turn: () => void turns++ }
+          const client = yield* SocketReader.open(url)
+          const named = lane === undefined ? {} : { stream_id: lane }
+          client.say({ model: "m", input: [user("Hello")], ...named })
+          // It waits behind the other, and must not begin once that ends.
+          client.say({ model: "m", input: [user("Then")], ...named })
+          yield* until(upstream)
+          client.leave()
+          yield* upstream.closed
+          yield* cancelled
+          yield* poolIsEmpty
+          assert.isAtMost(turns, 1)
+          assert.strictEqual(upstream.upgrades(), 1)
+        }).pipe(Effect.scoped, Effect.provide(proxied())),
+      )
+    }
+  }
+
+  it.effect("leaves while it waits for a connection: the turn ends, and no connection is opened for it", () =>
+    Effect.gen(function* () {
+      const upstream = yield* HostileUpstream
+      const pool = yield* ConnectionPool
+      const { url } = yield* TestProxy
+      upstream.conduct.now = { ...good, turn: () => {} }
+      const first = yield* SocketReader.open(url)
+      first.say({ model: "m", input: [user("Hello")] })
+      yield* upstream.asked
+      const second = yield* SocketReader.open(url)
+      second.say({ model: "m", input: [user("Hello")] })
+      yield* eventually(
+        () => pool.waiting() === 1,
+        () => "a turn that waits",
+      )
+      second.leave()
+      yield* promptly(
+        () => pool.waiting() === 0,
+        () => "the end of its waiting",
+      )
+      first.leave()
+      yield* upstream.closed
+      yield* TestClock.adjust("5 seconds")
+      yield* poolIsEmpty
+      assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 0])
+    }).pipe(Effect.scoped, Effect.provide(proxied({ maxConnections: 1, busy: "wait" }))),
+  )
+})
