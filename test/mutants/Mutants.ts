@@ -501,7 +501,7 @@ const bearing = by("test/upstream/pool/Availability.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 const limiting = by("test/proxy/Limits.test.ts")
-const admitting = by("test/downstream/http/Admission.test.ts")
+const admitting = by("test/downstream/Admission.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
@@ -984,25 +984,25 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   ),
   limiting(
     "address-is-not-counted",
-    "src/downstream/http/Admission.ts",
+    "src/downstream/Admission.ts",
     "      if (address !== undefined) names.push(`address ${network(address)}`)",
     "",
   ),
   admitting(
     "scope-is-not-counted",
-    "src/downstream/http/Admission.ts",
+    "src/downstream/Admission.ts",
     "      if (scope !== undefined) names.push(`scope ${scope}`)",
     "",
   ),
   admitting(
     "bytes-without-a-share",
-    "src/downstream/http/Admission.ts",
+    "src/downstream/Admission.ts",
     `            if (mine.some(({ bytes }) => bytes + more > maxBodiesPerCaller)) return false`,
     ``,
   ),
   admitting(
     "shares-are-kept",
-    "src/downstream/http/Admission.ts",
+    "src/downstream/Admission.ts",
     `            if (share.places === 0) shares.delete(names[index] ?? "")`,
     ``,
   ),

@@ -86,7 +86,9 @@ const make = Effect.gen(function* () {
   const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
     const { clientSocket } = turn
     const affinity = affinityOf(turn, scope)
-    const maxMessage = Math.min(turn.upstream.maxMessage, experience.largest(affinity.url))
+    // Where there is no other way, a message that was too big once is tried again.
+    const known = turn.upstream.transport === "auto" ? experience.largest(affinity.url) : Infinity
+    const maxMessage = Math.min(turn.upstream.maxMessage, known)
     const set = clientSocket?.warmUp === true ? warmingUp(membersOnSocket(turn)) : membersOnSocket(turn)
     const omit = clientSocket?.omit
     const session = turn.session?.key

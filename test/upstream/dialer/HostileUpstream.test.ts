@@ -158,6 +158,15 @@ for (const [name, dialer] of [
               const upstream = yield* HostileUpstream
               upstream.conduct.now = { ...good, turn }
               const got = yield* greet()
+              if (ends === "closed") {
+                // Two in a row that say nothing, and there is HTTP.
+                assert.strictEqual(got.status, 200)
+                assert.deepStrictEqual(way(got), ["http", "sockets_closed"])
+                assert.deepStrictEqual(yield* ended, { closed: 2 })
+                assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [2, 1])
+                yield* TestClock.adjust("5 minutes")
+                return yield* unharmed
+              }
               assert.deepStrictEqual(errorOf(got), { status: 502, code: codeOf(ends), retry: "false" })
               assert.include(yield* logged, ` status=${codeOf(ends)} `)
               assert.deepStrictEqual(yield* ended, { [ends]: attemptsOf(ends) })
