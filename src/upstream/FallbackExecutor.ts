@@ -136,7 +136,8 @@ const make = Effect.gen(function* () {
         error,
         shown,
         ownSuffix: attempt?.reason === "continued",
-        reused: attempt?.connection === "reused",
+        // A connection that the client chose by an anchor of its own has carried what it should.
+        reused: attempt?.connection === "reused" && !isGiven(turn, "previous_response_id"),
         socketsClosed: turn.caller.scope !== undefined && troubleOf(turn, turn.caller.scope) === "sockets_closed",
         selfContained: isSelfContained(turn),
         growsConversation,

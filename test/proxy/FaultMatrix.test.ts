@@ -68,7 +68,8 @@ const check = Effect.fnUntraced(function* (wanted: Cell, right: ReadonlyArray<Re
   const got: Got = yield* kind.silent === true ? driven(asking, simulator.until(arrived)) : asking
   const ending = endingOf(got, stream, right[turn] ?? [])
   const runs = simulator.counters.executions - before
-  assert.deepStrictEqual([ending, runs], allowed(wanted), `how it ends, and runs: ${got.status} ${got.text}`)
+  const reason = got.headers.get("x-respool-reason") ?? ""
+  assert.deepStrictEqual([ending, runs], allowed(wanted, reason), `how it ends, and runs: ${got.status} ${got.text}`)
   if (kind.mayHaveRun && got.status >= 400)
     assert.strictEqual(got.headers.get("x-should-retry"), "false", "x-should-retry")
   if (kind.stray === true && !wanted.http && (wanted.at === afterTerminal || !kind.placed)) {
@@ -87,6 +88,8 @@ const check = Effect.fnUntraced(function* (wanted: Cell, right: ReadonlyArray<Re
   assert.strictEqual(endingOf(normal, stream, right[next ? turn + 1 : 0] ?? []), "answer", `afterwards: ${normal.text}`)
   assert.strictEqual(simulator.counters.executions - before, runs + 1, "runs afterwards")
   yield* settled()
+  // From then on sockets are tried again.
+  if (reason === "sockets_closed") yield* TestClock.adjust("5 minutes")
 })
 
 const nameOf = ({ at, http, kind, later, stream, strict, twice }: Cell) =>

@@ -160,8 +160,16 @@ export interface Cell {
 
 const closesOverHttp = ({ name }: Kind) => /^(close \d+|reset|unread, reset)$/.test(name)
 
-/** The ending and the number of runs that the table allows. */
-export const allowed = ({ at, http, kind, later, stream, strict, twice }: Cell): readonly [Ending, runs: number] => {
+/** The socket ends before the upstream has said anything of the turn. */
+export const endsUnheard = ({ at, kind }: Pick<Cell, "at" | "kind">) =>
+  (at === 0 || !kind.placed) && /^((unread, )?(close \d+|reset)|just ends)$/.test(kind.name)
+
+/**
+ * The ending and the number of runs that the table allows. `reason`: why the last attempt was made. It tells what a
+ * first turn met: a new connection, or one that had carried another session's turns.
+ */
+export const allowed = (cell: Cell, reason = ""): readonly [Ending, runs: number] => {
+  const { at, http, kind, later, stream, strict, twice } = cell
   // The connection that would have been told to forget has nothing to forget yet, and its turn runs.
   if (kind.name === "memory lost") return ["answer", 1]
   const runs = kind.runs ? 1 : 0
@@ -174,14 +182,22 @@ export const allowed = ({ at, http, kind, later, stream, strict, twice }: Cell):
     if (kind.http === "answer" || kind.http === "error") return [kind.http, runs]
     return [kind.placed ? (kind.shown ?? "error") : kind.full === "answer" ? "answer" : "error", runs]
   }
+  // After two sockets that end so in a row there is HTTP.
+  if (reason === "sockets_closed" && twice && !strict && endsUnheard(cell)) return ["answer", 2 * runs + 1]
+  const mayBeOfAnother = /^(error 400|refusal 4(00|22)$|flat error)/.test(kind.name) && at <= firstContent
+  if (!later && mayBeOfAnother && (reason === "context_refused" || reason === "foreign_event")) {
+    return ["answer", runs + 1]
+  }
   if (kind.placed && at > firstContent) return [kind.shown ?? "error", 1]
   // An error without a status, before the answer that it belongs into, may be of the turn before.
   if (kind.name === "flat error" && at === 0 && later && !strict)
     return twice ? ["error", 2 * runs] : ["answer", runs + 1]
   // A message that is too big has been refused, not lost, as long as nothing was answered.
-  const tooBig = kind.name === "close 1009" && at === 0
+  const tooBig = endsUnheard(cell) && kind.name.endsWith("close 1009")
   const then = (strict && !tooBig ? kind.strict : undefined) ?? (later ? kind.suffix : undefined) ?? kind.full
   if (then !== "again") return [then, runs]
+  // A message that is too big goes over HTTP, where a close costs another try.
+  if (twice && !strict && tooBig) return ["answer", 2 * runs + 1]
   // Each retry happens once: the second error is the client's.
   return twice ? ["error", 2 * runs] : ["answer", runs + 1]
 }
