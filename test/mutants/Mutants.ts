@@ -498,6 +498,7 @@ const striking = by("test/proxy/RepeatedCredential.test.ts")
 const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
 const bearing = by("test/upstream/pool/Availability.test.ts")
+const learning = by("test/proxy/Experience.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 const limiting = by("test/proxy/Limits.test.ts")
@@ -505,6 +506,51 @@ const admitting = by("test/downstream/Admission.test.ts")
 
 /** Of what only real sockets, or the whole proxy, show: each with the tests that must notice it. */
 export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
+  by("test/upstream/pool/BlackHole.test.ts")(
+    "all-dial-into-nowhere-again",
+    "src/upstream/pool/Availability.ts",
+    `      if (!troubles.has(place) || trying.has(place)) return () => {}
+`,
+    `      if (place !== "") return () => {}
+`,
+  ),
+  by("test/upstream/pool/BlackHole.test.ts")(
+    "a-dial-that-was-left-tries-for-ever",
+    "src/upstream/pool/Availability.ts",
+    `      return () => trying.delete(place)`,
+    `      return () => {}`,
+  ),
+  learning(
+    "refused-anchor-is-not-learned",
+    "src/upstream/socket/WebSocketExecutor.ts",
+    `      else if (attempt.reason === "suffix_refused") experience.anchorRefused(affinity.key)
+`,
+    ``,
+  ),
+  learning(
+    "size-that-was-too-big-is-not-learned",
+    "src/upstream/socket/Experience.ts",
+    `bytes: Math.min(bytes, this.largest(url) + 1)`,
+    `bytes: Infinity`,
+  ),
+  learning(
+    "refusal-for-what-a-connection-carried-is-the-clients",
+    "src/turn/attempt/Recovery.ts",
+    `reused && selfContained ? "context_refused" : undefined`,
+    `undefined`,
+  ),
+  learning(
+    "sockets-that-close-unheard-are-tried-for-ever",
+    "src/upstream/pool/Availability.ts",
+    `      const isMute = count >= unheardInARow`,
+    `      const isMute = count < 0`,
+  ),
+  learning(
+    "a-page-that-refuses-an-upgrade-is-the-clients-answer",
+    "src/turn/attempt/Recovery.ts",
+    `clientsAnswer.has(answer.status) && isOfTheApi(answer)`,
+    `clientsAnswer.has(answer.status)`,
+  ),
   failing(
     "failed-response-without-a-beginning",
     "src/downstream/answer/FailedResponse.ts",

@@ -11,6 +11,9 @@
  * Sockets that open and are closed before the upstream says anything are remembered apart: two in a row, and the scope
  * that asked has none for five minutes.
  *
+ * Once the pause is over one dial at a time tries again where nothing was reached, since a dial into nowhere keeps its
+ * descriptor for longer than anybody waits for it: Linux gives up after some 130 seconds, and Bun can't before (1.4.5).
+ *
  * A dial that succeeds ends it for all that dial the same URL: unless they fail again, and then it is their own doing.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
@@ -37,6 +40,8 @@ export class Availability extends Context.Service<
   {
     /** Why no socket should be dialled now; undefined: nothing is known against it. */
     readonly trouble: (dialled: Dialled) => Trouble["kind"] | "sockets_closed" | undefined
+    /** A dial begins; what it gives is to be called when that is over, however it ends. */
+    readonly dialling: (dialled: Dialled) => () => void
     readonly opened: (dialled: Dialled) => void
     /** `reached`: the upstream had been reached, and may have been asked. */
     readonly failed: (dialled: Dialled, error: TurnError, reached: boolean) => void
@@ -74,6 +79,8 @@ const isPage = ({ body, status }: NonNullable<TurnError["answer"]>) =>
 
 const make = (now: () => number): Availability["Service"] => {
   const troubles = new Map<string, Trouble>()
+  /** Where a dial is under way that tries a place again which could not be reached. */
+  const trying = new Set<string>()
   const unheard = new Map<string, { readonly count: number; readonly until: number }>()
 
   const keep = <A>(kept: Map<string, A>, key: string, value: A) => {
@@ -89,10 +96,18 @@ const make = (now: () => number): Availability["Service"] => {
     return trouble !== undefined && now() < trouble.until ? trouble.kind : undefined
   }
 
+  const ofAll = (place: string) => at(place) ?? (trying.has(place) ? "dial_backoff" : undefined)
+
   return {
     trouble: (dialled) => {
       const key = ofScope(dialled)
-      return now() < (unheard.get(key)?.until ?? -Infinity) ? "sockets_closed" : (at(key) ?? at(forAll(dialled.url)))
+      return now() < (unheard.get(key)?.until ?? -Infinity) ? "sockets_closed" : (at(key) ?? ofAll(forAll(dialled.url)))
+    },
+    dialling: ({ url }) => {
+      const place = forAll(url)
+      if (!troubles.has(place) || trying.has(place)) return () => {}
+      trying.add(place)
+      return () => trying.delete(place)
     },
     closedUnheard: (dialled) => {
       const key = ofScope(dialled)

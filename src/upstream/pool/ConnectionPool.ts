@@ -203,7 +203,9 @@ const make = Effect.gen(function* () {
           return yield* notSent(decision.reason, refusals[decision.reason])
         case "Dial": {
           const { connection } = decision
+          const over = availability.dialling(connection.affinity)
           return yield* restore(dial(connection)).pipe(
+            Effect.ensuring(Effect.sync(over)),
             Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
             Effect.onExit((exit) =>
               Effect.sync(() => {
