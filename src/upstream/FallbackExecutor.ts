@@ -85,7 +85,7 @@ const make = Effect.gen(function* () {
     if (turn.clientSocket === undefined || isSelfContained(turn) || horizon.shown) return error
     const isLost =
       error.reason === "anchor_lost" ||
-      (error.reason === "upstream_closed" && settings.retry === "standard") ||
+      ((error.reason === "upstream_closed" || error.reason === "foreign_event") && settings.retry === "standard") ||
       error.code === "websocket_connection_limit_reached"
     return isLost ? anchorLost(turn, error) : error
   }

@@ -8,6 +8,8 @@
 import { hash } from "node:crypto"
 import { Redacted } from "effect"
 import packageJson from "../../../package.json" with { type: "json" }
+import { profileOf } from "../../config/Profile.ts"
+import { withHop } from "../../wire/Hops.ts"
 import { memberText } from "../../wire/RequestBody.ts"
 import type { Destination, RoutedTurn } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
@@ -48,8 +50,8 @@ const merged = (given: string | undefined, needed: string | undefined): string |
 export const credentialOf = ({ shown }: Destination): string =>
   shown === undefined ? "none" : `${shown.owner} ${shown.identity}`
 
-/** The affinity of a turn at its upstream. */
-export const affinityOf = (turn: RoutedTurn, scope: string): Affinity => {
+/** The affinity of a turn at its upstream. `ownHop`: this proxy's entry among the hops of a request. */
+export const affinityOf = (turn: RoutedTurn, scope: string, ownHop: string): Affinity => {
   const { shown, upstream } = turn
   const url = upstream.socketFor(turn.query)
   const credential = credentialOf(turn)
@@ -74,6 +76,8 @@ export const affinityOf = (turn: RoutedTurn, scope: string): Affinity => {
   }
   // Who asks is told, and splits no pool: the program that opens a connection is not always the one that uses it.
   headers["user-agent"] = turn.headers["user-agent"] ?? userAgent
+  // A way that leads back to this proxy is known by it.
+  if (profileOf(upstream.url) === "custom") headers["cdn-loop"] = withHop(turn.headers["cdn-loop"], ownHop)
   if (shown !== undefined) Object.assign(headers, Redacted.value(shown.headers))
   return {
     key: hash("sha256", parts, "base64url"),

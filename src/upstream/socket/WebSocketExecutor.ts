@@ -26,6 +26,7 @@ import type { RecallKey } from "../../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { makeDigester } from "../../wire/Digest.ts"
+import { hopOf } from "../../wire/Hops.ts"
 import { parseRequestBody, toFrame } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
 import { ConnectionPool } from "../pool/ConnectionPool.ts"
@@ -70,6 +71,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
+  const ownHop = hopOf(settings)
   const experience = new Experience(() => monotonicMillisOf(clock))
   const namings = new Namings(() => monotonicMillisOf(clock))
 
@@ -85,7 +87,7 @@ const make = Effect.gen(function* () {
 
   const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
     const { clientSocket } = turn
-    const affinity = affinityOf(turn, scope)
+    const affinity = affinityOf(turn, scope, ownHop)
     // Where there is no other way, a message that was too big once is tried again.
     const known = turn.upstream.transport === "auto" ? experience.largest(affinity.url) : Infinity
     const maxMessage = Math.min(turn.upstream.maxMessage, known)

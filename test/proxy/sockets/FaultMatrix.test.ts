@@ -54,6 +54,10 @@ const cellsOf = (kind: Kind): ReadonlyArray<Cell> =>
       .flatMap((beside) => places(kind).map((at): Cell => ({ kind, at, mode, beside }))),
   )
 
+/** The same for a first turn on a connection that had carried another session's: that is sent again. */
+const ofAnother = ({ at, kind }: Cell): readonly [Ending, runs: number] =>
+  allowed({ kind, at, later: false, stream: true, strict: false, http: false, twice: false }, "context_refused")
+
 /** What the table allows; a client's own chain can't be sent again, as its history is not known. */
 const expected = ({ at, kind, mode }: Cell): readonly [Ending, runs: number] => {
   const asIs = allowed({ kind, at, later: mode !== "first", stream: true, strict: false, http: false, twice: false })
@@ -61,7 +65,9 @@ const expected = ({ at, kind, mode }: Cell): readonly [Ending, runs: number] => 
   if (kind.name === "memory lost") return ["error", 0]
   if (kind.placed && at > firstContent) return asIs
   const isRetried =
-    asIs[0] === "answer" && asIs[1] === (kind.runs ? 2 : 1) && (kind.full === "again" || kind.suffix === "again")
+    asIs[0] === "answer" &&
+    asIs[1] === (kind.runs ? 2 : 1) &&
+    (kind.full === "again" || kind.suffix === "again" || kind.name === "flat error")
   return isRetried ? ["error", kind.runs ? 1 : 0] : asIs
 }
 
@@ -140,7 +146,8 @@ const check = Effect.fnUntraced(function* (wanted: Cell, right: ReadonlyArray<Re
   if (last.type === "error") errorIn({ ...last })
   const how = endingOf(gotOf(events), true, right[turn] ?? [])
   const runs = simulator.counters.executions - before
-  assert.deepStrictEqual([how, runs], expected(wanted), JSON.stringify(last))
+  const ends = [expected(wanted), ...(mode === "first" ? [ofAnother(wanted)] : [])]
+  assert.deepInclude(ends, [how, runs], JSON.stringify(last))
 
   if (beside) {
     yield* simulator.release
