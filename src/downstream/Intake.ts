@@ -11,9 +11,11 @@ import type { Caller } from "../turn/Caller.ts"
 import { monotonicMillis } from "../turn/Elapsed.ts"
 import type { Session as TurnSession, TurnRequest } from "../turn/Executor.ts"
 import { BodyHeads } from "../turn/memory/BodyHeads.ts"
+import { inSlices } from "../turn/Slices.ts"
 import type { WireError } from "../wire/RequestBody.ts"
 import { readMember } from "../wire/RequestBody.ts"
 import { ApiError } from "./ApiError.ts"
+import { tooMuch } from "./Admission.ts"
 import { requestId } from "./RequestId.ts"
 import type { RequestHeaders } from "./Session.ts"
 import { Session, sessionKey } from "./Session.ts"
@@ -35,7 +37,12 @@ export interface Incoming {
   readonly stream?: boolean
   /** When the request came in, as `monotonicMillis` has it. Default: now. */
   readonly startedAt?: number
+  /** Told how many bytes the request holds now, its body's among them; false: there is no room. Default: there always is. */
+  readonly holds?: (bytes: number) => boolean
 }
+
+/** What tells where an item of the input lies takes so many bytes in memory, as long as the turn goes on. */
+const spanSize = 48
 
 export class Intake extends Context.Service<
   Intake,
@@ -77,14 +84,18 @@ const make = Effect.gen(function* () {
     const { bytes, caller, headers, query = "" } = incoming
     const refused = unsendable(headers, query)
     if (refused !== undefined) return yield* refused
-    const parsed = heads.read(groupOf(incoming), bytes)
+    const parsed = yield* inSlices(heads.read(groupOf(incoming), bytes))
     if (Result.isFailure(parsed)) return yield* unreadable(parsed.failure)
     const given = parsed.success
     const tenant = caller.tenant ? caller.scope : undefined
     if (tenant !== undefined) yield* ownership.check(tenant, { body: given, query, headers })
-    const body = tenant === undefined || namespaceTenants === "off" ? given : namespaced(tenant, given)
+    const body = tenant === undefined || namespaceTenants === "off" ? given : yield* inSlices(namespaced(tenant, given))
     const turnId = `req_${randomUUID().replaceAll("-", "")}`
+    const { holds } = incoming
+    const held = body.bytes.length + (body.items?.length ?? 0) * spanSize
+    if (holds?.(held) === false) return yield* tooMuch
     const turn: TurnRequest = {
+      ...(holds === undefined ? {} : { holds: (more) => holds(held + more) }),
       turnId,
       id: requestId(headers) ?? turnId,
       startedAt: incoming.startedAt ?? (yield* monotonicMillis),

@@ -23,6 +23,11 @@ export interface TurnRequest {
   /** When the request came in, as `monotonicMillis` has it: the time for the whole turn counts from here. */
   readonly startedAt: number
   readonly body: RequestBody
+  /**
+   * Tells how many bytes the turn holds beside its body and what tells where its items lie. False: there is no room for
+   * them, and it must not hold them. Undefined: nobody counts them.
+   */
+  readonly holds?: (bytes: number) => boolean
   /** The query of the client's URL, with its `?`; upstreams may take their version there. */
   readonly query: string
   /** True: the client reads SSE. False: it waits for the final response object. */

@@ -10,13 +10,16 @@
  */
 import { createHash, hash } from "node:crypto"
 import { CanonicalWriter, type MemberFilter } from "./Canonical.ts"
-import type { Span } from "./JsonString.ts"
+import { readUpTo, type Span, writeCanonicalString } from "./JsonString.ts"
+import { type Steps, stepSize } from "./Steps.ts"
 
 export interface Digester {
   /** The digest of an input or output item, without the members that `keep` refuses. */
   readonly item: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
   /** The digest of any other value, such as a request's member. */
   readonly value: (bytes: Uint8Array, span: Span, keep?: MemberFilter) => string
+  /** The digest of a string of any length, with its quotes, in steps: equal for equal texts, as with `value`. */
+  readonly text: (bytes: Uint8Array, span: Span) => Steps<string>
   /** The digest of the sequence `previous` (undefined: the empty one) with one more item behind it. */
   readonly rolling: (previous: string | undefined, itemDigest: string) => string
   /** The digest of the empty sequence. */
@@ -42,6 +45,26 @@ export const makeDigester = (key: Uint8Array): Digester => {
     }
   }
 
+  const textKey = keyOf("text\0")
+  function* text(bytes: Uint8Array, { end, start }: Span): Steps<string> {
+    const digest = createHash("sha256").update(textKey)
+    const plain = bytes.subarray(start, end).indexOf(0x5c) < 0
+    const piece = plain ? undefined : new Uint8Array(stepSize + 16)
+    for (let at = start; at < end;) {
+      const stop = Math.min(at + stepSize, end)
+      if (piece === undefined) {
+        digest.update(bytes.subarray(at, stop))
+        at = stop
+      } else {
+        const length = writeCanonicalString(bytes, at, end, piece, 0, stop)
+        digest.update(piece.subarray(0, length))
+        at = readUpTo()
+      }
+      if (at < end) yield
+    }
+    return digest.digest("base64url").slice(0, digestLength)
+  }
+
   const item = ofCanonical("item\0")
   const value = ofCanonical("value\0")
   const sequenceKey = keyOf("sequence\0").toString("base64url")
@@ -54,6 +77,7 @@ export const makeDigester = (key: Uint8Array): Digester => {
   return {
     item,
     value,
+    text,
     rolling,
     root: rolling(undefined, "root"),
     list: (texts) => {

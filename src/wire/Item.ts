@@ -4,8 +4,8 @@
  * Items of equal `form` say the same, however a client spells them (docs/protocol.md 7.2 and 7.3). What never counts: the
  * members that `ItemRules.ts` lists; annotations and logprobs of a text; the white space, key order and number spelling
  * inside a call's `arguments`; a missing `type` of a message; one text part in place of a string. Everything else counts,
- * as written. What is too large to look into (arguments over 1 MiB, more parts or members than `scanObject` tells apart) is
- * equal only to what is written the same way.
+ * as written. What is too large to look into (arguments over 256 KiB, more than `maxParts` parts, more members than
+ * `scanObject` tells apart) is equal only to what says the same as it stands.
  */
 import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
@@ -15,6 +15,9 @@ import { isNull, isString, itemFilter, modelPart, notNull, notNullInElements, ru
 import { scanObject } from "./Json.ts"
 import { byteAt, decodeString, textOf } from "./JsonString.ts"
 import { plainNumbers } from "./JsonNumber.ts"
+import { condensed, largestArguments } from "./Condensed.ts"
+import { maxShort } from "./scan/JsonScan.ts"
+import { atOnce, type Steps } from "./Steps.ts"
 
 export interface Item {
   readonly kind: "message" | "reasoning" | "reference" | "other"
@@ -73,8 +76,33 @@ const reasoningFrame = itemFilter({
   apart: new Set(["encrypted_content", "summary", "content"]),
 })
 
-/** Reads the item at `span`, which `scanObject` has vouched for as part of a larger text. */
-export const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
+/** Parts of one message that are told apart; of more, none is. */
+const maxParts = 1024
+
+/**
+ * Reads the item at `span`, which `scanObject` has vouched for as part of a larger text, with all its long strings.
+ * Undefined: it is too large to look into.
+ */
+export function* itemInSteps(
+  bytes: Uint8Array,
+  span: Span,
+  long: ReadonlyArray<Span>,
+  digester: Digester,
+): Steps<Item | undefined> {
+  if (span.end - span.start <= maxShort) return readItem(bytes, span, digester)
+  const item = yield* condensed(bytes, span, long, digester)
+  return item === undefined ? undefined : readItem(item.bytes, item.span, digester)
+}
+
+/** Reads a text that is one item, at once. An item that is too large to look into is equal to no other. */
+export const itemOf = (text: string, digester: Digester): Item => {
+  const bytes = encoder.encode(text)
+  const long: Array<Span> = []
+  if (bytes.length > maxShort) scanObject(bytes, { long })
+  return atOnce(itemInSteps(bytes, { start: 0, end: bytes.length }, long, digester)) ?? opaque("too large")
+}
+
+const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   const members = membersOf(bytes, span, "content")
   // Without an object, or with a name twice, its meaning is not certain: only the same value is equal to it.
   if (members === undefined) return opaque(digester.item(bytes, span))
@@ -154,15 +182,12 @@ const encoder = new TextEncoder()
 /** A scanner skips one, a parser does not. */
 const byteOrderMark = "\ufeff"
 
-/** Longer arguments, in bytes, are compared as a string: reading their numbers costs some hundred times their size. */
-const largestRead = 1 << 20
-
 /**
  * The JSON value that a call's `arguments` spell, or the string itself where they spell none or are too long. Half of a
  * pair is no text that an upstream could read, while its escape is: such a string is compared as it is, too.
  */
 const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): string => {
-  if (member.end - member.start > largestRead) return digester.item(bytes, member)
+  if (member.end - member.start > largestArguments) return digester.item(bytes, member)
   const text = decodeString(bytes, member.start, member.end)
   if (!text.isWellFormed() || text.startsWith(byteOrderMark)) return digester.item(bytes, member)
   if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)
@@ -220,7 +245,7 @@ const readMessage = (
   if (content !== undefined && isString(bytes, content.start)) {
     add(content, digester.value(bytes, content))
   } else {
-    const elements = content?.elements
+    const elements = (content?.elements?.length ?? 0) > maxParts ? undefined : content?.elements
     for (const part of elements ?? []) {
       const { keep, text } = readPart(bytes, part)
       add(text, text === undefined ? digester.item(bytes, part, keep) : digester.value(bytes, text))

@@ -9,8 +9,11 @@
  * turn of 1 MB that is sent as a suffix, and 4.5 times as long for one that is sent in full (Bun 1.4.5).
  */
 import { Result, Schema } from "effect"
-import { type KnownText, type Member, scanObject, type Span } from "./Json.ts"
+import { randomBytes, randomUUID } from "node:crypto"
+import { makeDigester } from "./Digest.ts"
+import { type KnownText, longName, type Member, scanInSteps, type Span } from "./Json.ts"
 import { textOf } from "./JsonString.ts"
+import { atOnce, type Steps } from "./Steps.ts"
 
 const WireErrorReason = Schema.Literals([
   "not_json",
@@ -43,6 +46,8 @@ export interface RequestBody {
    * it.
    */
   readonly items: ReadonlyArray<Span> | undefined
+  /** Spans of all long strings (`maxShort`) behind the known head, in their order. */
+  readonly long: ReadonlyArray<Span>
   /** How many items come before `items`: those of a known head, which are not located again. 0 where all was read. */
   readonly firstItem: number
   readonly inputKind: "array" | "string" | "other" | "absent"
@@ -55,19 +60,6 @@ export interface BodyHead {
   readonly text: KnownText
   /** How many input items it holds. */
   readonly items: number
-}
-
-export interface FrameOptions {
-  /** Index of the first input item to send; 0 sends `input` exactly as it is. */
-  readonly fromItem: number
-  /** Replaces the client's `previous_response_id`, if it sent one. */
-  readonly previousResponseId?: string | undefined
-  /** Members to set, as JSON texts; they replace the client's members of the same names. */
-  readonly set?: ReadonlyMap<string, string> | undefined
-  /** Further members to leave out. */
-  readonly omit?: ReadonlySet<string> | undefined
-  /** Default `response.create`. */
-  readonly type?: string
 }
 
 const inputKindOf = (bytes: Uint8Array, input: Member | undefined): RequestBody["inputKind"] => {
@@ -83,14 +75,22 @@ const maxNamed = 256
  * Reads a body. The bytes are kept, not copied, and what is allocated beside them is bounded. A caller that passes a
  * `head` vouches that the body begins with the same bytes.
  */
-export const parseRequestBody = (bytes: Uint8Array, head?: BodyHead): Result.Result<RequestBody, WireError> => {
-  const scanned = scanObject(bytes, { elementsOf: "input", ...(head === undefined ? {} : { known: head.text }) })
+export const parseRequestBody = (bytes: Uint8Array, head?: BodyHead): Result.Result<RequestBody, WireError> =>
+  atOnce(bodyInSteps(bytes, head))
+
+/** The same in steps, for a body of any size. */
+export function* bodyInSteps(bytes: Uint8Array, head?: BodyHead): Steps<Result.Result<RequestBody, WireError>> {
+  const long: Array<Span> = []
+  const known = head === undefined ? {} : { known: head.text }
+  const scanned = yield* scanInSteps(bytes, { elementsOf: "input", long, ...known })
   if (Result.isFailure(scanned)) return Result.fail(new WireError(scanned.failure))
   const members = new Map<string, Member>()
-  for (const member of scanned.success) {
+  for (const found of scanned.success) {
+    const name = { start: found.keyStart, end: found.keyEnd }
+    const member = found.key === longName ? { ...found, key: yield* standInFor(bytes, name) } : found
     if (members.has(member.key)) {
       // The answer names the member, but must not become as large as the request.
-      const named = member.key.length <= maxNamed
+      const named = found.key !== longName && member.key.length <= maxNamed
       return Result.fail(
         new WireError({
           reason: "duplicate_member",
@@ -104,7 +104,21 @@ export const parseRequestBody = (bytes: Uint8Array, head?: BodyHead): Result.Res
   }
   const input = members.get("input")
   const items = input?.elements
-  return Result.succeed({ bytes, members, items, firstItem: head?.items ?? 0, inputKind: inputKindOf(bytes, input) })
+  return Result.succeed({
+    bytes,
+    members,
+    items,
+    long,
+    firstItem: head?.items ?? 0,
+    inputKind: inputKindOf(bytes, input),
+  })
+}
+
+const names = makeDigester(randomBytes(16))
+
+/** Stands for a name that is too long to keep; the same for the same name. The span has the quotation marks in it. */
+export function* standInFor(bytes: Uint8Array, name: Span): Steps<string> {
+  return `${longName} ${yield* names.text(bytes, name)}`
 }
 
 /** How many input items there are; 0 if `input` is no array, or one too large to look into. */
@@ -131,118 +145,39 @@ export const headOf = (body: RequestBody): BodyHead | undefined => {
 /** Where a member's value lies; undefined when the body has no such member. */
 export const memberSpan = (body: RequestBody, key: string): Span | undefined => body.members.get(key)
 
-/** A member's value as the text that the client wrote; undefined when the body has no such member. */
+/** Of a longer member's value, in bytes as it is written, only the beginning is read. */
+const maxRead = 65_536
+
+/** The value's text, or its beginning. */
+const beginning = ({ bytes }: RequestBody, { end, start }: Span): string =>
+  textOf(bytes, { start, end: Math.min(end, start + maxRead) })
+
+/**
+ * A member's value as the text that the client wrote; undefined when the body has no such member. A text over 64 KiB,
+ * which no upstream takes for a name, comes as its beginning with something unique behind it, so it is like no other.
+ */
 export const memberText = (body: RequestBody, key: string): string | undefined => {
+  const span = memberSpan(body, key)
+  if (span === undefined) return undefined
+  return span.end - span.start > maxRead ? `${beginning(body, span)} ${randomUUID()}` : beginning(body, span)
+}
+
+/** The same in full, however long it is: for who repeats it. */
+export const writtenMember = (body: RequestBody, key: string): string | undefined => {
   const span = memberSpan(body, key)
   return span === undefined ? undefined : textOf(body.bytes, span)
 }
 
 /**
  * A member's value; undefined when absent. A list or an object is returned empty: no caller reads one, and it may be
- * huge.
+ * huge. A text or number over 64 KiB is none that anybody knows, and comes as the text of its beginning, as it is written.
  */
 export const readMember = (body: RequestBody, key: string): unknown => {
   const span = memberSpan(body, key)
   if (span === undefined) return undefined
   const first = body.bytes[span.start]
   if (first === 0x5b) return []
-  return first === 0x7b ? {} : (JSON.parse(textOf(body.bytes, span)) as unknown)
-}
-
-/** Members of a request that only respool may set, or that have no meaning on a socket (docs/protocol.md 1.2). */
-const reserved: ReadonlySet<string> = new Set([
-  "type",
-  "stream",
-  "background",
-  "background_options",
-  "stream_id",
-  "generate",
-])
-
-const encoder = new TextEncoder()
-const comma = 0x2c
-const colon = 0x3a
-
-const textOfSet = (set: ReadonlyMap<string, string>): string =>
-  [...set].map(([name, value]) => `,${JSON.stringify(name)}:${value}`).join("")
-
-/**
- * The client's body with the members of `set`, given as JSON texts, instead of its members of the same names, and
- * without those of `omit`.
- */
-export const withMembers = (
-  { bytes, members }: RequestBody,
-  set: ReadonlyMap<string, string>,
-  omit?: ReadonlySet<string>,
-): Uint8Array => {
-  const parts: Array<Uint8Array> = [encoder.encode(`{${textOfSet(set).slice(1)}`)]
-  let comma = set.size === 0 ? "" : ","
-  for (const { end, key, keyEnd, keyStart, start } of members.values()) {
-    if (set.has(key) || omit?.has(key) === true) continue
-    parts.push(encoder.encode(comma), bytes.subarray(keyStart, keyEnd), encoder.encode(":"), bytes.subarray(start, end))
-    comma = ","
-  }
-  parts.push(encoder.encode("}"))
-  return Buffer.concat(parts)
-}
-
-/**
- * The message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
- *
- * Throws a `RangeError` if `fromItem` is not the index of an item behind the known head, or of the input's end: such a
- * plan was made for another body.
- */
-export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
-  const { bytes, firstItem, items } = body
-  const { fromItem, omit, previousResponseId, set, type = "response.create" } = options
-  const isIndex = Number.isInteger(fromItem) && fromItem >= firstItem && fromItem <= itemCount(body)
-  if (fromItem !== 0 && !isIndex) {
-    throw new RangeError(`fromItem is ${fromItem}, and the input has ${itemCount(body)} items from ${firstItem} on`)
-  }
-  const anchor = previousResponseId === undefined ? "" : `,"previous_response_id":${JSON.stringify(previousResponseId)}`
-  const opening = encoder.encode(`{"type":"${type}"${anchor}${set === undefined ? "" : textOfSet(set)}`)
-
-  const kept: Array<Member> = []
-  let size = opening.length + 1
-  let suffixStart = 0
-  let suffixEnd = 0
-  for (const member of body.members.values()) {
-    if (reserved.has(member.key) || set?.has(member.key) === true || omit?.has(member.key) === true) continue
-    if (
-      member.key === "previous_response_id" &&
-      (previousResponseId !== undefined || bytes[member.start] === 0x6e) /* null */
-    ) {
-      continue
-    }
-    let valueSize = member.end - member.start
-    if (member.key === "input" && fromItem > 0 && items !== undefined) {
-      suffixEnd = items.at(-1)?.end ?? 0
-      suffixStart = items[fromItem - firstItem]?.start ?? suffixEnd
-      valueSize = suffixEnd - suffixStart + 2
-    }
-    size += 2 + (member.keyEnd - member.keyStart) + valueSize
-    kept.push(member)
-  }
-
-  const frame = new Uint8Array(size)
-  frame.set(opening)
-  let at = opening.length
-  const slice = (start: number, end: number): void => {
-    frame.set(bytes.subarray(start, end), at)
-    at += end - start
-  }
-  for (const member of kept) {
-    frame[at++] = comma
-    slice(member.keyStart, member.keyEnd)
-    frame[at++] = colon
-    if (member.key === "input" && fromItem > 0) {
-      frame[at++] = 0x5b
-      slice(suffixStart, suffixEnd)
-      frame[at++] = 0x5d
-    } else {
-      slice(member.start, member.end)
-    }
-  }
-  frame[at] = 0x7d
-  return frame
+  if (first === 0x7b) return {}
+  const text = beginning(body, span)
+  return span.end - span.start > maxRead ? text : (JSON.parse(text) as unknown)
 }

@@ -19,6 +19,12 @@ const mutant = (name: string, file: string, find: string, replace: string): Muta
 /** Of what a turn means: matching, plan, memory. */
 export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
+    "long-strings-all-equal",
+    "src/wire/Condensed.ts",
+    '    add(encoder.encode(`"long:${yield* digester.text(bytes, text)}"`))',
+    '    add(encoder.encode(`"long:${(yield* digester.text(bytes, text)).length}"`))',
+  ),
+  mutant(
     "always-lenient-further-back",
     "src/turn/memory/Checkpoint.ts",
     `  const allLeftOut = policy === "lenient" && prefix.reasoning === undefined`,
@@ -63,20 +69,15 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "head-known-by-its-end",
     "src/turn/memory/BodyHeads.ts",
-    `      if (tagOf(bytes, start, end) !== tag) return false`,
-    `      if (tagOf(bytes, start, end).length !== tag.length) return false`,
+    `        if (left < 0 || tagOf(bytes, start, end) !== tag) return false`,
+    `        if (left < 0 || tagOf(bytes, start, end).length !== tag.length) return false`,
   ),
-  mutant(
-    "known-items-not-counted",
-    "src/wire/RequestBody.ts",
-    `  return Result.succeed({ bytes, members, items, firstItem: head?.items ?? 0, inputKind: inputKindOf(bytes, input) })`,
-    `  return Result.succeed({ bytes, members, items, firstItem: 0, inputKind: inputKindOf(bytes, input) })`,
-  ),
+  mutant("known-items-not-counted", "src/wire/RequestBody.ts", `    firstItem: head?.items ?? 0,`, `    firstItem: 0,`),
   mutant(
     "known-prefix-forgotten",
     "src/turn/memory/Lineage.ts",
-    `  const first: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
-    `  const first: Prefix = { digest: digester.root, count: 0, end: 0, reasoning: undefined }`,
+    `  const first = known ?? noPrefix(digester.root)`,
+    `  const first = noPrefix(digester.root)`,
   ),
   mutant(
     "lenient-with-any-reasoning",
@@ -105,8 +106,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "null-is-not-absent",
     "src/turn/memory/Members.ts",
-    `    const present = span !== undefined && body.bytes[span.start] !== 0x6e`,
-    `    const present = span !== undefined`,
+    `    if (span === undefined || body.bytes[span.start] === 0x6e) {`,
+    `    if (span === undefined) {`,
   ),
   mutant(
     "numbers-as-doubles",
@@ -160,9 +161,9 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   ),
   mutant(
     "strange-model-items-continued",
-    "src/turn/memory/Checkpoint.ts",
-    `    if (item?.fromModel === true || item?.kind === "reference") return undefined`,
-    `    if (item?.kind === "reference") return undefined`,
+    "src/turn/memory/Lineage.ts",
+    `findLastIndex(({ fromModel, kind }) => fromModel || kind === "reference")`,
+    `findLastIndex(({ kind }) => kind === "reference")`,
   ),
   mutant(
     "byte-order-mark-skipped",
@@ -484,6 +485,7 @@ const late = by("test/proxy/LateFrames.test.ts")
 const repeating = by("test/proxy/RepeatedIds.test.ts")
 const succeeding = by("test/proxy/Successions.test.ts")
 const continuing = by("test/proxy/sockets/Continuity.test.ts")
+const chaining = by("test/turn/memory/ClientChains.test.ts")
 const onLanes = by("test/proxy/sockets/Turns.test.ts")
 const dialling = by("test/upstream/dialer/Dialer.test.ts")
 const diallingWithBun = by("test/upstream/dialer/DialerBun.test.ts")
@@ -753,6 +755,18 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return`,
     `    if (!stored && this.#options.ownAnchors && anchor === "") return`,
   ),
+  chaining(
+    "any-number-of-news-kept",
+    "src/turn/memory/Lineage.ts",
+    `lineage.chains && isSmall(lineage.items) ? lineage.items : []`,
+    `lineage.chains ? lineage.items : []`,
+  ),
+  chaining(
+    "dropped-news-are-none",
+    "src/turn/memory/Checkpoint.ts",
+    `  if (lineage.items.length !== itemsIn(lineage)) return undefined`,
+    ``,
+  ),
   continuing(
     "client-chain-covers-only-its-news",
     "src/turn/memory/Checkpoint.ts",
@@ -947,9 +961,26 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   searching(
     "names-of-members-are-no-ids",
     "src/downstream/tenants/UsedIds.ts",
-    `          note(this.#foreign(name))
-        } else`,
-    `        } else`,
+    `note(isLong ? yield* this.#inLong(i, stop) : this.#foreign(name))`,
+    `if (isLong) note(yield* this.#inLong(i, stop))`,
+  ),
+  by("test/proxy/Profiles.test.ts")(
+    "metadata-of-any-size-is-added-to",
+    "src/upstream/route/CodexRules.ts",
+    `const maxMetadata = 1 << 15`,
+    `const maxMetadata = Infinity`,
+  ),
+  searching(
+    "long-names-are-no-ids",
+    "src/downstream/tenants/UsedIds.ts",
+    `note(isLong ? yield* this.#inLong(i, stop) : this.#foreign(name))`,
+    `note(this.#foreign(name))`,
+  ),
+  searching(
+    "a-number-is-read-without-a-pause",
+    "src/downstream/tenants/UsedIds.ts",
+    `while (i < pauseAt && i < end && isScalar`,
+    `while (i < end && isScalar`,
   ),
   searching(
     "json-in-a-text-is-not-read",

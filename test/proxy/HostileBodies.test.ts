@@ -31,6 +31,7 @@ describe("A body of a hostile shape", () => {
           const answer = yield* ask({ headers: [key], body })
           assert.strictEqual(answer.status, 200, answer.text)
           assert.strictEqual(answer.headers.get("x-respool-input"), "full")
+          if (way === "WS") assert.strictEqual(answer.headers.get("x-respool-reason"), "too_costly")
           const sent = heard.at(-1)
           assert.strictEqual(sent?.method, way)
           assert.isAtLeast(sent?.body.length ?? 0, body.length)

@@ -191,6 +191,22 @@ describe("The ChatGPT backend", () => {
     )
   }
 
+  for (const size of [0, 32_000, 33_000, 65_536, 100_000, 1_000_000]) {
+    it.effect(`is sent metadata of ${size} bytes whole, beside a turn's state or without it`, () =>
+      at(
+        codex,
+        Effect.fnUntraced(function* (simulator) {
+          const mine = { mine: "x".repeat(size) }
+          const asked = { ...streamed, members: { ...streamed.members, client_metadata: mine } }
+          const state = { headers: { ...asCodex.headers, "x-codex-turn-state": "none that is known" } }
+          yield* turn(asked, [user("One")], state)
+          const { request } = simulator.turns.at(-1) ?? {}
+          assert.deepInclude(request?.["client_metadata"], mine)
+        }),
+      ),
+    )
+  }
+
   it.effect("has no compaction, and says so itself", () =>
     at(
       codex,

@@ -85,8 +85,6 @@ describe("CanonicalWriter", () => {
       "0 null null",
       "1 id 1",
       "1 n null",
-      "2 id 2",
-      "2 n 3",
     ])
   })
 

@@ -16,8 +16,9 @@ import { randomUUID } from "node:crypto"
 import { Settings } from "../../config/Settings.ts"
 import type { ForwardAnswer, ForwardRequest } from "../../turn/Forwarder.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
+import { inSlices } from "../../turn/Slices.ts"
 import { TurnError } from "../../turn/TurnError.ts"
-import { parseRequestBody, readMember } from "../../wire/RequestBody.ts"
+import { bodyInSteps, readMember, type RequestBody } from "../../wire/RequestBody.ts"
 import type { Place } from "../Admission.ts"
 import { Admission, entering } from "../Admission.ts"
 import { ApiError, shortened } from "../ApiError.ts"
@@ -73,7 +74,9 @@ const make = Effect.gen(function* () {
     if (needsModel() && isJson(headers["content-type"])) {
       const bytes = yield* readRequestBytes(request, limits)
       const headersOfDecoded = { ...headers, "content-encoding": undefined }
-      return yield* relay(request, { ...outgoing, headers: headersOfDecoded, body: bytes, model: modelIn(bytes) }, id)
+      const body = yield* inSlices(bodyInSteps(bytes))
+      const model = Result.isSuccess(body) ? modelOf(body.success) : undefined
+      return yield* relay(request, { ...outgoing, headers: headersOfDecoded, body: bytes, model }, id)
     }
     if (headers["content-length"] !== undefined) {
       return yield* relay(request, { ...outgoing, headers, body: yield* readEncodedBytes(request, limits) }, id)
@@ -109,7 +112,7 @@ const make = Effect.gen(function* () {
       maxBytes: settings.maxBody,
       ...(place === undefined ? {} : { holds: place.holds }),
     })
-    const body = parseRequestBody(bytes)
+    const body = yield* inSlices(bodyInSteps(bytes))
     if (Result.isFailure(body)) return yield* ApiError.badRequest(body.failure.reason, body.failure.message)
     yield* ownership.check(scope, { body: body.success })
     const headers = {
@@ -117,8 +120,8 @@ const make = Effect.gen(function* () {
       "content-type": sent["content-type"] ?? "application/json",
       "content-encoding": undefined,
     }
-    const model = modelIn(bytes)
-    const shown = settings.namespaceTenants === "on" ? namespaced(scope, body.success).bytes : bytes
+    const model = modelOf(body.success)
+    const shown = settings.namespaceTenants === "on" ? (yield* inSlices(namespaced(scope, body.success))).bytes : bytes
     return yield* relayed(request, { ...outgoing, headers, body: shown, model }, id, scope)
   })
 
@@ -215,9 +218,8 @@ const isJson = (contentType: string | undefined): boolean => /^application\/(.+\
 /**
  * The model that a body names; undefined where it names none or can't be read, so that the default upstream judges it.
  */
-const modelIn = (bytes: Uint8Array): string | undefined => {
-  const body = parseRequestBody(bytes)
-  const model = Result.isSuccess(body) ? readMember(body.success, "model") : undefined
+const modelOf = (body: RequestBody): string | undefined => {
+  const model = readMember(body, "model")
   return typeof model === "string" ? model : undefined
 }
 

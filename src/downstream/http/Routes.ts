@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
     yield* nextRound
     const query = /\?.*$/.exec(url)?.[0] ?? ""
-    const asked = yield* intake.read({ caller, headers, query, bytes, startedAt })
+    const asked = yield* intake.read({ caller, headers, query, bytes, startedAt, holds })
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 

@@ -7,11 +7,11 @@
  */
 import { Cause, Effect, Exit, Fiber } from "effect"
 import type { TurnEnd, TurnRequest } from "../../turn/Executor.ts"
+import { inSlices } from "../../turn/Slices.ts"
 import { Steering } from "../../turn/Steering.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import { failureOf } from "../../turn/TurnError.ts"
-import type { Turns } from "../../turn/Turns.ts"
-import { toFrame } from "../../wire/RequestBody.ts"
+import { toFrame } from "../../wire/Frame.ts"
 import type { Place } from "../Admission.ts"
 import { tooMuch } from "../Admission.ts"
 import type { ApiError } from "../ApiError.ts"
@@ -23,25 +23,10 @@ import type { Lane } from "./Lanes.ts"
 import { Lanes } from "./Lanes.ts"
 import { Outbox, outgoing } from "./Outbox.ts"
 import { OwnResponses } from "./OwnResponses.ts"
+import type { ConnectionOptions } from "./ConnectionOptions.ts"
 import { notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
 import { SocketAnswer } from "./SocketAnswer.ts"
 import { steerFailed, steerProblem } from "./SteerFrames.ts"
-
-/** What a connection needs of the service that owns it. */
-export interface ConnectionOptions {
-  readonly maxBody: number
-  readonly maxBuffered: number
-  /** Whether an id that is not stored must be of this socket. */
-  readonly ownAnchors: boolean
-  readonly now: () => number
-  readonly run: (effect: Effect.Effect<void>) => void
-  readonly enter: Effect.Effect<Place, ApiError>
-  /** Makes a turn of a message, for the caller as it is known now. */
-  readonly read: (bytes: Uint8Array, startedAt: number) => Effect.Effect<TurnRequest, ApiError>
-  readonly turns: Turns["Service"]
-  readonly headed: (headers: Readonly<Record<string, string>>) => void
-  readonly ended: () => void
-}
 
 interface Waiting {
   readonly turn: TurnRequest
@@ -157,8 +142,9 @@ export class ClientConnection implements ClientPeer {
   #arrived(text: string): Effect.Effect<void> {
     const bytes = encoder.encode(text)
     const { enter, now, read } = this.#options
+    const startedAt = now()
     return Effect.flatMap(enter, (place) =>
-      (place.holds(bytes.length) ? read(bytes, now()) : Effect.fail(tooMuch)).pipe(
+      (place.holds(bytes.length) ? read({ bytes, startedAt, holds: place.holds }) : Effect.fail(tooMuch)).pipe(
         Effect.map((turn) => {
           if (!this.#take(turn, place)) place.release()
         }),
@@ -166,8 +152,8 @@ export class ClientConnection implements ClientPeer {
       ),
     ).pipe(
       Effect.catch((error) =>
-        Effect.sync(() => {
-          this.#refuse(error, addressIn(bytes))
+        Effect.map(inSlices(addressIn(bytes)), (to) => {
+          this.#refuse(error, to)
           // The caller was let in before, and is not any more.
           if (error.status === 401 || error.status === 403) this.close(1008, error)
         }),
@@ -238,13 +224,16 @@ export class ClientConnection implements ClientPeer {
   }
 
   /** The turn as it is to be run, or the error for an id that this socket may not continue. */
-  #whole({ event, turn }: Waiting): Effect.Effect<TurnRequest, ApiError> {
+  #whole({ event, place, turn }: Waiting): Effect.Effect<TurnRequest, ApiError> {
     const { anchor, stored } = event
     if (anchor === undefined) return Effect.succeed(turn)
     if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return Effect.fail(notFound(anchor))
     const warmUp = this.#own.warmUp(anchor)
     const bytes = warmUp === undefined ? undefined : expanded(warmUp, turn.body)
-    return bytes === undefined ? Effect.succeed(turn) : this.#options.read(bytes, turn.startedAt)
+    if (bytes === undefined) return Effect.succeed(turn)
+    // What the client sent stays beside it.
+    const holds = (more: number) => place.holds(turn.body.bytes.length + more)
+    return this.#options.read({ bytes, startedAt: turn.startedAt, holds })
   }
 
   #over(

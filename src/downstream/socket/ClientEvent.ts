@@ -5,10 +5,11 @@
  * What the API refuses is refused in its words: the socket stays open (docs/protocol.md 1.7).
  */
 import { Result } from "effect"
-import { scanObject } from "../../wire/Json.ts"
+import { scanInSteps } from "../../wire/Json.ts"
 import { textOf } from "../../wire/JsonString.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { memberSpan, readMember } from "../../wire/RequestBody.ts"
+import type { Steps } from "../../wire/Steps.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 
 /** Names the message that an error frame answers. */
@@ -99,12 +100,15 @@ export const clientEvent = (body: RequestBody): Create | Refused | Steer => {
   }
 }
 
+/** A longer value, in bytes as it is written, is not looked at. */
+const maxAddress = 65_536
+
 /** Whom the error for a message is for that can't be read as a body: as far as its members can be told. */
-export const addressIn = (bytes: Uint8Array): Addressed => {
-  const members = Result.getOrElse(scanObject(bytes), () => [])
+export function* addressIn(bytes: Uint8Array): Steps<Addressed> {
+  const members = Result.getOrElse(yield* scanInSteps(bytes), () => [])
   const text = (name: string) => {
     const member = members.findLast(({ key }) => key === name)
-    if (member === undefined || bytes[member.start] !== 0x22) return undefined
+    if (member === undefined || bytes[member.start] !== 0x22 || member.end - member.start > maxAddress) return undefined
     return textIn(JSON.parse(textOf(bytes, member)))
   }
   const streamId = text("stream_id")

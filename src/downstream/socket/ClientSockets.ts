@@ -104,9 +104,9 @@ const make = Effect.gen(function* () {
       run,
       enter: admission.enter(entering(request, caller.scope)),
       turns,
-      read: (bytes, startedAt) =>
+      read: (message) =>
         Effect.flatMap(callerOf(headers), (caller) =>
-          intake.read({ caller, headers, query, bytes, stream: true, startedAt }),
+          intake.read({ ...message, caller, headers, query, stream: true }),
         ),
       headed: (told) => remember(scope, told),
       ended: () => {

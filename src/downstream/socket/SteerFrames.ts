@@ -2,7 +2,7 @@
  * Answers a steer that can't go to the response that it names, with the input that was not used (docs/protocol.md 1.2).
  */
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { memberText } from "../../wire/RequestBody.ts"
+import { writtenMember } from "../../wire/RequestBody.ts"
 import { shortened } from "../ApiError.ts"
 import type { Steer } from "./ClientEvent.ts"
 
@@ -32,7 +32,7 @@ export const steerFailed = (
   { eventId, responseId }: Steer,
   streamId: string | undefined,
 ): string => {
-  const input = memberText(body, "input") ?? "null"
+  const input = writtenMember(body, "input") ?? "null"
   const id = JSON.stringify(shortened(responseId ?? ""))
   const event = eventId === undefined ? {} : { event_id: eventId }
   const error = JSON.stringify({ type: "invalid_request_error", code, message: messages[code], ...event })

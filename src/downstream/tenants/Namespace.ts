@@ -10,7 +10,9 @@
 import { Result } from "effect"
 import { createHash } from "node:crypto"
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { parseRequestBody, readMember, withMembers } from "../../wire/RequestBody.ts"
+import { bodyInSteps, readMember } from "../../wire/RequestBody.ts"
+import { withMembers } from "../../wire/Frame.ts"
+import type { Steps } from "../../wire/Steps.ts"
 
 const names = ["prompt_cache_key", "user", "safety_identifier"]
 
@@ -21,11 +23,11 @@ const digestOf = (scope: string, name: string, value: string) =>
     .digest("base64url")}`
 
 /** The same body where it holds none of them. What is no text is left for the upstream to refuse. */
-export const namespaced = (scope: string, body: RequestBody): RequestBody => {
+export function* namespaced(scope: string, body: RequestBody): Steps<RequestBody> {
   const set = new Map<string, string>()
   for (const name of names) {
     const value = readMember(body, name)
     if (typeof value === "string") set.set(name, JSON.stringify(digestOf(scope, name, value)))
   }
-  return set.size === 0 ? body : Result.getOrElse(parseRequestBody(withMembers(body, set)), () => body)
+  return set.size === 0 ? body : Result.getOrElse(yield* bodyInSteps(withMembers(body, set)), () => body)
 }

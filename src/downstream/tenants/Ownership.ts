@@ -9,6 +9,7 @@
  */
 import { Clock, Context, Effect, Layer } from "effect"
 import type { KeyValueStore } from "effect/persistence"
+import { inSlices } from "../../turn/Slices.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 import { foreignIn } from "./IdTexts.ts"
@@ -30,12 +31,6 @@ export interface Sent {
   readonly query?: string
   readonly headers?: Readonly<Record<string, string | undefined>>
 }
-
-/** Lets the event loop do what else there is. */
-const pause: Effect.Effect<void> = Effect.callback((resume) => {
-  const next = setImmediate(() => resume(Effect.void))
-  return Effect.sync(() => clearImmediate(next))
-})
 
 const notFound = (what: string, id: string, param: string | null, code?: string) =>
   new ApiError({
@@ -110,13 +105,8 @@ const serve = (ledger: Ledger, changed: (row: Row) => void, shared: ReadonlyArra
         if (id !== undefined) return yield* notFound("Item", id, null)
       }
       if (body === undefined) return
-      const scan = findIn(body, rights)
-      let step = scan.next()
-      while (step.done !== true) {
-        yield* pause
-        step = scan.next()
-      }
-      if (step.value !== undefined) return yield* refused(step.value)
+      const found = yield* inSlices(findIn(body, rights))
+      if (found !== undefined) return yield* refused(found)
     }),
     checkResponseId: (scope, id) => (owns(scope, id) ? Effect.void : Effect.fail(notFound("Response", id, null))),
   })

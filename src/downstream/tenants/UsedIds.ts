@@ -5,8 +5,10 @@
  * One pass over the bytes, which `parseRequestBody` has checked. No value is made of them but short strings, and there is
  * a pause every 64 KiB, so a large body stops nobody else.
  */
-import type { RequestBody } from "../../wire/RequestBody.ts"
+import { type RequestBody, standInFor } from "../../wire/RequestBody.ts"
+import type { Member } from "../../wire/Json.ts"
 import { byteAt, decodeString, textOf } from "../../wire/JsonString.ts"
+import type { Steps } from "../../wire/Steps.ts"
 import type { ItemSeen } from "./IdPlaces.ts"
 import * as Places from "./IdPlaces.ts"
 import { foreignIn, foreignInBytes } from "./IdTexts.ts"
@@ -65,6 +67,9 @@ const sliceBytes = 64 * 1024
 
 /** Of one object, names that are told apart. */
 const maxNames = 65_536
+
+/** A longer name, in bytes, is read in windows, and a stand-in tells it apart. */
+const maxName = 1024
 
 /** The longest string that is read as a value; what is longer is no id. */
 const maxValue = 1024
@@ -133,14 +138,14 @@ class Scan {
   }
 
   /** Reads the value of a top-level member; true: a member of it appears twice. Yields now and then. */
-  *member(param: string, start: number, end: number): Generator<undefined, boolean> {
+  *member(param: string, { end, keyEnd, keyStart, start }: Member): Steps<boolean> {
     const bytes = this.#bytes
     const note = (id: string | undefined) => {
       if (id !== undefined && this.found === undefined) this.found = { _tag: "Id", id, param }
     }
     let depth = 0
     let frame = this.#root(param)
-    note(this.#foreign(param))
+    note(keyEnd - keyStart > maxName ? yield* this.#inLong(keyStart, keyEnd) : this.#foreign(param))
     for (let i = start, pauseAt = start + sliceBytes; i < end;) {
       if (i >= pauseAt) {
         yield
@@ -158,11 +163,12 @@ class Scan {
           pauseAt = sliceBytes - stop
         }
         if (frame.isKey) {
-          const name = decodeString(bytes, i, stop)
+          const isLong = stop - i > maxName
+          const name = isLong ? yield* standInFor(bytes, { start: i, end: stop }) : decodeString(bytes, i, stop)
           if (!isNew(frame, name)) return true
           frame.name = name
           frame.canonical = Places.canonicalName(name)
-          note(this.#foreign(name))
+          note(isLong ? yield* this.#inLong(i, stop) : this.#foreign(name))
         } else if (stop - i > maxValue || !this.#isShort(frame)) note(yield* this.#long(frame, i, stop))
         else note(this.#short(frame, decodeString(bytes, i, stop)))
         i = stop
@@ -176,7 +182,7 @@ class Scan {
         const { isItem, item } = frame
         if (isItem && item.id !== undefined && Places.isFetched(item) && !this.#rights.mayUse(item.id)) note(item.id)
         frame = this.#frames[--depth] ?? frame
-      } else if (byte > 0x20) while (i < end && isScalar(byteAt(bytes, i))) i++
+      } else if (byte > 0x20) while (i < pauseAt && i < end && isScalar(byteAt(bytes, i))) i++
     }
     return false
   }
@@ -184,6 +190,12 @@ class Scan {
   readonly #isForeign = (id: string): boolean => this.#rights.isForeign(id)
 
   readonly #foreign = (text: string) => foreignIn(text, this.#rights.hasOdd, this.#isForeign)
+
+  /** The first id of another in a long name, as it is written. */
+  #inLong(start: number, end: number): Steps<string | undefined> {
+    const { hasOdd } = this.#rights
+    return foreignInBytes(this.#bytes, start + 1, end - 1, { where: "anywhere", hasOdd }, this.#isForeign)
+  }
 
   #root(param: string): Frame {
     const frame = this.#open(0, false)
@@ -252,7 +264,7 @@ class Scan {
   }
 
   /** What is wrong with a string that holds more than one value, or is too long to be one. */
-  *#long(frame: Frame, start: number, stop: number): Generator<undefined, string | undefined> {
+  *#long(frame: Frame, start: number, stop: number): Steps<string | undefined> {
     const { canonical } = frame
     if (Places.isWording(canonical)) return undefined
     // No id is so long, and an error repeats only the beginning.
@@ -279,10 +291,10 @@ class Scan {
 const opening: ReadonlySet<number> = new Set([0x7b, 0x5b, quote, backslash])
 
 /** The first that a body may not hold; undefined where it may be sent. */
-export function* findIn({ bytes, members }: RequestBody, rights: Rights): Generator<undefined, Finding | undefined> {
+export function* findIn({ bytes, members }: RequestBody, rights: Rights): Steps<Finding | undefined> {
   const scan = new Scan(bytes, rights)
-  for (const [param, { end, start }] of members) {
-    if (yield* scan.member(param, start, end)) return { _tag: "Duplicate", param }
+  for (const [param, member] of members) {
+    if (yield* scan.member(param, member)) return { _tag: "Duplicate", param }
   }
   return scan.found
 }

@@ -16,7 +16,8 @@ import { createCipheriv, randomBytes } from "node:crypto"
 import type { Scope } from "effect"
 import { Context, Effect, Layer, Result } from "effect"
 import type { BodyHead, RequestBody, WireError } from "../../wire/RequestBody.ts"
-import { headOf, parseRequestBody } from "../../wire/RequestBody.ts"
+import { bodyInSteps, headOf } from "../../wire/RequestBody.ts"
+import type { Steps } from "../../wire/Steps.ts"
 import type { Prefix } from "./Lineage.ts"
 import type { ChainId } from "./TurnMemory.ts"
 
@@ -56,7 +57,7 @@ export class BodyHeads extends Context.Service<
     /** Ties the chain's entry to the current scope. */
     readonly attach: (chain: ChainId) => Effect.Effect<void, never, Scope.Scope>
     /** Reads a body from the end of a known head of the group. Without a group it is read whole, and not remembered. */
-    readonly read: (group: string | undefined, bytes: Uint8Array) => Result.Result<RequestBody, WireError>
+    readonly read: (group: string | undefined, bytes: Uint8Array) => Steps<Result.Result<RequestBody, WireError>>
     /** How a body that `read` returned begins; undefined: it was read without a group, or not by `read`. */
     readonly beginningOf: (body: RequestBody) => Beginning | undefined
     /** The longest known head of a group that the bytes begin with and do not end in. */
@@ -83,7 +84,20 @@ const minPieces = 65_536
 /** Each piece costs some microseconds beside what its length costs. */
 const maxPieces = 8
 
+/** A head is kept if its members take no more bytes in memory. The API's take 3 KB. */
+const maxMembers = 8192
+
+/** What a member takes beside its name, in bytes. */
+const memberSize = 96
+
+/** Bytes of heads that are read in search of the one a body begins with: at least these, and else twice the body's. */
+const minSearched = 1 << 20
+
 const nonce = Buffer.alloc(12)
+
+/** How many bytes the members take that a head keeps. */
+const membersSize = ({ text: { members, open } }: BodyHead): number =>
+  members.reduce((sum, { key }) => sum + key.length + memberSize, open.key.length)
 
 /** Makes a memory of heads of at least `shortest` bytes, with tags under a key of 16 bytes. */
 export const make = (key: Uint8Array, shortest = minHead): BodyHeads["Service"] => {
@@ -104,13 +118,19 @@ export const make = (key: Uint8Array, shortest = minHead): BodyHeads["Service"] 
     return mac.getAuthTag().toString("latin1")
   }
 
-  const beginsWith = (bytes: Uint8Array, pieces: ReadonlyArray<Piece>): boolean => {
-    let start = 0
-    for (const { end, tag } of pieces) {
-      if (tagOf(bytes, start, end) !== tag) return false
-      start = end
+  /** Looks for the first head with which the bytes begin, until as many bytes are read as that is worth. */
+  const firstOf = (heads: ReadonlyArray<Entry>, bytes: Uint8Array): Entry | undefined => {
+    let left = Math.max(minSearched, 2 * bytes.length)
+    const beginsWith = ({ pieces }: Entry): boolean => {
+      let start = 0
+      for (const { end, tag } of pieces) {
+        left -= end - start
+        if (left < 0 || tagOf(bytes, start, end) !== tag) return false
+        start = end
+      }
+      return true
     }
-    return true
+    return heads.find(beginsWith)
   }
 
   const piecesOf = (bytes: Uint8Array, end: number, known: KnownHead | undefined): ReadonlyArray<Piece> => {
@@ -135,13 +155,13 @@ export const make = (key: Uint8Array, shortest = minHead): BodyHeads["Service"] 
       return text.length < bytes.length && sampleAt(bytes, text.length) === sample
     })
     fitting.sort((a, b) => b.head.text.length - a.head.text.length)
-    return fitting.find(({ pieces }) => beginsWith(bytes, pieces))
+    return firstOf(fitting, bytes)
   }
 
   const record = (chain: ChainId, group: string, body: RequestBody, prefix: Prefix, known?: KnownHead) => {
     forget(chain)
     const head = headOf(body)
-    if (head === undefined || head.text.length < shortest) return
+    if (head === undefined || head.text.length < shortest || membersSize(head) > maxMembers) return
     const { bytes } = body
     const { length } = head.text
     const entry = {
@@ -161,10 +181,10 @@ export const make = (key: Uint8Array, shortest = minHead): BodyHeads["Service"] 
   // Kept beside the body and not in the turn, since an app may make turns without `BodyHeads`; gone with the body.
   const beginnings = new WeakMap<RequestBody, Beginning>()
 
-  const read = (group: string | undefined, bytes: Uint8Array) => {
-    if (group === undefined) return parseRequestBody(bytes)
+  function* read(group: string | undefined, bytes: Uint8Array) {
+    if (group === undefined) return yield* bodyInSteps(bytes)
     const known = find(group, bytes)
-    const body = parseRequestBody(bytes, known?.head)
+    const body = yield* bodyInSteps(bytes, known?.head)
     if (Result.isSuccess(body)) beginnings.set(body.success, { group, known })
     return body
   }

@@ -6,7 +6,7 @@
  * the digest.
  */
 import type { Digester } from "../../wire/Digest.ts"
-import { type Item, readItem } from "../../wire/Item.ts"
+import { type Item, itemOf } from "../../wire/Item.ts"
 import type { Lineage, Prefix } from "./Lineage.ts"
 import { itemsIn, prefixesOver, prefixOver } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
@@ -21,8 +21,6 @@ export interface Checkpoint {
   /** A digest of the members that decide. */
   readonly members: string
 }
-
-const encoder = new TextEncoder()
 
 /**
  * `output`: raw JSON texts of the finished items, in output order. `parent`: the checkpoint of the chain's turn before;
@@ -39,10 +37,7 @@ export const checkpointOf = (
   return {
     responseId,
     input: known,
-    output: output.map((text) => {
-      const bytes = encoder.encode(text)
-      return readItem(bytes, { start: 0, end: bytes.length }, digester)
-    }),
+    output: output.map((text) => itemOf(text, digester)),
     members: lineage.members,
   }
 }
@@ -53,7 +48,9 @@ const inputOf = (lineage: Lineage, parent: Checkpoint | undefined, digester: Dig
   if (!lineage.comparable || lineage.prefixes.at(-1)?.end !== itemsIn(lineage)) return undefined
   if (!lineage.chains) return lineage.prefixes.at(-1)
   // A client that chains by itself sent only what is new; the rest is what the chain's turn before covered.
-  if (parent?.input === undefined || parent.responseId !== lineage.anchor || lineage.firstItem > 0) return undefined
+  if (parent?.input === undefined || parent.responseId !== lineage.anchor) return undefined
+  // They may lie in a known head, or be too many to be kept.
+  if (lineage.items.length !== itemsIn(lineage)) return undefined
   const items = [...parent.output, ...lineage.items]
   const last = prefixesOver(parent.input, items, digester).at(-1)
   return last?.end === parent.input.end + items.length ? last : undefined
@@ -70,9 +67,5 @@ export const covered = (checkpoint: Checkpoint, lineage: Lineage, policy: Reason
   if (consumed === undefined) return undefined
   const from = prefix.end + consumed
   // The client put in an item that a model said, but not on this chain: only the whole history tells where it belongs.
-  for (let i = from - lineage.firstItem; i < lineage.items.length; i++) {
-    const item = lineage.items[i]
-    if (item?.fromModel === true || item?.kind === "reference") return undefined
-  }
-  return from
+  return lineage.lastSaid >= from - lineage.firstItem ? undefined : from
 }

@@ -6,20 +6,28 @@
  * (docs/life-of-a-turn.md, Memory). Reasoning has a separate rolling digest, since a client may leave it out later.
  */
 import type { Digester } from "../../wire/Digest.ts"
-import { type Item, readItem } from "../../wire/Item.ts"
+import { condensed } from "../../wire/Condensed.ts"
+import { type Item, itemInSteps } from "../../wire/Item.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { memberSpan, readMember } from "../../wire/RequestBody.ts"
-import { membersDigest } from "./Members.ts"
+import { itemCount, memberSpan, readMember } from "../../wire/RequestBody.ts"
+import { atOnce, type Steps, stepSize } from "../../wire/Steps.ts"
+import { membersInSteps } from "./Members.ts"
 
 export interface Lineage {
   /** The client chains by itself: it names a `previous_response_id`, of any type. */
   readonly chains: boolean
   /** The client's own `previous_response_id`, if it is a text. */
   readonly anchor: string | undefined
-  /** False: `input` is neither a list of items nor a text, or too large to look into, so nothing can be compared. */
+  /** False: `input` is neither a list of items nor a text, or `costly`, so nothing can be compared. */
   readonly comparable: boolean
+  /** True: what would be compared is not looked into, since that would cost more than sending it. */
+  readonly costly: boolean
   /** The items behind the known head; those in it are covered by its prefix. */
   readonly items: ReadonlyArray<Item>
+  /** How many items the input has, whether they are looked into or not. */
+  readonly count: number
+  /** The index in `items` of the last one that a model said or that only points to one; -1: there is none. */
+  readonly lastSaid: number
   /** How many items come before `items`. */
   readonly firstItem: number
   /** `prefixes[0]` covers what comes before `items`; each further one covers one more item that is not reasoning. */
@@ -42,47 +50,97 @@ export interface Prefix {
 
 const encoder = new TextEncoder()
 
-/** The body's items. An `input` that is a text is one message of the user. */
-const itemsOf = (body: RequestBody, digester: Digester): ReadonlyArray<Item> | undefined => {
-  if (body.items !== undefined) return body.items.map((span) => readItem(body.bytes, span, digester))
+/** What reading one item costs beside its size, as bytes: some digests. */
+const itemCost = 1024
+
+/** For so many items a prefix is made in one step. */
+const itemsInStep = 256
+
+const noPrefix = (digest: string): Prefix => ({ digest, count: 0, end: 0, reasoning: undefined })
+
+/** What an item and its prefix take in memory beside their texts, in bytes, and each part of a message. */
+const itemSize = 512
+const partSize = 64
+
+const sizeOf = ({ id, message }: Item): number =>
+  itemSize +
+  (id?.length ?? 0) +
+  (message === undefined ? 0 : message.parts.length * partSize + (message.phase?.length ?? 0))
+
+/** The body's items. An `input` that is a text is one message of the user. Undefined: they are not looked into. */
+function* itemsOf(body: RequestBody, digester: Digester, room: Room): Steps<ReadonlyArray<Item> | undefined> {
+  const { bytes, long } = body
+  const items: Array<Item> = []
+  let held = 0
+  if (body.items !== undefined) {
+    if (!room(body.items.length * itemSize)) return undefined
+    let work = 0
+    for (const span of body.items) {
+      work += span.end - span.start + itemCost
+      if (work > stepSize) {
+        yield
+        work = 0
+      }
+      const item = yield* itemInSteps(bytes, span, long, digester)
+      if (item === undefined) return undefined
+      items.push(item)
+      held += sizeOf(item)
+    }
+    return room(held) ? items : undefined
+  }
   const input = memberSpan(body, "input")
   if (input === undefined || body.inputKind !== "string") return undefined
-  const text = body.bytes.subarray(input.start, input.end)
-  const item = Buffer.concat([encoder.encode('{"role":"user","content":'), text, encoder.encode("}")])
-  return [readItem(item, { start: 0, end: item.length }, digester)]
+  const text = yield* condensed(bytes, input, long, digester)
+  if (text === undefined) return undefined
+  const said = text.bytes.subarray(text.span.start, text.span.end)
+  const message = Buffer.concat([encoder.encode('{"role":"user","content":'), said, encoder.encode("}")])
+  const item = yield* itemInSteps(message, { start: 0, end: message.length }, [], digester)
+  return item === undefined ? undefined : [item]
 }
 
-/** `known`: the prefix of the body's known head, if it has one. */
-export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix): Lineage => {
-  const anchor = readMember(body, "previous_response_id")
-  const items = itemsOf(body, digester)
-  const first: Prefix = known ?? { digest: digester.root, count: 0, end: 0, reasoning: undefined }
+/** Reads it at once; `lineageInSteps` is for bodies of any size. */
+export const lineageOf = (body: RequestBody, digester: Digester, known?: Prefix): Lineage =>
+  atOnce(lineageInSteps(body, digester, { known }))
+
+/** Told how many bytes are held; false: there is no room for them. */
+type Room = (bytes: number) => boolean
+
+const anyRoom: Room = () => true
+
+/** `known`: the prefix of the body's known head, if it has one. Items for which there is no `room` are not looked into. */
+export function* lineageInSteps(
+  body: RequestBody,
+  digester: Digester,
+  { known, room = anyRoom }: { readonly known?: Prefix | undefined; readonly room?: Room | undefined } = {},
+): Steps<Lineage> {
+  const items = yield* itemsOf(body, digester, room)
+  const members = yield* membersInSteps(body, digester)
+  const costly = members === undefined || (items === undefined && isReadable(body))
+  const first = known ?? noPrefix(digester.root)
+  const prefixes = yield* prefixesInSteps(first, items ?? [], digester, body.firstItem)
   return {
-    chains: (anchor ?? null) !== null,
-    anchor: typeof anchor === "string" ? anchor : undefined,
-    comparable: items !== undefined,
+    ...unread(body),
+    comparable: items !== undefined && !costly,
+    costly,
     items: items ?? [],
-    firstItem: body.firstItem,
-    prefixes: prefixesOver(first, items ?? [], digester, body.firstItem),
-    conversation: (readMember(body, "conversation") ?? null) !== null,
-    members: membersDigest(body, digester),
+    prefixes,
+    lastSaid: (items ?? []).findLastIndex(({ fromModel, kind }) => fromModel || kind === "reference"),
+    members: members ?? "",
   }
 }
 
-/**
- * The prefixes that the items make behind `first`, which comes first itself. `firstItem`: how many items come before
- * them.
- */
-export const prefixesOver = (
+/** The prefixes that the items make behind `first`, which comes first itself; `firstItem` come before them. */
+function* prefixesInSteps(
   first: Prefix,
   items: ReadonlyArray<Item>,
   digester: Digester,
-  firstItem = first.end,
-): readonly [Prefix, ...ReadonlyArray<Prefix>] => {
+  firstItem: number,
+): Steps<readonly [Prefix, ...ReadonlyArray<Prefix>]> {
   let last = first
   let { reasoning } = last
   const prefixes: [Prefix, ...Array<Prefix>] = [last]
   for (const [index, item] of items.entries()) {
+    if (index % itemsInStep === itemsInStep - 1) yield
     if (item.kind === "reasoning") {
       reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
     } else {
@@ -94,8 +152,51 @@ export const prefixesOver = (
   return prefixes
 }
 
-/** How many items the input has. */
-export const itemsIn = ({ firstItem, items }: Lineage): number => firstItem + items.length
+const isReadable = ({ inputKind }: RequestBody): boolean => inputKind === "array" || inputKind === "string"
+
+/** The lineage of a body of which nothing is looked into. */
+const unread = (body: RequestBody): Lineage => {
+  const anchor = readMember(body, "previous_response_id")
+  return {
+    chains: (anchor ?? null) !== null,
+    anchor: typeof anchor === "string" ? anchor : undefined,
+    comparable: false,
+    costly: true,
+    items: [],
+    count: itemCount(body),
+    lastSaid: -1,
+    firstItem: body.firstItem,
+    prefixes: [noPrefix("")],
+    conversation: (readMember(body, "conversation") ?? null) !== null,
+    members: "",
+  }
+}
+
+/** Bytes that the items of a client which chains by itself may take until the turn's end. */
+const maxKept = 256 * 1024
+
+const isSmall = (items: ReadonlyArray<Item>): boolean => {
+  let size = 0
+  return items.every((item) => (size += sizeOf(item)) <= maxKept)
+}
+
+/** The prefixes that few items make behind `first`, which comes first itself. */
+export const prefixesOver = (first: Prefix, items: ReadonlyArray<Item>, digester: Digester) =>
+  atOnce(prefixesInSteps(first, items, digester, first.end))
+
+/** How many items the input has. A text is one. */
+export const itemsIn = ({ count, firstItem, items }: Lineage): number => Math.max(count, firstItem + items.length)
+
+/**
+ * What is enough for the checkpoint of a turn that has been planned: it may go on for an hour. Only where the client
+ * chains by itself, the checkpoint is made of the items, if they are not too many to be kept for so long.
+ */
+export const planned = (lineage: Lineage): Lineage => ({
+  ...lineage,
+  count: itemsIn(lineage),
+  items: lineage.chains && isSmall(lineage.items) ? lineage.items : [],
+  prefixes: [lineage.prefixes.at(-1) ?? lineage.prefixes[0]],
+})
 
 /** The prefix over `count` items that are not reasoning; undefined: there are fewer, or it ends inside a known head. */
 export const prefixOver = ({ prefixes }: Lineage, count: number): Prefix | undefined =>

@@ -7,6 +7,8 @@
 import type { Digester } from "../../wire/Digest.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { memberSpan } from "../../wire/RequestBody.ts"
+import { condensed } from "../../wire/Condensed.ts"
+import type { Steps } from "../../wire/Steps.ts"
 
 interface MemberRule {
   readonly role: "decides" | "may change" | "never counts"
@@ -56,12 +58,21 @@ const deciding = Object.entries(memberRules)
   .filter(([, { role }]) => role === "decides")
   .map(([name]) => name)
 
-/** One digest over the members that decide. A null member means the default, as a missing one does. */
-export const membersDigest = (body: RequestBody, digester: Digester): string => {
-  const texts = deciding.map((name) => {
+/**
+ * One digest over the members that decide. A null member means the default, as a missing one does. Undefined: one of them
+ * is too large to look into.
+ */
+export function* membersInSteps(body: RequestBody, digester: Digester): Steps<string | undefined> {
+  const texts: Array<string> = []
+  for (const name of deciding) {
     const span = memberSpan(body, name)
-    const present = span !== undefined && body.bytes[span.start] !== 0x6e
-    return present ? digester.value(body.bytes, span) : "absent"
-  })
+    if (span === undefined || body.bytes[span.start] === 0x6e) {
+      texts.push("absent")
+      continue
+    }
+    const value = yield* condensed(body.bytes, span, body.long, digester)
+    if (value === undefined) return undefined
+    texts.push(digester.value(value.bytes, value.span))
+  }
   return digester.list(texts)
 }

@@ -38,6 +38,8 @@ type FullReason =
   | "anchors_refused"
   /** `input` is neither a list nor a text, so there is nothing to compare. */
   | "input_not_a_list"
+  /** To compare it would cost more than to send it: it has too many values or too large ones, or there is no room for it. */
+  | "too_costly"
 
 const full = (reason: FullReason): Plan => ({ _tag: "Full", reason, fromItem: 0, previousResponseId: undefined })
 
@@ -57,6 +59,7 @@ export const plan = (
       : full("client_anchor")
   }
   if (lineage.conversation) return full("conversation_bound")
+  if (lineage.costly) return full("too_costly")
   if (checkpoint === undefined) return full("no_checkpoint")
   if (!lineage.comparable) return full("input_not_a_list")
   const from = covered(checkpoint, lineage, policy)

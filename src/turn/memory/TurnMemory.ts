@@ -9,6 +9,7 @@ import { Context, Effect, Layer } from "effect"
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
+import { prefixOver } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
 
 /** A chain of responses on one connection, each continuing the one before: the unit of lease and memory. */
@@ -104,8 +105,8 @@ const make = (): TurnMemory["Service"] => {
     const group = prefixesIn.get(under(affinity, session))
     if (group === undefined || !lineage.comparable) return []
     const found: Array<ChainId> = []
-    for (let index = lineage.prefixes.length - 1; index >= 0; index--) {
-      for (const chain of group.get(lineage.prefixes[index]?.digest ?? "") ?? []) {
+    for (const chains of beginnings(group, lineage)) {
+      for (const chain of chains) {
         const checkpoint = entries.get(chain)?.checkpoint
         // A checkpoint with other deciding members can't be continued. Its chain may be in use, so it is left as it is.
         if (checkpoint === undefined || checkpoint.members !== lineage.members) continue
@@ -113,6 +114,19 @@ const make = (): TurnMemory["Service"] => {
       }
     }
     return found
+  }
+
+  /** The chains that remember each of the lineage's prefixes, the longest first: looked for among the fewer of the two. */
+  const beginnings = (group: ReadonlyMap<string, ReadonlySet<ChainId>>, lineage: Lineage) => {
+    const { prefixes } = lineage
+    if (prefixes.length <= group.size) return prefixes.toReversed().flatMap(({ digest }) => group.get(digest) ?? [])
+    const found: Array<readonly [count: number, chains: ReadonlySet<ChainId>]> = []
+    for (const [digest, chains] of group) {
+      const [chain = -1] = chains
+      const count = entries.get(chain)?.checkpoint.input?.count ?? -1
+      if (prefixOver(lineage, count)?.digest === digest) found.push([count, chains])
+    }
+    return found.sort(([a], [b]) => b - a).map(([, chains]) => chains)
   }
 
   return {

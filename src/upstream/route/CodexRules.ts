@@ -10,7 +10,7 @@
  */
 import { Option, Schema } from "effect"
 import type { TurnSink } from "../../turn/Executor.ts"
-import { memberText, readMember } from "../../wire/RequestBody.ts"
+import { memberSpan, memberText, readMember } from "../../wire/RequestBody.ts"
 import type { RoutedTurn } from "./Routing.ts"
 
 /** Members of a request to set, by name, as JSON texts. */
@@ -18,9 +18,14 @@ export type SetMembers = ReadonlyMap<string, string>
 
 const turnState = "x-codex-turn-state"
 
+/** Metadata that is longer, in bytes, stays as the client wrote it, since it would have to be copied to add to it. */
+const maxMetadata = 1 << 15
+
 const stateOf = ({ body, headers }: RoutedTurn): string | undefined => {
   const state = headers[turnState]
   if (state === undefined) return undefined
+  const written = memberSpan(body, "client_metadata")
+  if (written !== undefined && written.end - written.start > maxMetadata) return undefined
   const given = memberText(body, "client_metadata")?.trim() ?? "null"
   const member = `${JSON.stringify(turnState)}:${JSON.stringify(state)}`
   if (given === "null") return `{${member}}`

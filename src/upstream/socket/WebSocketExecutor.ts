@@ -20,14 +20,16 @@ import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import type { RetryReason } from "../../turn/attempt/Recovery.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
-import { itemsIn, lineageOf } from "../../turn/memory/Lineage.ts"
+import { itemsIn, lineageInSteps, planned } from "../../turn/memory/Lineage.ts"
 import { plan } from "../../turn/memory/Plan.ts"
 import type { RecallKey } from "../../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
+import { inSlices } from "../../turn/Slices.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { makeDigester } from "../../wire/Digest.ts"
+import { frameSize, toFrame } from "../../wire/Frame.ts"
 import { hopOf } from "../../wire/Hops.ts"
-import { parseRequestBody, toFrame } from "../../wire/RequestBody.ts"
+import { bodyInSteps } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
 import { ConnectionPool } from "../pool/ConnectionPool.ts"
 import { codexSink, isSelfContained, membersOnSocket } from "../route/CodexRules.ts"
@@ -76,16 +78,20 @@ const make = Effect.gen(function* () {
   const namings = new Namings(() => monotonicMillisOf(clock))
 
   /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
-  const read = ({ body }: TurnRequest, key: RecallKey) => {
+  function* read({ body, holds: room }: TurnRequest, key: RecallKey) {
     const known = heads.beginningOf(body)?.known
-    if (known === undefined) return { body, lineage: lineageOf(body, digester) }
-    const lineage = lineageOf(body, digester, known.prefix)
+    if (known === undefined) return { body, lineage: yield* lineageInSteps(body, digester, { room }) }
+    const lineage = yield* lineageInSteps(body, digester, { known: known.prefix, room })
     if (memory.recall(key, lineage, settings.reasoning).length > 0) return { body, lineage }
-    const whole = Result.getOrThrow(parseRequestBody(body.bytes))
-    return { body: whole, lineage: lineageOf(whole, digester) }
+    const whole = Result.getOrThrow(yield* bodyInSteps(body.bytes))
+    return { body: whole, lineage: yield* lineageInSteps(whole, digester, { room }) }
   }
 
-  const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
+  /**
+   * Leases a connection and plans what is sent on it. What the turn's items are compared by is not kept any longer, since
+   * it may be far larger than the body.
+   */
+  const begun = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
     const { clientSocket } = turn
     const affinity = affinityOf(turn, scope, ownHop)
     // Where there is no other way, a message that was too big once is tried again.
@@ -95,12 +101,12 @@ const make = Effect.gen(function* () {
     const omit = clientSocket?.omit
     const session = turn.session?.key
     const key = { affinity: affinity.key, session }
-    const { body, lineage } = read(turn, key)
+    const { body, lineage } = yield* inSlices(read(turn, key))
     const { anchor, chains } = lineage
     const recall = () => memory.recall(key, lineage, settings.reasoning)
     if (body.bytes.length > maxMessage && !chains && recall().length === 0) {
-      const { length } = toFrame(body, { fromItem: 0, set, omit })
-      if (length > maxMessage) return yield* tooBig(length, maxMessage)
+      const size = frameSize(body, { fromItem: 0, set, omit })
+      if (size > maxMessage) return yield* tooBig(size, maxMessage)
     }
     const naming = namings.of(affinity.key)
     const lease = yield* pool.lease({
@@ -120,10 +126,11 @@ const make = Effect.gen(function* () {
     }
     const checkpoint = memory.checkpointOf(chain)
     const decision = plan(lineage, checkpoint, settings.reasoning, experience.refusesAnchors(affinity.key))
-    const frame = toFrame(body, set === undefined && omit === undefined ? decision : { ...decision, set, omit })
-    if (frame.length > maxMessage) {
+    const options = set === undefined && omit === undefined ? decision : { ...decision, set, omit }
+    const size = frameSize(body, options)
+    if (size > maxMessage) {
       lease.release()
-      return yield* tooBig(frame.length, maxMessage)
+      return yield* tooBig(size, maxMessage)
     }
     told.route({
       upstream: turn.upstream.name,
@@ -134,8 +141,20 @@ const make = Effect.gen(function* () {
       connectionId: lease.connectionId,
       itemsSent: itemsIn(lineage) - decision.fromItem,
       items: itemsIn(lineage),
-      bytesUp: frame.length,
+      bytesUp: size,
     })
+    const covers = planned(lineage)
+    const frame = toFrame(body, options)
+    return { affinity, naming, lease, told, key, body, checkpoint, decision, covers, frame }
+  })
+
+  const leased = Effect.fnUntraced(function* (turn: RoutedTurn, scope: string, sink: TurnSink, attempt: Attempt) {
+    const { affinity, body, checkpoint, covers, decision, frame, key, lease, naming, told } = yield* Effect.ensuring(
+      begun(turn, scope, sink, attempt),
+      Effect.sync(() => turn.holds?.(0)),
+    )
+    const { chain } = lease
+    const { clientSocket } = turn
     const binding = new Binding({ ended: lease.ended, naming, hasDialect: turn.upstream.known.codex })
     const finished = (end: TurnEnd) => {
       const { responseId } = end
@@ -146,10 +165,10 @@ const make = Effect.gen(function* () {
       } else if (end.type === "response.completed" && responseId !== undefined) {
         // A steered response has more before it than its request says.
         const parent = clientSocket?.steering.steered === true ? "unknown" : checkpoint
-        const next = checkpointOf(lineage, responseId, end.output, digester, parent)
+        const next = checkpointOf(covers, responseId, end.output, digester, parent)
         memory.record(chain, key, next)
         const beginning = heads.beginningOf(turn.body)
-        if (beginning !== undefined && next.input !== undefined && !lineage.chains) {
+        if (beginning !== undefined && next.input !== undefined && !covers.chains) {
           heads.record(chain, beginning.group, body, next.input, beginning.known)
         }
         lease.complete(decision._tag === "Suffix" ? "continued" : "once")

@@ -54,6 +54,8 @@ describe("An id that was made for another", () => {
     ["a value deep down", (id) => `{"a":[[{"b":[{"c":{"d":["x","${id}"]}}]}]]}`],
     ["a name of a member", (id) => `{"tools":[{"containers":{"${id}":{}}}]}`],
     ["a name at the top", (id) => `{"${id}":1}`],
+    ["a long name", (id) => `{"a":{"${"x ".repeat(40_000)}${id}":1}}`],
+    ["a long name at the top", (id) => `{"${"x ".repeat(40_000)}${id}":1}`],
     ["a name in metadata", (id) => `{"metadata":{"${id}":"x"}}`],
     ["metadata", (id) => `{"metadata":{"response":"${id}"}}`],
     ["a client's metadata", (id) => `{"client_metadata":{"x":"${id}"}}`],
@@ -254,6 +256,7 @@ describe("A member that stands twice", () => {
     const bodies = [
       `{"a":{"x":1,"x":2}}`,
       `{"a":{"x":1,"\\u0078":2}}`,
+      `{"a":{"${"x".repeat(80_000)}":1,"\\u0078${"x".repeat(79_999)}":2}}`,
       `{"a":[[{"b":{"c":1,"d":{"c":1},"c":2}}]]}`,
       `{"previous_response_id":"theirs","a":[{"x":[],"x":[]}]}`,
       `{"metadata":{"a":"1","a":"2"}}`,
@@ -264,6 +267,7 @@ describe("A member that stands twice", () => {
     for (const body of [
       `{"a":[{"x":1},{"x":1}],"b":{"x":{"x":1}}}`,
       `{"x":1,"y":{"x":{"y":1}}}`,
+      `{"a":{"${"x".repeat(80_000)}":1,"${"x".repeat(79_999)}y":2}}`,
       `{"a":{"__proto__":1}}`,
     ]) {
       assert.isUndefined(scan(body).found, body)
@@ -281,6 +285,8 @@ describe("A large body", () => {
     ["blanks", `{"x":[${filled(" ")}{"fork_from":"${theirs}"}]}`],
     ["names", `{"x":[${filled(`{"a\\u0062":0},`)}{"fork_from":"${theirs}"}]}`],
     ["arguments", `{"input":[{"arguments":"[${filled(`\\"x\\",`)}\\"${theirs}\\"]"}]}`],
+    ["one number", `{"x":[1${filled("0")},{"fork_from":"${theirs}"}]}`],
+    ["one name", `{"x":[{"${filled("\\u0061")}":1},{"fork_from":"${theirs}"}]}`],
     ["a text of no kind", `{"x":"${filled("id_0 ")}${theirs}"}`],
     ["words with escapes", `{"input":[{"content":"${filled('\\n\\"')}","x":"${theirs}"}]}`],
     ["a text of escapes", `{"x":"${filled("\\u0041%41")}%${theirs}"}`],

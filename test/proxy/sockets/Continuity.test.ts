@@ -326,6 +326,9 @@ describe("A warm-up on a client's socket", () => {
         const client = yield* socket()
         const warm = yield* completes(client, { ...warmUp([user("rules")]), stream_id: "a" })
         assert.strictEqual(warm.stream_id, "a")
+        const instructions = "long ".repeat(40_000)
+        const long = yield* completes(client, { ...warmUp([user("rules")]), instructions })
+        assert.strictEqual(at(long, "response", "instructions"), instructions)
         assert.strictEqual(simulator.turns.length, 0)
         yield* completes(client, chained(warm, "one"))
         const { context, request } = simulator.turns[0] ?? { context: [] }

@@ -147,6 +147,16 @@ describe("A steer", () => {
     }).pipe(Effect.provide(brief)),
   )
 
+  it.effect("that fails gives back all of its input, however long it is", () =>
+    Effect.gen(function* () {
+      const client = yield* socket()
+      for (const input of ["x".repeat(65_534), "x".repeat(65_535), "x".repeat(200_000), [user("y".repeat(100_000))]]) {
+        yield* client.send(steer("resp_none", input))
+        assert.deepStrictEqual(at(yield* client.next, "steer", "input"), input)
+      }
+    }).pipe(Effect.provide(brief)),
+  )
+
   it.effect("of another socket's response does not reach it", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator

@@ -49,6 +49,23 @@ describe("The turns of a client's socket", () => {
     }).pipe(Effect.provide(brief)),
   )
 
+  for (const lane of [undefined, "a"]) {
+    it.effect(`are asked for in their order on ${lane ?? "the default lane"}, however long one is read`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
+        const client = yield* socket()
+        const asked = ["x".repeat(1_500_000), "two", "y".repeat(300_000), "four", "five"]
+        for (const input of asked) yield* client.send({ ...(lane === undefined ? {} : { stream_id: lane }), input })
+        for (const _ of asked) assert.strictEqual((yield* client.answer).at(-1)?.type, "response.completed")
+        const seen = simulator.turns.map(({ request }) => String(request?.["input"]))
+        assert.deepStrictEqual(
+          seen.map((input) => [input.length, input.slice(0, 4)]),
+          asked.map((input) => [input.length, input.slice(0, 4)]),
+        )
+      }).pipe(Effect.provide(brief)),
+    )
+  }
+
   it.effect("run beside each other on lanes, and in order on one, with the lane in every event", () =>
     Effect.gen(function* () {
       const simulator = yield* Simulator

@@ -90,6 +90,26 @@ describe("the memory of heads", () => {
     }
   })
 
+  it("keeps none whose members' names take more than a chain is worth", () => {
+    const many = (count: number, name: (index: number) => string) =>
+      Array.from({ length: count }, (_, index) => `${JSON.stringify(name(index))}:1`).join(",")
+    for (const [what, members, kept] of [
+      ["the API's", many(40, (index) => `a_member_of_the_api_${index}`), 1],
+      ["one long name", `"${"a".repeat(1 << 20)}":1`, 1],
+      ["names of 8 KB", many(8, (index) => `${index}${"a".repeat(1_020)}`), 0],
+      ["a thousand names", many(990, (index) => `${index}`), 0],
+      ["a thousand long names", many(990, (index) => `${index}${"a".repeat(900)}`), 0],
+      ["names of escapes", many(200, (index) => `${index}${"\u0001".repeat(150)}`), 0],
+      ["names of other scripts", many(200, (index) => `${index}${"漢".repeat(300)}`), 0],
+      ["two hundred names over 1 KiB", many(200, (index) => `${index}${"a".repeat(2_000)}`), 0],
+    ] as const) {
+      const heads = make(new Uint8Array(16), 0)
+      const { body, prefix } = read(utf8(`{${members},"input":[{"role":"user","content":"a"}]}`))
+      heads.record(1, "line", body, prefix)
+      assert.strictEqual(heads.size(), kept, what)
+    }
+  })
+
   it("finds nothing for another line, nor for a body that is shorter or ends there", () => {
     const { heads } = recorded([user("a"), user(long)])
     assert.isUndefined(heads.find("other", bytesOf([user("a"), user(long), user("new")])))

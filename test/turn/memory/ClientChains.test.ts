@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Checkpoint } from "../../../src/turn/memory/Checkpoint.ts"
 import { checkpointOf } from "../../../src/turn/memory/Checkpoint.ts"
+import { planned } from "../../../src/turn/memory/Lineage.ts"
 import { digester, lineageFrom } from "../../support/Chain.ts"
 import { drawConversation, exchanges } from "../../support/Conversation.ts"
 import type { JsonObject } from "../../support/JsonValue.ts"
@@ -68,6 +69,24 @@ describe("a client's own chain", () => {
     it(`with ${what} is remembered by its id only`, () => {
       const { input, responseId } = remembered(text, 1, [message("answer")], parent)
       assert.deepStrictEqual([input, responseId], [undefined, idOf(1)])
+    })
+  }
+
+  for (const [count, isRemembered] of [
+    [1, true],
+    [100, true],
+    [400, true],
+    [600, false],
+    [5_000, false],
+  ] as const) {
+    it(`with ${count} new items is remembered ${isRemembered ? "as a whole" : "by its id only"} once it is planned`, () => {
+      const news = Array.from({ length: count }, (_, index) => message(`news ${index}`))
+      const lineage = lineageFrom(body(news, idOf(0)))
+      const kept = planned(lineage)
+      assert.isAtMost(kept.items.length, 512)
+      const next = checkpointOf(kept, idOf(1), [], digester, first)
+      const whole = remembered(body([message("one"), message("answer"), ...news]), 1, [])
+      assert.deepStrictEqual(next, isRemembered ? whole : { ...whole, input: undefined })
     })
   }
 })

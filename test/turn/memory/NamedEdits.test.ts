@@ -3,7 +3,8 @@ import { Result } from "effect"
 import { checkpointOf } from "../../../src/turn/memory/Checkpoint.ts"
 import { lineageOf } from "../../../src/turn/memory/Lineage.ts"
 import { type Plan, plan } from "../../../src/turn/memory/Plan.ts"
-import { parseRequestBody, toFrame } from "../../../src/wire/RequestBody.ts"
+import { toFrame } from "../../../src/wire/Frame.ts"
+import { parseRequestBody } from "../../../src/wire/RequestBody.ts"
 import { digester, lineageFrom, policies, type Policy } from "../../support/Chain.ts"
 import { user } from "../../support/Items.ts"
 
@@ -396,6 +397,33 @@ describe("an edit", () => {
   for (const [what, before, after] of editedAnswers) {
     it(`of the answer is ${what}`, () => {
       for (const policy of policies) assert.deepStrictEqual(afterAnswer(before, after, policy), rejected, policy)
+    })
+  }
+})
+
+describe("a string of more than 64 KiB", () => {
+  const long = 'a\u00e9"/ '.repeat(20_000)
+  const slashes = (item: string) => item.replaceAll("/", "\\/")
+  const items: ReadonlyArray<readonly [what: string, item: (value: string) => string]> = [
+    ["the text of a message", (value) => message(text(value))],
+    ["a result", (value) => hosted("image_generation_call", `"result":${JSON.stringify(value)}`)],
+    ["a call's arguments", (value) => call(JSON.stringify([value, 1]))],
+    ["a call's input", (value) => `{"type":"custom_tool_call","call_id":"c1","input":${JSON.stringify(value)}}`],
+    ["encrypted content", (value) => thought(`"summary":[],"encrypted_content":${JSON.stringify(value)}`)],
+    ["a summary", (value) => thought(summary(value))],
+  ]
+  for (const [what, item] of items) {
+    it(`counts to its last character, and in any spelling: ${what}`, () => {
+      const same = slashes(item(long))
+      assert.notStrictEqual(same, item(long))
+      for (const policy of policies) {
+        assert.strictEqual(afterAnswer([item(long)], [same], policy).reason, "continued", policy)
+        assert.strictEqual(afterOwn([item(long)], [same], policy).reason, "continued", policy)
+        for (const other of [`${long}b`, `b${long}`, long.slice(1), long.replace("é", "e"), `${long.slice(0, -1)}.`]) {
+          assert.strictEqual(afterAnswer([item(long)], [item(other)], policy).reason, "history_changed", policy)
+          assert.strictEqual(afterOwn([item(long)], [item(other)], policy).reason, "history_changed", policy)
+        }
+      }
     })
   }
 })

@@ -3,8 +3,8 @@
  * can continue (docs/protocol.md 3.6).
  */
 import { randomBytes } from "node:crypto"
-import { memberText } from "../wire/RequestBody.ts"
-import type { TurnEnd, TurnRequest, TurnSink } from "./Executor.ts"
+import { writtenMember } from "../../wire/RequestBody.ts"
+import type { TurnEnd, TurnRequest, TurnSink } from "../Executor.ts"
 
 /** Members that a response repeats of its request, and what they are where the request leaves them out. */
 const repeated: ReadonlyArray<readonly [name: string, otherwise: string]> = [
@@ -28,7 +28,7 @@ const usage =
 /** `now`: in milliseconds. */
 export const warmUpHere = ({ body }: TurnRequest, sink: TurnSink, now: number): TurnEnd => {
   const responseId = `resp_${randomBytes(25).toString("hex")}`
-  const of = repeated.map(([name, otherwise]) => `,"${name}":${memberText(body, name) ?? otherwise}`).join("")
+  const of = repeated.map(([name, otherwise]) => `,"${name}":${writtenMember(body, name) ?? otherwise}`).join("")
   const at = Math.floor(now / 1000)
   const response = (status: string, rest: string) =>
     `{"id":"${responseId}","object":"response","created_at":${at},"status":"${status}","error":null,"incomplete_details":null,"output":[]${of}${rest}}`
