@@ -14,8 +14,10 @@ import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
 import type { Deadlines } from "../../turn/Deadlines.ts"
 import { monotonicMillis } from "../../turn/Elapsed.ts"
+import { inSlices } from "../../turn/Slices.ts"
 import { tooMuch } from "../Admission.ts"
 import { ApiError } from "../ApiError.ts"
+import { Gathered } from "./Gathered.ts"
 
 export interface Options {
   /** The largest body, in bytes, both on the wire and decoded. */
@@ -41,7 +43,8 @@ const window = 30_000
 
 /**
  * Up to so many bytes a body of announced length is gathered by the platform in one piece, which does not tell how much
- * has come. So all of them are counted from the beginning, and no more than these.
+ * has come. So all of them are counted from the beginning, and no more than these. A large one it also copies again and
+ * again as it grows, while no other turn goes on.
  */
 const gatheredAtMost = 16 * 1024
 
@@ -149,22 +152,25 @@ const collect = (
   timeout: Duration.Input,
 ): Effect.Effect<Uint8Array, ApiError> =>
   Effect.suspend(() => {
-    const parts: Array<Uint8Array> = []
-    let size = 0
-    const bytes = stream.pipe(
+    const gathered = new Gathered()
+    const read = stream.pipe(
       Stream.mapError(() => incomplete),
       Stream.runForEach((part) => {
-        size += part.length
+        const size = gathered.size + part.length
         if (size > maxBytes) return Effect.fail(tooLarge(maxBytes))
         if (!holds(size)) return Effect.fail(tooMuch)
-        parts.push(part)
-        return Effect.void
+        gathered.add(part)
+        // The listener puts chunks together while none is asked for: asked for at once, each of one byte would be a part.
+        return part.length < smallPart ? nextRound : Effect.void
       }),
-      Effect.map(() => (parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, size))),
     )
-    return Effect.raceFirst(
-      bytes,
-      tooSlow(() => size, timeout),
+    const inTime = Effect.raceFirst(
+      read,
+      tooSlow(() => gathered.size, timeout),
+    )
+    return Effect.andThen(
+      inTime,
+      Effect.suspend(() => inSlices(gathered.whole())),
     )
   })
 
@@ -180,6 +186,9 @@ const tooSlow = (size: () => number, timeout: Duration.Input): Effect.Effect<nev
     }
     return yield* timedOut
   })
+
+/** A smaller part, in bytes, costs more than it brings. */
+const smallPart = 16_384
 
 const identity = (): Transform => {
   throw new Error("an identity has no decoder")
@@ -202,27 +211,33 @@ const inflate = (
   bytes: Uint8Array,
   { holds = hasRoom, maxBytes }: Options,
 ): Effect.Effect<Uint8Array, ApiError> =>
-  Effect.callback((resume) => {
-    const parts: Array<Uint8Array> = []
-    let size = 0
+  Effect.callback<Gathered, ApiError>((resume) => {
+    const gathered = new Gathered()
     const refuse = (error: ApiError) => {
       decoder.destroy()
       resume(Effect.fail(error))
     }
+    let goesOn: NodeJS.Immediate | undefined
     decoder.on("data", (part: Uint8Array) => {
-      size += part.length
+      const size = gathered.size + part.length
       if (size > maxBytes) return refuse(tooLarge(maxBytes))
       if (!holds(bytes.length + size)) return refuse(tooMuch)
-      parts.push(part)
+      gathered.add(part)
+      // The decoder is quicker than the loop, which would see to nothing else before its end.
+      decoder.pause()
+      goesOn = setImmediate(() => decoder.resume())
     })
     decoder.on("error", () => resume(Effect.fail(corrupt)))
     decoder.on("end", () => {
-      holds(size)
-      resume(Effect.succeed(Buffer.concat(parts, size)))
+      holds(gathered.size)
+      resume(Effect.succeed(gathered))
     })
     decoder.end(bytes)
-    return Effect.sync(() => decoder.destroy())
-  })
+    return Effect.sync(() => {
+      clearImmediate(goesOn)
+      decoder.destroy()
+    })
+  }).pipe(Effect.flatMap((gathered) => inSlices(gathered.whole())))
 
 /**
  * Whether the bytes are zstd frames, each whole up to its last block (RFC 8878 3.1). The content of the blocks is left
