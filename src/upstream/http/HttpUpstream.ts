@@ -194,7 +194,12 @@ const make = Effect.gen(function* () {
       }
       return { status, headers: passing(response.headers, (name) => answerDrops.has(name)), body: answer }
     },
-    (effect, to, { caller }) => Effect.provideService(effect, FetchHttpClient.RequestInit, initFor(to, caller)),
+    (effect, to, { body, caller }) => {
+      const init = initFor(to, caller)
+      // A body in parts can't be sent again by the platform, as it does where an idle connection turns out to be closed.
+      const mine = isLarge(body) ? { ...init, keepalive: false } : init
+      return Effect.provideService(effect, FetchHttpClient.RequestInit, mine)
+    },
     Effect.provideService(HttpClient.TracerPropagationEnabled, false),
   )
 
@@ -214,9 +219,29 @@ const withBody = (
   contentType: string | undefined,
 ) => {
   if (body === undefined || (body instanceof Uint8Array && body.length === 0)) return request
-  const given =
-    body instanceof Uint8Array
-      ? HttpClientRequest.bodyUint8Array(request, body, contentType)
-      : HttpClientRequest.bodyStream(request, body, contentType === undefined ? {} : { contentType })
+  const type = contentType === undefined ? {} : { contentType }
+  const given = !(body instanceof Uint8Array)
+    ? HttpClientRequest.bodyStream(request, body, type)
+    : isLarge(body)
+      ? HttpClientRequest.bodyStream(request, inParts(body), { ...type, contentLength: body.length })
+      : HttpClientRequest.bodyUint8Array(request, body, contentType)
   return contentType === undefined ? HttpClientRequest.removeHeader(given, "content-type") : given
 }
+
+/** The platform copies a body that is one piece before it sends it: a larger one, in bytes, goes part by part. */
+const largest = 1 << 20
+
+const partSize = 1 << 18
+
+const isLarge = (body: ForwardRequest["body"]) => body instanceof Uint8Array && body.length > largest
+
+const inParts = (body: Uint8Array) =>
+  Stream.fromIterable(Array.from({ length: Math.ceil(body.length / partSize) }, (_, part) => part * partSize)).pipe(
+    Stream.rechunk(1),
+    Stream.mapEffect((at) => Effect.as(nextRound, body.subarray(at, at + partSize))),
+  )
+
+const nextRound: Effect.Effect<void> = Effect.callback((resume) => {
+  const next = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(next))
+})
