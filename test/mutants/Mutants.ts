@@ -501,6 +501,7 @@ const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
 const bearing = by("test/upstream/pool/Availability.test.ts")
 const learning = by("test/proxy/Experience.test.ts")
+const binding = by("test/turn/attempt/Binding.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
 const limiting = by("test/proxy/Limits.test.ts")
@@ -648,7 +649,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    if (response === naming.late) {
       naming.sawLate(response)`,
   ),
-  late(
+  binding(
     "late-created-begins-the-turn",
     "src/turn/attempt/Binding.ts",
     `      return response === this.#again ? "drop" : "foreign"`,
@@ -671,7 +672,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `    const doubtful = !this.#items.has(hashOf(id)) && this.#hasEnded(id)`,
     `    const doubtful = false`,
   ),
-  late(
+  binding(
     "late-item-fits-the-turns-index",
     "src/turn/attempt/Binding.ts",
     `    if (this.#hasEnded(id) || !this.#open.has(index)) return "foreign"`,
