@@ -31,8 +31,8 @@ import { hashOf } from "./EndedTurns.ts"
 import type { Naming } from "./Naming.ts"
 
 /**
- * `drop`: harmless, but of no use to this turn. `early`: the turn's first event shows whose it is (`leads`). `doubt`: it and what follows may be shown once the end has proved it.
- * `foreign`: of another turn, so the connection can't be trusted.
+ * `drop`: harmless, but of no use to this turn. `early`: the turn's first event shows whose it is (`leads`). `doubt`: it
+ * and what follows may be shown once the end has proved it. `foreign`: of another turn, so the connection can't be trusted.
  */
 export type Verdict = "ours" | "drop" | "early" | "doubt" | "foreign"
 

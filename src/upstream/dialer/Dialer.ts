@@ -62,11 +62,16 @@ export interface Socket {
 }
 
 /**
- * Why there is no socket; nothing of a turn was sent. `Refused` is an HTTP answer of 400 to 599, which it carries,
- * since the client is to see it. `Unsendable`: the request itself can't be written, so nobody was asked. `Unreachable` is everything else: DNS, TCP, TLS, a proxy that opens no tunnel, a
- * broken upgrade, a peer that spoke or hung up together with its answer, or an answer of another status, which would
- * mislead the client. `answer.headers` are as received, names in lower case, repeated ones joined by `, `;
- * `answer.body` is without transfer coding, at most 64 KiB.
+ * Why there is no socket; nothing of a turn was sent.
+ *
+ * - `Refused`: an HTTP answer of 400 to 599, which it carries, since the client is to see it.
+ * - `HungUp`: the upgrade was answered, and the peer closed before it was asked anything.
+ * - `Unsendable`: the request itself can't be written, so nobody was asked.
+ * - `Unreachable`: everything else, such as DNS, TCP, TLS, a proxy that opens no tunnel, a broken upgrade, a peer that
+ *   spoke together with its answer, or an answer of another status, which would mislead the client.
+ *
+ * `answer.headers` are as received, names in lower case, repeated ones joined by `, `; `answer.body` is without transfer
+ * coding, at most 64 KiB.
  */
 export class DialError extends Schema.TaggedError<DialError>()("DialError", {
   reason: Schema.Literals(["Refused", "HungUp", "Unreachable", "Unsendable"]),
