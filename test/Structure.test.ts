@@ -54,13 +54,6 @@ describe("src", () => {
     assert.sameMembers(found, [...dates.keys()])
   })
 
-  it.effect("imports only along the arrows of its rooms, and in no circle", () =>
-    Effect.gen(function* () {
-      const { code, said } = yield* checked({})
-      assert.strictEqual(code, 0, said)
-    }).pipe(Effect.provide(NodeFileSystem.layer)),
-  )
-
   it.effect("does not pass its check with arrows against the plan, nor with a circle of folders", () =>
     Effect.gen(function* () {
       const { code, said } = yield* checked({

@@ -7,7 +7,6 @@
 import { Console, Effect, Layer, Schema, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientResponse, HttpServer } from "effect/http"
 import { ChildProcess } from "effect/process"
-import { fileURLToPath } from "node:url"
 import type { OpenAI as Client } from "openai"
 import * as Logging from "./Logging.ts"
 import * as Server from "../Server.ts"
@@ -128,8 +127,7 @@ const runAgent = (client: Client, onTurn: (seen: Seen) => void) =>
 
 /** Starts the simulator as another process, which ends with the scope, and gives its base URL. */
 const startSimulator = Effect.gen(function* () {
-  const main = fileURLToPath(new URL("../main.ts", import.meta.url))
-  const child = yield* ChildProcess.make(process.execPath, [main, "simulator"], { stderr: "inherit" })
+  const child = yield* ChildProcess.make(process.execPath, [Bun.main, "simulator"], { stderr: "inherit" })
   const line = yield* child.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.runHead)
   const url = line._tag === "Some" ? /^simulator (\S+)$/.exec(line.value)?.[1] : undefined
   if (url === undefined) return yield* new DemoError({ message: "the simulator did not start" })

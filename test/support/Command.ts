@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import * as Child from "./Child.ts"
 
-const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
+/** The file that test/support/Bundle.ts made, or the sources where it did not run. */
+const { RESPOOL_TEST_MAIN: main = fileURLToPath(new URL("../../src/main.ts", import.meta.url)) } = process.env
 
 interface Running {
   readonly pid: number

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Gathered } from "../../../src/downstream/http/Gathered.ts"
+import { runs } from "../../support/Runs.ts"
 
 const stepsOf = (gathered: Gathered) => {
   const steps = gathered.whole()
@@ -9,7 +10,7 @@ const stepsOf = (gathered: Gathered) => {
   }
 }
 
-const bytes = Uint8Array.from({ length: 3_000_000 }, (_, index) => index * 7)
+const bytes = Uint8Array.from({ length: runs(3_000_000, 300_000) }, (_, index) => index * 7)
 
 /** The bytes in parts of these sizes, again and again; with memory of their own, or cut out of one piece. */
 const gatheredBy = (sizes: ReadonlyArray<number>, own: boolean) => {
