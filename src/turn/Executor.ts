@@ -83,6 +83,17 @@ export const TurnRoute = Schema.Struct({
   reason: Schema.String,
   /** The number of the connection, for the log; 0 over HTTP, where it is not known. */
   connectionId: Schema.Number,
+  /** What is another than in what is remembered, where `reason` says that something is. No content. */
+  changed: Schema.optional(
+    Schema.Struct({
+      /** The index in `input` of the first item that differs. */
+      item: Schema.optional(Schema.Number),
+      /** That item's type, of a message with the role; `end`: the input ends before it. */
+      kind: Schema.optional(Schema.String),
+      /** The names of the members that differ, of those that decide. */
+      members: Schema.optional(Schema.Array(Schema.String)),
+    }),
+  ),
   /** How many input items are sent upstream; `items` is how many the client sent. */
   itemsSent: Schema.Number,
   items: Schema.Number,

@@ -63,6 +63,7 @@ export class TurnReport implements TurnSink {
             connection: `${route.connection}${route.connectionId === 0 ? "" : ` #${route.connectionId}`}`,
             input: route.input,
             reason: route.reason,
+            ...changedFields(route.changed),
             items: `${route.itemsSent}/${route.items}`,
             bytesUp: route.bytesUp,
           }),
@@ -73,3 +74,10 @@ export class TurnReport implements TurnSink {
     }
   }
 }
+
+/** What differs from what is remembered, in plain fields. */
+const changedFields = (changed: TurnRoute["changed"]): Record<string, string | number> => ({
+  ...(changed?.item === undefined ? {} : { changedItem: changed.item }),
+  ...(changed?.kind === undefined ? {} : { changedKind: changed.kind }),
+  ...(changed?.members === undefined ? {} : { changedMembers: changed.members.join(",") }),
+})

@@ -11,7 +11,8 @@ import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
 import type { Digester } from "./Digest.ts"
 import type { Member, Span } from "./Json.ts"
-import { isNull, isString, itemFilter, modelPart, notNull, notNullInElements, ruleOf } from "./ItemRules.ts"
+import { isModelType, itemFilter, modelPart, nameOf, ruleOf } from "./ItemRules.ts"
+import { isNull, isString, notNull, notNullInElements } from "./ItemRules.ts"
 import { scanObject } from "./Json.ts"
 import { byteAt, decodeString, textOf } from "./JsonString.ts"
 import { plainNumbers } from "./JsonNumber.ts"
@@ -21,6 +22,8 @@ import { atOnce, type Steps } from "./Steps.ts"
 
 export interface Item {
   readonly kind: "message" | "reasoning" | "reference" | "other"
+  /** What kind of item it is in the API's words, for people: one of a few names, never a text of the client's. */
+  readonly name: string
   /** True for what a model says: assistant messages, reasoning, calls and what hosted tools and compaction leave. */
   readonly fromModel: boolean
   /** Equal for items that say the same. */
@@ -112,7 +115,12 @@ const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   if (type === "reasoning") return readReasoning(bytes, span, members, id, digester)
   const reference = members.get("id")
   if ((type === "item_reference" || type === undefined) && reference !== undefined && pointsOnly(bytes, members)) {
-    return { ...opaque(digester.rolling("reference", digester.value(bytes, reference))), kind: "reference", id }
+    return {
+      ...opaque(digester.rolling("reference", digester.value(bytes, reference))),
+      kind: "reference",
+      name: "item_reference",
+      id,
+    }
   }
   if (type === "message" || (type === undefined && present(bytes, members, "role"))) {
     return readMessage(bytes, span, members, id, digester)
@@ -129,26 +137,18 @@ const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
     argumentsApart ? argumentsForm(bytes, args, digester) : "-",
     actionApart ? digester.value(bytes, action, notNull) : "-",
   ])
-  return { ...opaque(form), id, fromModel: type !== undefined && isModelType(type) }
+  return { ...opaque(form), name: nameOf(type), id, fromModel: type !== undefined && isModelType(type) }
 }
 
 const opaque = (form: string): Item => ({
   kind: "other",
+  name: nameOf(),
   fromModel: false,
   form,
   id: undefined,
   message: undefined,
   reasoning: undefined,
 })
-
-/** Item types that only a model or a hosted tool writes (docs/protocol.md 7.1). */
-const isModelType = (type: string) =>
-  type.endsWith("_call") ||
-  type === "compaction" ||
-  type === "mcp_list_tools" ||
-  type === "mcp_approval_request" ||
-  // One with further members is no plain reference, but still stands for what a model said.
-  type === "item_reference"
 
 const membersOf = (bytes: Uint8Array, { end, start }: Span, elementsOf?: string): Members | undefined => {
   const scanned = scanObject(bytes, elementsOf === undefined ? { start, end } : { start, end, elementsOf })
@@ -222,7 +222,7 @@ const readReasoning = (
   const known = id === undefined || encrypted !== undefined ? undefined : members.get("id")
   const said = [encrypted, summary, content, known === undefined ? undefined : digester.value(bytes, known)]
   const form = digester.list([frame, ...said.map((part) => part ?? "-")])
-  return { ...opaque(form), kind: "reasoning", fromModel: true, id, reasoning }
+  return { ...opaque(form), kind: "reasoning", name: nameOf("reasoning"), fromModel: true, id, reasoning }
 }
 
 const readMessage = (
@@ -255,10 +255,12 @@ const readMessage = (
   }
   const said = phase === undefined ? undefined : members.get("phase")
   const form = digester.list([frame, said === undefined ? "no phase" : digester.value(bytes, said), ...parts])
+  const role = stringAt(bytes, members, "role")
   return {
     ...opaque(form),
     kind: "message",
-    fromModel: stringAt(bytes, members, "role") === "assistant",
+    name: nameOf("message", role),
+    fromModel: role === "assistant",
     id,
     message: { frame, phase, parts, text: wholeText(bytes, texts, parts, digester) },
   }

@@ -54,6 +54,26 @@ const anyOther: ItemRule = { named: undefined, status: "counts", why: "what its 
 export const ruleOf = (type: string | undefined): ItemRule =>
   (type !== undefined && Object.hasOwn(itemRules, type) ? itemRules[type] : undefined) ?? anyOther
 
+const roles: ReadonlySet<string | undefined> = new Set(["user", "assistant", "system", "developer"])
+
+/**
+ * What people are told of an item of this type: its type, and of a message the role (`user_message`). `item` is one of a
+ * type that is not known here, since a client may write anything there.
+ */
+export const nameOf = (type?: string, role?: string): string => {
+  if (type === undefined || !Object.hasOwn(itemRules, type)) return "item"
+  return type === "message" && roles.has(role) ? `${role}_message` : type
+}
+
+/** Item types that only a model or a hosted tool writes (docs/protocol.md 7.1). */
+export const isModelType = (type: string) =>
+  type.endsWith("_call") ||
+  type === "compaction" ||
+  type === "mcp_list_tools" ||
+  type === "mcp_approval_request" ||
+  // One with further members is no plain reference, but still stands for what a model said.
+  type === "item_reference"
+
 export const isNull = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x6e
 export const isString = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x22
 const isList = (bytes: Uint8Array, start: number) => byteAt(bytes, start) === 0x5b

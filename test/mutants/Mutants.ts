@@ -33,8 +33,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "always-lenient",
     "src/turn/memory/Matching.ts",
-    `    else if (item.kind !== "reasoning" || policy === "strict") return undefined`,
-    `    else if (item.kind !== "reasoning") return undefined`,
+    `    else if (item.kind !== "reasoning" || policy === "strict") return { at, differs: true }`,
+    `    else if (item.kind !== "reasoning") return { at, differs: true }`,
   ),
   mutant(
     "any-anchor-fits",
@@ -94,8 +94,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "message-may-be-missing",
     "src/turn/memory/Matching.ts",
-    `    else if (item.kind !== "reasoning" || policy === "strict") return undefined`,
-    `    else if ((item.kind !== "reasoning" && item.kind !== "message") || policy === "strict") return undefined`,
+    `    else if (item.kind !== "reasoning" || policy === "strict") return { at, differs: true }`,
+    `    else if ((item.kind !== "reasoning" && item.kind !== "message") || policy === "strict") return { at, differs: true }`,
   ),
   mutant(
     "nothing-new-continued",
@@ -313,9 +313,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "checkpoint-lost",
     "src/turn/memory/TurnMemory.ts",
     `    forget(chain)
-    entries.set(`,
+    const entry = {`,
     `    if (entries.has(chain)) return forget(chain)
-    entries.set(`,
+    const entry = {`,
   ),
   mutant(
     "checkpoint-outlives-connection",
@@ -719,8 +719,8 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   repeating(
     "responses-that-repeat-run-twice-each",
     "src/upstream/socket/WebSocketExecutor.ts",
-    `fresh: attempt.fresh || naming.responsesRepeat,`,
-    `fresh: attempt.fresh,`,
+    `fresh = attempt.fresh || naming.responsesRepeat`,
+    `fresh = attempt.fresh`,
   ),
   repeating(
     "first-turn-loses-its-own-events",

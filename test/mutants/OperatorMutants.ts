@@ -88,4 +88,56 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `request.path`,
     noticedBy: ["test/proxy/Upstreams.test.ts"],
   },
+  {
+    name: "near-without-an-opening",
+    file: "src/turn/memory/Near.ts",
+    find: `  if (!beginsAlike && !(inSession && inAffinity)) return undefined`,
+    replace: ``,
+    noticedBy: ["test/turn/memory/Near.test.ts"],
+  },
+  {
+    name: "first-turn-taken-for-an-edit",
+    file: "src/turn/memory/Near.ts",
+    find: `  if (lineage.lastSaid < 0) return undefined`,
+    replace: ``,
+    noticedBy: ["test/turn/memory/Near.test.ts"],
+  },
+  {
+    name: "near-to-the-one-that-shares-least",
+    file: "src/turn/memory/Near.ts",
+    find: `? one.shared > other.shared :`,
+    replace: `? one.shared < other.shared :`,
+    noticedBy: ["test/turn/memory/Near.test.ts"],
+  },
+  {
+    name: "left-out-reasoning-taken-for-an-edit",
+    file: "src/turn/memory/Near.ts",
+    find: `    else if (policy === "lenient" && isOfReasoning(mark)) leftOut ??= at
+`,
+    replace: ``,
+    noticedBy: ["test/turn/memory/Near.test.ts"],
+  },
+  {
+    name: "busy-chain-not-told",
+    file: "src/turn/memory/TurnMemory.ts",
+    find: `    if (recall(key, lineage, policy).length > 0) return { reason: "chain_busy" }
+`,
+    replace: ``,
+    noticedBy: ["test/turn/memory/Near.test.ts"],
+  },
+  {
+    name: "marks-without-the-known-head",
+    file: "src/turn/memory/Trail.ts",
+    find: `  trail.set(first.subarray(0, Math.min(firstItem, trail.length)))
+`,
+    replace: ``,
+    noticedBy: ["test/proxy/Reasons.test.ts"],
+  },
+  {
+    name: "detail-of-another-reason",
+    file: "src/turn/attempt/Horizon.ts",
+    find: `reason: because, changed: undefined }`,
+    replace: `reason: because }`,
+    noticedBy: ["test/turn/attempt/Horizon.test.ts"],
+  },
 ]

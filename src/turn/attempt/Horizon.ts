@@ -36,7 +36,8 @@ export class Horizon implements TurnSink {
   route(route: TurnRoute) {
     this.attempt = route
     this.#forget()
-    this.#sink.route(this.#because === undefined ? route : { ...route, reason: this.#because })
+    const because = this.#because
+    this.#sink.route(because === undefined ? route : { ...route, reason: because, changed: undefined })
   }
 
   head(headers: Readonly<Record<string, string>>) {

@@ -12,6 +12,7 @@ import type { RequestBody } from "../../wire/RequestBody.ts"
 import { itemCount, memberSpan, readMember } from "../../wire/RequestBody.ts"
 import { atOnce, type Steps, stepSize } from "../../wire/Steps.ts"
 import { membersInSteps } from "./Members.ts"
+import { extended, noTrail, type Trail } from "./Trail.ts"
 
 export interface Lineage {
   /** The client chains by itself: it names a `previous_response_id`, of any type. */
@@ -34,7 +35,7 @@ export interface Lineage {
   readonly prefixes: readonly [Prefix, ...ReadonlyArray<Prefix>]
   /** True: the request names a `conversation`, which excludes an anchor set by respool. */
   readonly conversation: boolean
-  /** A digest over the members that decide. */
+  /** The digests of the members that decide, in one text: equal where all of them are. */
   readonly members: string
 }
 
@@ -46,6 +47,10 @@ export interface Prefix {
   readonly end: number
   /** A digest of the reasoning inside and of its positions; undefined: there is none. */
   readonly reasoning: string | undefined
+  /** The digest of the prefix that ends in the user's first message; undefined: it is not inside. */
+  readonly opening: string | undefined
+  /** A mark of each item up to `end`. Only the last prefix of a lineage has it, and one that is kept. */
+  readonly trail: Trail
 }
 
 const encoder = new TextEncoder()
@@ -56,7 +61,14 @@ const itemCost = 1024
 /** For so many items a prefix is made in one step. */
 const itemsInStep = 256
 
-const noPrefix = (digest: string): Prefix => ({ digest, count: 0, end: 0, reasoning: undefined })
+const noPrefix = (digest: string): Prefix => ({
+  digest,
+  count: 0,
+  end: 0,
+  reasoning: undefined,
+  opening: undefined,
+  trail: noTrail,
+})
 
 /** What an item and its prefix take in memory beside their texts, in bytes, and each part of a message. */
 const itemSize = 512
@@ -137,7 +149,7 @@ function* prefixesInSteps(
   firstItem: number,
 ): Steps<readonly [Prefix, ...ReadonlyArray<Prefix>]> {
   let last = first
-  let { reasoning } = last
+  let { opening, reasoning } = last
   const prefixes: [Prefix, ...Array<Prefix>] = [last]
   for (const [index, item] of items.entries()) {
     if (index % itemsInStep === itemsInStep - 1) yield
@@ -145,10 +157,13 @@ function* prefixesInSteps(
       reasoning = digester.rolling(reasoning, `${last.count} ${item.form}`)
     } else {
       const digest = digester.rolling(last.digest, item.form)
-      last = { digest, count: last.count + 1, end: firstItem + index + 1, reasoning }
+      if (item.name === "user_message") opening ??= digest
+      last = { digest, count: last.count + 1, end: firstItem + index + 1, reasoning, opening, trail: noTrail }
       prefixes.push(last)
     }
   }
+  const trail = extended(first.trail, firstItem, items, last.end)
+  if (last !== first) prefixes[prefixes.length - 1] = { ...last, trail }
   return prefixes
 }
 

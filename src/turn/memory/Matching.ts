@@ -17,13 +17,24 @@ export const matches = (
   from: number,
   policy: ReasoningPolicy,
 ): number | undefined => {
+  const { at, differs } = compared(recorded, replayed, from, policy)
+  return differs ? undefined : at - from
+}
+
+/** `at`: the index in `replayed` of the first item that stands for none of `recorded`, or that should and `differs`. */
+export const compared = (
+  recorded: ReadonlyArray<Item>,
+  replayed: ReadonlyArray<Item>,
+  from: number,
+  policy: ReasoningPolicy,
+): { readonly at: number; readonly differs: boolean } => {
   let at = from
   for (const item of recorded) {
     const consumed = matchOne(item, replayed, at)
     if (consumed > 0) at += consumed
-    else if (item.kind !== "reasoning" || policy === "strict") return undefined
+    else if (item.kind !== "reasoning" || policy === "strict") return { at, differs: true }
   }
-  return at - from
+  return { at, differs: false }
 }
 
 /** How many replayed items stand for one recorded item; 0: none does. */

@@ -59,8 +59,8 @@ const deciding = Object.entries(memberRules)
   .map(([name]) => name)
 
 /**
- * One digest over the members that decide. A null member means the default, as a missing one does. Undefined: one of them
- * is too large to look into.
+ * The digests of the members that decide, in one text. A null member means the default, as a missing one does. Undefined:
+ * one of them is too large to look into.
  */
 export function* membersInSteps(body: RequestBody, digester: Digester): Steps<string | undefined> {
   const texts: Array<string> = []
@@ -74,5 +74,14 @@ export function* membersInSteps(body: RequestBody, digester: Digester): Steps<st
     if (value === undefined) return undefined
     texts.push(digester.value(value.bytes, value.span))
   }
-  return digester.list(texts)
+  return texts.join(separator)
+}
+
+/** Stands in no digest. */
+const separator = ","
+
+/** The names of the members that decide in which two such texts differ. */
+export const changedMembers = (one: string, other: string): ReadonlyArray<string> => {
+  const others = other.split(separator)
+  return one.split(separator).flatMap((digest, index) => (digest === others[index] ? [] : (deciding[index] ?? [])))
 }

@@ -2,7 +2,8 @@
  * Decides what of a request must be sent on a connection: pure data in, pure data out.
  *
  * The law: the context the upstream rebuilds from the planned request equals the context of the client's full request
- * (docs/life-of-a-turn.md, Plan). Where that is not certain the plan is `Full`, with a named reason.
+ * (docs/life-of-a-turn.md, Plan). Where that is not certain the plan is `Full`, with a named reason: as far as the
+ * connection tells. What else is remembered may tell more (`Near.ts`).
  */
 import type { Checkpoint } from "./Checkpoint.ts"
 import { covered } from "./Checkpoint.ts"
@@ -22,12 +23,20 @@ export type Plan =
   | { readonly _tag: "Full"; readonly reason: FullReason; readonly fromItem: 0; readonly previousResponseId: undefined }
 
 type FullReason =
-  /** The connection remembers nothing: a first turn, as far as it knows. */
+  /** Nothing is remembered that comes near the request: a first turn, as far as is known. */
   | "no_checkpoint"
-  /** The new input does not begin with the remembered items: an edit, a compaction, or another conversation. */
+  /** The new input does not begin with the remembered items: an edit or a compaction. */
   | "history_changed"
   /** A member that decides (model, store, …) differs from the remembered turn's. */
   | "members_changed"
+  /** The connection had another conversation, which nothing continued. */
+  | "cold_taken_over"
+  /** The connection that could go on is in use by another turn: a branch. */
+  | "chain_busy"
+  /** What the request continues is remembered in another session of the same caller. */
+  | "session_changed"
+  /** What the request continues is remembered on a connection that the turn can't use: it has another affinity. */
+  | "affinity_changed"
   /** The request keeps its state in a `conversation`, which excludes a `previous_response_id`. */
   | "conversation_bound"
   /** Every item is known already, so the suffix would be empty. */
@@ -60,8 +69,8 @@ export const plan = (
   }
   if (lineage.conversation) return full("conversation_bound")
   if (lineage.costly) return full("too_costly")
-  if (checkpoint === undefined) return full("no_checkpoint")
   if (!lineage.comparable) return full("input_not_a_list")
+  if (checkpoint === undefined) return full("no_checkpoint")
   const from = covered(checkpoint, lineage, policy)
   if (from === undefined) return full("history_changed")
   if (checkpoint.members !== lineage.members) return full("members_changed")

@@ -11,6 +11,8 @@ import { covered } from "./Checkpoint.ts"
 import type { Lineage } from "./Lineage.ts"
 import { prefixOver } from "./Lineage.ts"
 import type { ReasoningPolicy } from "./Matching.ts"
+import type { Because, Candidate } from "./Near.ts"
+import { nearest } from "./Near.ts"
 
 /** A chain of responses on one connection, each continuing the one before: the unit of lease and memory. */
 export type ChainId = number
@@ -23,6 +25,17 @@ export interface RecallKey {
 
 interface Entry extends RecallKey {
   readonly checkpoint: Checkpoint
+}
+
+/** The groups in which an entry is found, and by which digest in each. */
+const placesOf = ({ affinity, checkpoint: { input }, session }: Entry): ReadonlyArray<readonly [string, string]> => {
+  const places: Array<readonly [string, string]> = []
+  if (session !== undefined) places.push([ofSession(session), ""])
+  if (input === undefined) return places
+  places.push([affinity, input.digest])
+  if (session !== undefined) places.push([under(affinity, session), input.digest])
+  if (input.opening !== undefined) places.push([byOpening(affinity), input.opening])
+  return places
 }
 
 export class TurnMemory extends Context.Service<
@@ -41,6 +54,8 @@ export class TurnMemory extends Context.Service<
      * longest comes first. They are looked for in the session, or in the whole affinity when none is named.
      */
     readonly recall: (key: RecallKey, lineage: Lineage, policy: ReasoningPolicy) => ReadonlyArray<ChainId>
+    /** Why a lineage for which there was no chain to lease continues nothing; undefined: nothing comes near it. */
+    readonly near: (key: RecallKey, lineage: Lineage, policy: ReasoningPolicy) => Because | undefined
     readonly size: () => number
   }
 >()("respool/turn/TurnMemory") {
@@ -52,6 +67,15 @@ export class TurnMemory extends Context.Service<
  */
 const under = (affinity: string, session: string | undefined) =>
   session === undefined ? affinity : `${affinity}\n${session}`
+
+/** The group of all chains of a session, in whatever affinity. No affinity is empty, so it is none of `under`'s. */
+const ofSession = (session: string) => `\nsession ${session}`
+
+/** The group of all chains of an affinity, in which they are found by how the conversation opens. */
+const byOpening = (affinity: string) => `\nopening ${affinity}`
+
+/** So many chains are looked at for the one that comes nearest. */
+const maxCandidates = 64
 
 const make = (): TurnMemory["Service"] => {
   const entries = new Map<ChainId, Entry>()
@@ -80,21 +104,18 @@ const make = (): TurnMemory["Service"] => {
     const entry = entries.get(chain)
     if (entry === undefined) return
     entries.delete(chain)
-    const { affinity, session, checkpoint } = entry
+    const { affinity, checkpoint } = entry
     const anchor = under(affinity, checkpoint.responseId)
     if (anchors.get(anchor) === chain) anchors.delete(anchor)
-    if (checkpoint.input === undefined) return
-    unindex(affinity, checkpoint.input.digest, chain)
-    if (session !== undefined) unindex(under(affinity, session), checkpoint.input.digest, chain)
+    for (const [group, prefix] of placesOf(entry)) unindex(group, prefix, chain)
   }
 
   const record = (chain: ChainId, { affinity, session }: RecallKey, checkpoint: Checkpoint) => {
     forget(chain)
-    entries.set(chain, { affinity, session, checkpoint })
+    const entry = { affinity, session, checkpoint }
+    entries.set(chain, entry)
     anchors.set(under(affinity, checkpoint.responseId), chain)
-    if (checkpoint.input === undefined) return
-    index(affinity, checkpoint.input.digest, chain)
-    if (session !== undefined) index(under(affinity, session), checkpoint.input.digest, chain)
+    for (const [group, prefix] of placesOf(entry)) index(group, prefix, chain)
   }
 
   const recall = (
@@ -114,6 +135,34 @@ const make = (): TurnMemory["Service"] => {
       }
     }
     return found
+  }
+
+  function* candidates({ affinity, session }: RecallKey, lineage: Lineage): Iterable<Candidate> {
+    const opening = lineage.prefixes.at(-1)?.opening
+    const chains =
+      session === undefined
+        ? opening === undefined
+          ? undefined
+          : prefixesIn.get(byOpening(affinity))?.get(opening)
+        : prefixesIn.get(ofSession(session))?.get("")
+    let left = maxCandidates
+    for (const chain of chains ?? []) {
+      const entry = entries.get(chain)
+      if (entry !== undefined) {
+        const inAffinity = entry.affinity === affinity
+        yield { checkpoint: entry.checkpoint, inAffinity, inSession: session !== undefined }
+      }
+      if (--left === 0) return
+    }
+  }
+
+  const near = (key: RecallKey, lineage: Lineage, policy: ReasoningPolicy): Because | undefined => {
+    if (!lineage.comparable) return undefined
+    if (recall(key, lineage, policy).length > 0) return { reason: "chain_busy" }
+    const found = nearest(lineage, policy, candidates(key, lineage))
+    if (key.session === undefined || (found !== undefined && found.reason !== "history_changed")) return found
+    const elsewhere = recall({ affinity: key.affinity, session: undefined }, lineage, policy)
+    return elsewhere.length === 0 ? found : { reason: "session_changed" }
   }
 
   /** The chains that remember each of the lineage's prefixes, the longest first: looked for among the fewer of the two. */
@@ -136,6 +185,7 @@ const make = (): TurnMemory["Service"] => {
     checkpointOf: (chain) => entries.get(chain)?.checkpoint,
     holderOf: (affinity, responseId) => anchors.get(under(affinity, responseId)),
     recall,
+    near,
     size: () => entries.size,
   }
 }

@@ -21,6 +21,7 @@ import type { RetryReason } from "../../turn/attempt/Recovery.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageInSteps, planned } from "../../turn/memory/Lineage.ts"
+import { becauseOf } from "../../turn/memory/Near.ts"
 import { plan } from "../../turn/memory/Plan.ts"
 import type { RecallKey } from "../../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
@@ -109,13 +110,14 @@ const make = Effect.gen(function* () {
       if (size > maxMessage) return yield* tooBig(size, maxMessage)
     }
     const naming = namings.of(affinity.key)
+    const fresh = attempt.fresh || naming.responsesRepeat
     const lease = yield* pool.lease({
       affinity,
       session,
       anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
       onlyHolder: clientSocket !== undefined && !isSelfContained(turn),
       recall,
-      fresh: attempt.fresh || naming.responsesRepeat,
+      fresh,
       warmUp: clientSocket?.warmUp === true,
     })
     const { chain } = lease
@@ -126,6 +128,8 @@ const make = Effect.gen(function* () {
     }
     const checkpoint = memory.checkpointOf(chain)
     const decision = plan(lineage, checkpoint, settings.reasoning, experience.refusesAnchors(affinity.key))
+    const near = () => (fresh ? undefined : memory.near(key, lineage, settings.reasoning))
+    const because = becauseOf(decision, near, checkpoint !== undefined)
     const options = set === undefined && omit === undefined ? decision : { ...decision, set, omit }
     const size = frameSize(body, options)
     if (size > maxMessage) {
@@ -137,7 +141,7 @@ const make = Effect.gen(function* () {
       transport: "websocket",
       connection: lease.reused ? "reused" : "new",
       input: decision._tag === "Suffix" ? "suffix" : "full",
-      reason: decision.reason,
+      ...because,
       connectionId: lease.connectionId,
       itemsSent: itemsIn(lineage) - decision.fromItem,
       items: itemsIn(lineage),

@@ -11,12 +11,8 @@ const bytesOf = (input: ReadonlyArray<unknown>, model = "m") => utf8(JSON.string
 
 const read = (bytes: Uint8Array) => {
   const body = Result.getOrThrow(parseRequestBody(bytes))
-  const prefix: Prefix = lineageOf(body, digester).prefixes.at(-1) ?? {
-    digest: "",
-    count: 0,
-    end: 0,
-    reasoning: undefined,
-  }
+  const { prefixes } = lineageOf(body, digester)
+  const prefix: Prefix = prefixes.at(-1) ?? prefixes[0]
   return { body, prefix }
 }
 

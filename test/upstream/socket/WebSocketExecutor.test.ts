@@ -95,8 +95,8 @@ describe("WebSocketExecutor", () => {
         sink.routes.map(({ input, reason }) => [input, reason]),
         [
           ["full", "no_checkpoint"],
-          ["full", "no_checkpoint"],
-          ["full", "no_checkpoint"],
+          ["full", "history_changed"],
+          ["full", "members_changed"],
           ["suffix", "continued"],
         ],
       )
