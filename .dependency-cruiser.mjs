@@ -5,11 +5,12 @@
 
 /** Each room, and the rooms that it may import besides itself. `top` stands for the files of `src` itself. */
 const arrows = {
-  cli: ["top", "config", "downstream", "turn", "upstream", "wire", "simulator"],
-  top: ["config", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
+  cli: ["top", "observe", "config", "downstream", "turn", "upstream", "wire", "simulator"],
+  top: ["config", "observe", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
   downstream: ["config", "turn", "wire"],
   upstream: ["config", "turn", "wire"],
   turn: ["wire"],
+  observe: ["turn", "config", "wire"],
   config: ["wire"],
   wire: [],
   simulator: [],

@@ -18,8 +18,11 @@ import { Intake } from "./downstream/Intake.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
 import { PassThrough } from "./downstream/http/PassThrough.ts"
 import * as Routes from "./downstream/http/Routes.ts"
+import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { Session } from "./downstream/Session.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
+import * as Metrics from "./observe/Metrics.ts"
+import * as Observing from "./turn/record/Observing.ts"
 import { Turns } from "./turn/Turns.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
@@ -41,9 +44,15 @@ import { Routing } from "./upstream/route/Routing.ts"
 import { Upstreams } from "./upstream/route/Upstreams.ts"
 import { WebSocketExecutor } from "./upstream/socket/WebSocketExecutor.ts"
 
+/** Counts what happens, unless `RESPOOL_METRICS` is off. */
+const layerMetrics = Layer.unwrap(
+  Effect.map(Settings, ({ metrics }) => (metrics === "on" ? Metrics.layer : Layer.empty)),
+).pipe(Layer.provide(Observing.layer))
+
 /** The pool of connections, with its memory, evictor and upstreams. Needs `Settings` and a `Dialer`. */
-export const layerPool = Evictor.layerNoDeps.pipe(
+export const layerPool = Layer.merge(Evictor.layerNoDeps, layerMetrics).pipe(
   Layer.provideMerge(ConnectionPool.layerNoDeps),
+  Layer.provide(Observing.layer),
   Layer.provideMerge([TurnMemory.layer, BodyHeads.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
 )
 
@@ -54,7 +63,7 @@ export const layerExecutorNoCredentials = Layer.merge(
     Layer.provide([WebSocketExecutor.layerNoDeps, HttpExecutor.layerNoDeps]),
   ),
   Forwarding.layerNoDeps,
-).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps]), Layer.provideMerge(layerPool))
+).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps, Observing.layer]), Layer.provideMerge(layerPool))
 
 /** `Executor` and `Forwarder` with credentials that callers bring, or fixed ones. Needs `Settings` and a `Dialer`. */
 export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Credentials.layerFixed))
@@ -64,13 +73,15 @@ const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Se
 /**
  * `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with a pool.
  */
-export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps)
+export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps).pipe(
+  Layer.provide(Observing.layer),
+)
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(
   Layer.provide([PassThrough.layerNoDeps, Answers.layerNoDeps, ClientSockets.layerNoDeps]),
   Layer.provideMerge(layerTurns),
-  Layer.provide([Admission.layerNoDeps, Revocation.layer]),
+  Layer.provide([Admission.layerNoDeps, Revocation.layer, Observing.layer]),
 )
 
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
@@ -128,7 +139,7 @@ const layerWarnings = Layer.effectDiscard(
 
 /** The whole proxy without its `Dialer`, settings and the platform's file system. `HttpServer` tells the address. */
 export const layerNoDialer = Layer.merge(
-  HttpRouter.serve(Layer.mergeAll(layerRoutes, Routes.layerRoot, Routes.layerNotFound), {
+  HttpRouter.serve(Layer.mergeAll(layerRoutes, OperatorRoutes.layer, Routes.layerRoot, Routes.layerNotFound), {
     disableLogger: true,
     disableListenLog: true,
   }),

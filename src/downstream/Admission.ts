@@ -57,8 +57,12 @@ export class Admission extends Context.Service<
 /** What is known of a request's sender, once its caller is. */
 export const entering = (request: HttpServerRequest.HttpServerRequest, scope: string | undefined): Entering => ({
   scope,
-  address: Option.getOrUndefined(request.remoteAddress),
+  address: addressOf(request),
 })
+
+/** The address that a request came from; undefined: the server does not tell it. */
+export const addressOf = ({ remoteAddress }: HttpServerRequest.HttpServerRequest): string | undefined =>
+  Option.getOrUndefined(remoteAddress)
 
 interface Limits {
   readonly maxBodies: number

@@ -37,6 +37,8 @@ export interface Incoming {
   readonly stream?: boolean
   /** When the request came in, as `monotonicMillis` has it. Default: now. */
   readonly startedAt?: number
+  /** The client's address, for the log. Default: it is not known. */
+  readonly client?: string | undefined
   /** Told how many bytes the request holds now, its body's among them; false: there is no room. Default: there always is. */
   readonly holds?: (bytes: number) => boolean
 }
@@ -105,6 +107,7 @@ const make = Effect.gen(function* () {
       caller,
       session: sessionOf(caller.scope, headers, readMember(given, "prompt_cache_key")),
       headers: caller.tenant ? tenantHeaders(headers) : headers,
+      ...(incoming.client === undefined ? {} : { client: incoming.client }),
     }
     return tenant === undefined ? turn : { ...turn, observe: recordEvents(ownership, tenant), view: tenantView }
   })

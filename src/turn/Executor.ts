@@ -41,6 +41,8 @@ export interface TurnRequest {
   readonly observe?: (type: string, text: string) => void
   /** What its caller may read of the upstream's answer; undefined: all of it. */
   readonly view?: TurnView
+  /** The client's address; undefined: the front does not know it. */
+  readonly client?: string | undefined
   /** What a client's own socket adds to the request; undefined: it came another way. */
   readonly clientSocket?: OnClientSocket
 }
@@ -97,8 +99,9 @@ export const TurnRoute = Schema.Struct({
   /** How many input items are sent upstream; `items` is how many the client sent. */
   itemsSent: Schema.Number,
   items: Schema.Number,
-  /** The size of the request that is sent upstream, in bytes. */
+  /** The size of the request that is sent upstream, in bytes, and of its `input`. */
   bytesUp: Schema.Number,
+  inputBytes: Schema.Number,
 })
 export type TurnRoute = typeof TurnRoute.Type
 
@@ -120,6 +123,12 @@ export const TurnEnd = Schema.Struct({
   responseId: Schema.UndefinedOr(Schema.String),
   /** Raw JSON texts of the finished output items, in output order. */
   output: Schema.Array(Schema.String),
+  /** What the turn used, in tokens; absent: the upstream does not say. */
+  usage: Schema.optional(
+    Schema.Struct({ input: Schema.Number, cached: Schema.Number, output: Schema.Number, reasoning: Schema.Number }),
+  ),
+  /** The code of a response that failed. */
+  code: Schema.optional(Schema.String),
 })
 export type TurnEnd = typeof TurnEnd.Type
 

@@ -93,6 +93,10 @@ export const failureOf = (cause: Cause.Cause<TurnError>): TurnError => {
  * it was sent; its code may, if it looks like one of the API's.
  */
 export const refusedWith = (code: string | undefined): string =>
-  code !== undefined && /^[a-z_]{1,64}$/.test(code)
-    ? `the upstream answered with an error (${code})`
-    : "the upstream answered with an error"
+  shownCode(code) === undefined
+    ? "the upstream answered with an error"
+    : `the upstream answered with an error (${code})`
+
+/** An upstream's code, if it looks like one of the API's; undefined: it may be anything, and is not shown. */
+export const shownCode = (code: string | undefined): string | undefined =>
+  code !== undefined && /^[a-z_]{1,64}$/.test(code) ? code : undefined

@@ -14,6 +14,9 @@ import { Executor } from "./Executor.ts"
 import * as Sinks from "./Sinks.ts"
 import type { TurnError } from "./TurnError.ts"
 import { failureOf } from "./TurnError.ts"
+import { Observing } from "./record/Observing.ts"
+import { fieldsOf, isBad } from "./record/TurnLine.ts"
+import type { Told, TurnRecord } from "./record/TurnRecord.ts"
 import { TurnReport } from "./TurnReport.ts"
 
 export class Turns extends Context.Service<
@@ -21,13 +24,13 @@ export class Turns extends Context.Service<
   {
     /**
      * Begins a turn and sends its events to `sink`. `onEnd` is called once, in the step in which the turn is over:
-     * nothing reaches the sink after it, and the request's body is not needed any more. Interrupting the fiber cancels
-     * the turn.
+     * nothing reaches the sink after it, and the request's body is not needed any more. It may say what the client was
+     * told, for the log. Interrupting the fiber cancels the turn.
      */
     readonly start: (
       turn: TurnRequest,
       sink: TurnSink,
-      onEnd: (exit: Exit.Exit<TurnEnd, TurnError>) => void,
+      onEnd: (exit: Exit.Exit<TurnEnd, TurnError>) => Told | undefined | void,
     ) => Effect.Effect<Fiber.Fiber<TurnEnd, TurnError>>
     readonly running: Effect.Effect<number>
   }
@@ -44,12 +47,14 @@ const make = Effect.gen(function* () {
   const now = () => monotonicMillisOf(clock)
   const fibers = yield* FiberSet.make<TurnEnd, TurnError>()
 
-  const log = (report: TurnReport, exit: Exit.Exit<TurnEnd, TurnError>) => {
+  const observing = yield* Observing
+  let running = 0
+  yield* observing.gauge("turns_running", () => running)
+
+  const log = (record: TurnRecord, exit: Exit.Exit<TurnEnd, TurnError>) => {
     const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
-    const fields = report.fields(statusOf(exit, report))
-    // The upstream's words may repeat what it was sent, so only respool's are logged.
-    if (failure !== undefined && failure.reason !== "upstream_error") fields["error"] = failure.message
-    const line = Effect.annotateLogs(Effect.logInfo("turn"), fields)
+    const said = isBad(record, failure) ? Effect.logWarning("turn") : Effect.logInfo("turn")
+    const line = Effect.annotateLogs(said, fieldsOf(record, failure))
     return failure?.reason === "internal"
       ? Effect.andThen(line, Effect.logError("a turn failed unexpectedly", failure.cause))
       : line
@@ -59,10 +64,14 @@ const make = Effect.gen(function* () {
     start: (turn, sink, onEnd) =>
       Effect.suspend(() => {
         const report = new TurnReport(turn, sink, now)
+        running++
+        observing.turnStarted(report)
         return Sinks.failureOfTurn(turn, executor.execute(turn, Sinks.ofTurn(turn, report))).pipe(
           Effect.onExit((exit) => {
-            onEnd(exit)
-            return log(report, exit)
+            running--
+            const record = report.record(exit, onEnd(exit) ?? undefined)
+            observing.turnEnded(record)
+            return log(record, exit)
           }),
           FiberSet.run(fibers),
         )
@@ -70,13 +79,3 @@ const make = Effect.gen(function* () {
     running: FiberSet.size(fibers),
   })
 })
-
-const word = (type: string): string => type.replace("response.", "")
-
-/** How the turn ended, in one word: the terminal event's type, the error's reason, or `cancelled`. */
-const statusOf = (exit: Exit.Exit<TurnEnd, TurnError>, { ended }: TurnReport): string => {
-  if (Exit.isSuccess(exit)) return word(exit.value.type)
-  // A client that leaves after the terminal event has cancelled nothing.
-  if (Cause.hasInterruptsOnly(exit.cause)) return ended === undefined ? "cancelled" : word(ended)
-  return failureOf(exit.cause).reason
-}

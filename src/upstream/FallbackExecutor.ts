@@ -4,12 +4,13 @@
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (docs/life-of-a-turn.md, Retries).
  */
-import { Clock, Context, Effect, Layer, Metric, Redacted } from "effect"
+import { Clock, Context, Effect, Layer, Redacted } from "effect"
 import { Settings } from "../config/Settings.ts"
 import type { Credential } from "../turn/Caller.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
 import { Executor } from "../turn/Executor.ts"
 import { Horizon } from "../turn/attempt/Horizon.ts"
+import { Observing } from "../turn/record/Observing.ts"
 import type { RetryReason } from "../turn/attempt/Recovery.ts"
 import { isSentAgain, recoveryOf } from "../turn/attempt/Recovery.ts"
 import { TurnError } from "../turn/TurnError.ts"
@@ -37,9 +38,6 @@ export class FallbackExecutor extends Context.Service<FallbackExecutor, TurnExec
   static readonly layerExecutor = Layer.effect(Executor, FallbackExecutor)
 }
 
-/** Attempts after the first, by their reason; those over HTTP as `http_` and the reason. */
-const retries = Metric.frequency("respool_retries", { description: "Further attempts of turns, by reason" })
-
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const socket = yield* WebSocketExecutor
@@ -48,7 +46,11 @@ const make = Effect.gen(function* () {
   const routing = yield* Routing
   const pool = yield* ConnectionPool
   const clock = yield* Clock.Clock
+  const observing = yield* Observing
   const now = () => clock.currentTimeMillisUnsafe()
+
+  /** Tells of an attempt after the first; of one over HTTP as `http_` and the reason. */
+  const retried = ({ turnId }: TurnRequest, reason: string) => Effect.sync(() => observing.retried({ turnId, reason }))
 
   const troubleOf = (turn: RoutedTurn, scope: string) =>
     availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) })
@@ -110,7 +112,7 @@ const make = Effect.gen(function* () {
     if (turn.shown?.owner !== "upstream" || horizon.shown || ran) return yield* error
     const next = yield* Effect.mapError(routing.turn(turn), () => error)
     if (isSame(turn.shown, next.shown)) return yield* error
-    yield* Metric.update(retries, credentialRefused)
+    yield* retried(turn, credentialRefused)
     horizon.restart(credentialRefused)
     return yield* Effect.tapError(routed(next, horizon), (error) =>
       isRefusedCredential(error) ? forget(next) : Effect.void,
@@ -149,11 +151,11 @@ const make = Effect.gen(function* () {
         case "Surface":
           return Effect.fail(ofTurn(error))
         case "Http":
-          return Effect.andThen(Metric.update(retries, `http_${recovery.reason}`), overHttp(recovery.reason))
+          return Effect.andThen(retried(turn, `http_${recovery.reason}`), overHttp(recovery.reason))
         case "Retry":
           tried.add(recovery.reason)
           horizon.restart(recovery.reason)
-          return Effect.andThen(Metric.update(retries, recovery.reason), overSocket(recovery))
+          return Effect.andThen(retried(turn, recovery.reason), overSocket(recovery))
       }
     }
     const overHttp = (reason: string): Effect.Effect<TurnEnd, TurnError> => {
@@ -166,7 +168,7 @@ const make = Effect.gen(function* () {
           mayHaveRun ||= again
           if (!again) return Effect.fail(ofTurn(error))
           tried.add("upstream_closed")
-          return Effect.andThen(Metric.update(retries, "upstream_closed"), overHttp("upstream_closed"))
+          return Effect.andThen(retried(turn, "upstream_closed"), overHttp("upstream_closed"))
         },
         onSuccess: (end) => {
           horizon.end()

@@ -101,6 +101,15 @@ const layoutOf = (body: RequestBody, options: FrameOptions): Layout => {
 /** The size in bytes of what `toFrame` would make. */
 export const frameSize = (body: RequestBody, options: FrameOptions): number => layoutOf(body, options).size
 
+/** The size in bytes of the `input` that is sent from that item on; 0 where there is none. */
+export const inputSize = ({ firstItem, items, members }: RequestBody, fromItem: number): number => {
+  const input = members.get("input")
+  if (input === undefined) return 0
+  if (fromItem === 0 || items === undefined) return input.end - input.start
+  const end = items.at(-1)?.end ?? 0
+  return end - (items[fromItem - firstItem]?.start ?? end) + 2
+}
+
 /**
  * The message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
  *

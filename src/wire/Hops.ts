@@ -1,6 +1,8 @@
 /**
- * The header by which a request that comes back to the proxy that sent it is known: `CDN-Loop` (RFC 8586), in which each
- * proxy on the way has an entry of its own.
+ * What the headers of a request tell of the way that it came.
+ *
+ * A request that comes back to the proxy that sent it is known by `CDN-Loop` (RFC 8586), in which each proxy on the way
+ * has an entry of its own.
  */
 import { randomBytes } from "node:crypto"
 
@@ -34,3 +36,52 @@ export const comesBack = (header: string | undefined, own: string): boolean => {
 
 /** The header of the request that goes on. */
 export const withHop = (header: string | undefined, own: string): string => [...hopsIn(header), own].join(", ")
+
+/** Headers by which edges, balancers and proxies tell of the client and of the way: patterns of whole names, in lower case. */
+export const saidByProxies: ReadonlyArray<string> = [
+  "forwarded",
+  "via",
+  "cdn-loop",
+  "x-forwarded",
+  "x-forwarded-.*",
+  "x-real-.*",
+  "x-original-.*",
+  "x-rewrite-url",
+  "x-client-(ip|port|cert|verify|dn)",
+  "x-cluster-client-ip",
+  "x-proxyuser-ip",
+  "x-scheme",
+  "x-request-start",
+  "x-queue-start",
+  "x-envoy-.*",
+  "x-accel-.*",
+  "x-arr-.*",
+  "x-azure-.*",
+  "x-appengine-.*",
+  "x-akamai-.*",
+  "akamai-.*",
+  "true-client-ip",
+  "fastly-.*",
+  "cloudfront-.*",
+  "x-amz-cf-id",
+  "x-amzn-oidc-.*",
+  "x-goog-iap-.*",
+  "x-goog-authenticated-user-.*",
+  // Those of Cloudflare's gateway for AI are for an upstream there, and a client sets them itself.
+  "cf-(?!aig-).*",
+  "fly-.*",
+  "x-vercel-.*",
+  "x-nf-.*",
+  "x-render-.*",
+  "x-railway-.*",
+  "tailscale-.*",
+  "x-auth-request-.*",
+  "x-remote-user",
+  "remote-user",
+]
+
+const said = new RegExp(`^(${saidByProxies.join("|")})$`)
+
+/** Whether a request has come through a proxy that says so. */
+export const cameThroughProxy = (headers: Readonly<Record<string, unknown>>): boolean =>
+  Object.keys(headers).some((name) => said.test(name))

@@ -84,6 +84,9 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_BUSY", "dial", "wait", "wait"],
   ["RESPOOL_STREAM_ERROR", "error", "failed", "failed"],
   ["RESPOOL_DECISION_HEADERS", "on", "off", "off"],
+  ["RESPOOL_METRICS", "on", "off", "off"],
+  ["RESPOOL_OPERATOR_TOKEN", undefined, "test-token-operator", "test-token-operator"],
+  ["RESPOOL_OPERATOR_TOKEN_FILE", undefined, "token.txt", "token.txt"],
   ["RESPOOL_LOG_LEVEL", "info", "debug", "debug"],
   ["RESPOOL_LOG_FORMAT", "text", "json", "json"],
 ]

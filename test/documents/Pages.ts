@@ -1,11 +1,12 @@
 /**
- * The project's pages, and the parts of them that are made of the sources: the table of settings, and every snippet.
+ * The project's pages, and the parts of them that are made of the sources: the tables of settings and of metrics, and every snippet.
  *
  * A snippet stands between `<!-- snippet PATH -->` and `<!-- /snippet -->`, as the whole file or, with a name behind the path,
  * what lies between `// region NAME` and `// endregion` there. `bun run docs` writes both anew; a test compares them.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { metricRows } from "../../src/observe/MetricRows.ts"
 import { environmentName, rows } from "../../src/config/Settings.ts"
 
 export const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -40,6 +41,16 @@ const settingsTable = (): string =>
     }),
   ].join("\n")
 
+const metricsTable = (): string =>
+  [
+    "| metric | counts |",
+    "|---|---|",
+    ...Object.entries(metricRows).map(([name, { about, kind, labels }]) => {
+      const shown = labels.length === 0 ? name : `${name}{${labels.join(",")}}`
+      return `| \`${shown}\` | ${kind === "histogram" ? `${about}, as a histogram` : about} |`
+    }),
+  ].join("\n")
+
 /** The sources import their neighbours by path, their readers the package by its name. */
 const asImported = (source: string): string =>
   source
@@ -62,6 +73,10 @@ export const generated = (page: string): string =>
     .replace(
       /(<!-- settings -->\n)[^]*?(<!-- \/settings -->)/,
       (_, begin: string, end: string) => `${begin}${settingsTable()}\n${end}`,
+    )
+    .replace(
+      /(<!-- metrics -->\n)[^]*?(<!-- \/metrics -->)/,
+      (_, begin: string, end: string) => `${begin}${metricsTable()}\n${end}`,
     )
     .replaceAll(
       /(<!-- snippet (\S+)(?: (\S+))? -->\n)[^]*?(<!-- \/snippet -->)/g,

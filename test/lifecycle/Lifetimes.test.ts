@@ -67,7 +67,7 @@ describe("closing a scope closes exactly what it owns", () => {
       assert.strictEqual(simulator.counters.openSockets, 2)
       turn.abort()
       yield* eventually(
-        () => proxy.logged.some((line) => line.includes("status=cancelled")),
+        () => proxy.logged.some((line) => line.includes("outcome=cancelled")),
         () => "a cancelled turn",
       )
       yield* socketsOpenNow(simulator, 1)

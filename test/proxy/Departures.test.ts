@@ -43,7 +43,7 @@ const cancelled = Effect.gen(function* () {
     () => "the turn's line",
   )
   assert.lengthOf(lines(), 1)
-  assert.include(lines()[0], " status=cancelled ")
+  assert.include(lines()[0], " outcome=cancelled ")
 })
 
 const poolIsEmpty = Effect.map(ConnectionPool, (pool) => assert.deepStrictEqual(pool.connections(), []))

@@ -71,7 +71,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
         assert.strictEqual(types.at(-1), "response.completed")
         assert.notInclude(types, "error")
         assert.strictEqual(yield* exitCode, 0)
-        assert.match(stderr(), /status=completed/)
+        assert.match(stderr(), /outcome=completed/)
         assert.strictEqual(stderr().match(/draining/g)?.length, 1)
         assert.strictEqual(simulator.turns.length, executed)
         yield* socketsOpen(simulator, 0)

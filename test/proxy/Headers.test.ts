@@ -167,12 +167,20 @@ describe("The log", () => {
       const says = (index: number, ...words: ReadonlyArray<string>) => {
         for (const word of ["request=request-1", "session=the-session", ...words]) assert.include(lines[index], word)
       }
-      says(0, "transport=websocket", "input=full", "reason=no_checkpoint", "items=1/1", "status=completed")
-      says(1, "transport=websocket", "input=suffix", "reason=continued", "items=1/", "status=completed")
-      says(2, "transport=http", "input=full", "reason=background", "items=1/1", "status=completed")
-      says(3, "transport=websocket", "status=upstream_error", "events=0")
-      says(4, "transport=websocket", "status=incomplete")
-      says(5, "status=upgrade_refused")
+      says(0, "transport=websocket", "input=full", "reason=no_checkpoint", "itemsSent=1 items=1 ", "outcome=completed")
+      says(1, "transport=websocket", "input=suffix", "reason=continued", "itemsSent=1 ", "outcome=completed")
+      says(2, "transport=http", "input=full", "reason=background", "itemsSent=1 items=1 ", "outcome=completed")
+      says(
+        3,
+        "transport=websocket",
+        "outcome=upstream_error",
+        "upstreamStatus=400",
+        "upstreamCode=bad_thing",
+        "status=400",
+        "events=0",
+      )
+      says(4, "transport=websocket", "outcome=incomplete")
+      says(5, "outcome=upgrade_refused")
       for (const line of logged) assert.notInclude(line, "test-key")
     }).pipe(Effect.provide(proxied())),
   )
@@ -194,7 +202,7 @@ describe("The log", () => {
       const { logged } = yield* TestProxy
       const answer = yield* turn([user("One")])
       assert.strictEqual(answer.text, `{"id":"resp_1","status":"incomplete","output":[]}`)
-      assert.include(turnLines(logged)[0], "status=incomplete")
+      assert.include(turnLines(logged)[0], "outcome=incomplete")
     }).pipe(
       Effect.provide(
         PlainUpstream.layerProxied({
@@ -222,7 +230,7 @@ describe("The log", () => {
         () => turnLines(logged).length > 0,
         () => "the turn's line",
       )
-      assert.include(turnLines(logged)[0], "status=completed")
+      assert.include(turnLines(logged)[0], "outcome=completed")
     }).pipe(Effect.scoped),
   )
 

@@ -296,7 +296,7 @@ for (const stream of [true, false]) {
           assert.strictEqual(counters.httpTurns, example.way[0] === "http" ? 1 : 0)
           const line = logged.findLast((logged) => logged.includes("message=turn")) ?? ""
           assert.match(line, new RegExp(` reason=${example.way[2]} `), line)
-          assert.match(line, new RegExp(` status=${example.ended} `), line)
+          assert.match(line, new RegExp(` outcome=${example.ended} `), line)
           assert.strictEqual(got.headers.get("x-should-retry"), example.final === true ? "false" : null)
           if (example.status === 200) {
             const expected = right[example.continues === undefined ? 0 : 1] ?? []

@@ -58,7 +58,7 @@ describe("While a turn is retried", () => {
       assert.strictEqual(endingOf(got, true, right[0] ?? []), "answer")
       assert.strictEqual(eventsOf(got.text).length, terminal + 1)
       assert.strictEqual(simulator.counters.executions, 2)
-      assert.match(logged.at(-1) ?? "", / reason=upstream_closed .* status=completed /)
+      assert.match(logged.at(-1) ?? "", / reason=upstream_closed .* outcome=completed /)
     }).pipe(Effect.provide(proxied())),
   )
 

@@ -13,10 +13,12 @@
  */
 import { Deferred, Effect, Exit } from "effect"
 import type { TurnRoute, TurnSink } from "../../turn/Executor.ts"
+import type { Told } from "../../turn/record/TurnRecord.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import { failureOf } from "../../turn/TurnError.ts"
 import { isTerminal, textAt, toSse } from "../../wire/Event.ts"
 import type { Answer } from "./Answer.ts"
+import { buffered } from "./Buffered.ts"
 import type { DecisionHeaders } from "./DecisionHeaders.ts"
 import { failureAnswer } from "./TurnFailure.ts"
 
@@ -155,6 +157,8 @@ export class SseAnswer implements TurnSink {
         cancel: () => {
           this.#state = closed
           this.#queue = []
+          buffered.bytes -= this.#queuedBytes
+          this.#queuedBytes = 0
           this.#piece = ""
           this.#client.cancel()
         },
@@ -178,24 +182,33 @@ export class SseAnswer implements TurnSink {
     if (this.#state._tag === "Streaming" && this.#queue.length === 0) this.#state.controller.enqueue(comment)
   }
 
-  /** Ends the answer with the turn: with its error, where there is one to tell, and the close of the stream. */
-  end(exit: Exit.Exit<unknown, TurnError>) {
+  /**
+   * Ends the answer with the turn: with its error, where there is one to tell, and the close of the stream. Gives what
+   * the client was told; undefined: it had left.
+   */
+  end(exit: Exit.Exit<unknown, TurnError>): Told | undefined {
+    if (this.#state._tag === "Closed") return undefined
     // After the terminal event the client is told no error any more, not even of the shutdown.
-    if (Exit.isFailure(exit) && !isTerminal(this.#lastType)) {
+    const failed = Exit.isFailure(exit) && !isTerminal(this.#lastType)
+    if (failed) {
       const error = failureOf(exit.cause)
       if (this.#state._tag === "Waiting") {
         this.#state = closed
-        return this.#respond(failureAnswer(error, this.#head.all))
+        const answer = failureAnswer(error, this.#head.all)
+        this.#respond(answer)
+        return { status: answer.status, inStream: false }
       }
       this.#enqueue(this.#client.failure(error, nextNumber(this.#last) ?? this.#events))
     }
     this.open()
-    if (this.#state._tag !== "Streaming") return
+    const told = { status: 200, inStream: failed }
+    if (this.#state._tag !== "Streaming") return told
     // From here on the platform ends the connection of a client that takes nothing; it must be told before the close.
     this.#client.ended()
     this.#state = { _tag: "Ending", controller: this.#state.controller }
     this.#handOn()
     this.#flush()
+    return told
   }
 
   #enqueue(text: string) {
@@ -216,6 +229,7 @@ export class SseAnswer implements TurnSink {
     if (this.#queuedBytes === 0 && (state.controller.desiredSize ?? 0) > 0) return state.controller.enqueue(bytes)
     this.#queue.push(bytes)
     this.#queuedBytes += bytes.length
+    buffered.bytes += bytes.length
     this.#behind?.()
     this.#behind = undefined
   }
@@ -230,6 +244,7 @@ export class SseAnswer implements TurnSink {
       const bytes = this.#queue[count]
       if (bytes === undefined) break
       this.#queuedBytes -= bytes.length
+      buffered.bytes -= bytes.length
       controller.enqueue(bytes)
     }
     this.#queue.splice(0, count)

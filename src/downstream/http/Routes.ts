@@ -17,7 +17,7 @@ import { AuthScope } from "../auth/AuthScope.ts"
 import { Intake } from "../Intake.ts"
 import type { RequestHeaders } from "../Session.ts"
 import type { Place } from "../Admission.ts"
-import { Admission, entering } from "../Admission.ts"
+import { addressOf, Admission, entering } from "../Admission.ts"
 import { answerEnds } from "./BunServer.ts"
 import { toHttp } from "./HttpAnswer.ts"
 import type { Seen } from "./Origins.ts"
@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
     const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
     yield* nextRound
     const query = /\?.*$/.exec(url)?.[0] ?? ""
-    const asked = yield* intake.read({ caller, headers, query, bytes, startedAt, holds })
+    const asked = yield* intake.read({ caller, headers, query, bytes, startedAt, holds, client: addressOf(request) })
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 

@@ -9,6 +9,7 @@ import { Cause, Effect, Exit, Fiber } from "effect"
 import type { TurnEnd, TurnRequest } from "../../turn/Executor.ts"
 import { inSlices } from "../../turn/Slices.ts"
 import { Steering } from "../../turn/Steering.ts"
+import type { Told } from "../../turn/record/TurnRecord.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import { failureOf } from "../../turn/TurnError.ts"
 import { toFrame } from "../../wire/Frame.ts"
@@ -219,7 +220,7 @@ export class ClientConnection implements ClientPeer {
         running.fiber = fiber
         if (this.#socket === undefined) fiber.interruptUnsafe()
       }),
-      Effect.catch((error) => Effect.sync(() => over(Exit.fail(error)))),
+      Effect.catch((error) => Effect.sync(() => void over(Exit.fail(error)))),
     )
   }
 
@@ -241,26 +242,36 @@ export class ClientConnection implements ClientPeer {
     { event, place, turn }: Waiting,
     { answer }: Running,
     exit: Exit.Exit<TurnEnd, TurnError | ApiError>,
-  ) {
+  ): Told | undefined {
     this.#lanes.ended(lane)
     place.release()
     this.#busyAt = this.#options.now()
     this.#own.ended(event, turn.body, exit)
-    if (this.#socket === undefined) return
-    if (Exit.isFailure(exit)) this.#failed(lane, event, answer, exit.cause)
+    if (this.#socket === undefined) return undefined
+    const status = Exit.isFailure(exit) ? this.#failed(lane, event, answer, exit.cause) : undefined
     this.#pump()
     this.#finish()
+    return { status: answer.begun ? 200 : (status ?? 200), inStream: answer.begun && status !== undefined }
   }
 
-  #failed(lane: Lane<Waiting, Running>, event: Create, answer: SocketAnswer, cause: Cause.Cause<TurnError | ApiError>) {
+  /** Gives the status that the client was told; undefined: the turn had ended for it before. */
+  #failed(
+    lane: Lane<Waiting, Running>,
+    event: Create,
+    answer: SocketAnswer,
+    cause: Cause.Cause<TurnError | ApiError>,
+  ): number | undefined {
     const refused = Cause.findErrorOption(cause)
     if (refused._tag === "Some" && refused.value._tag === "ApiError") {
-      return this.#send(lane, refusalFrame(refused.value, event))
+      this.#send(lane, refusalFrame(refused.value, event))
+      return refused.value.status
     }
     const failure = failureOf(cause as Cause.Cause<TurnError>)
-    if (!answer.ended) this.#send(lane, failureFrame(failure, event))
+    const frame = answer.ended ? undefined : failureFrame(failure, event)
+    if (frame !== undefined) this.#send(lane, frame.text)
     // It has taken nothing for so long that nothing else would reach it either.
     if (failure.reason === "slow_client") this.terminate()
+    return frame?.status
   }
 
   /** False, as the message that it answers is done with. */

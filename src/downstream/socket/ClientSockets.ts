@@ -11,11 +11,12 @@ import type { HttpServerRequest } from "effect/http"
 import { HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import type { Caller } from "../../turn/Caller.ts"
+import { Observing } from "../../turn/record/Observing.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 import { Turns } from "../../turn/Turns.ts"
 import type { ApiError } from "../ApiError.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
-import { Admission, entering } from "../Admission.ts"
+import { addressOf, Admission, entering } from "../Admission.ts"
 import { upgrade } from "./BunSockets.ts"
 import { Intake } from "../Intake.ts"
 import type { RequestHeaders } from "../Session.ts"
@@ -94,6 +95,7 @@ const make = Effect.gen(function* () {
     const caller = yield* callerOf(headers)
     const scope = caller.scope ?? ""
     const query = /\?.*$/.exec(request.url)?.[0] ?? ""
+    const client = addressOf(request)
     const refusal = enter(scope)
     if (refusal !== undefined) return yield* refusal
     const connection = new ClientConnection({
@@ -106,7 +108,7 @@ const make = Effect.gen(function* () {
       turns,
       read: (message) =>
         Effect.flatMap(callerOf(headers), (caller) =>
-          intake.read({ ...message, caller, headers, query, stream: true }),
+          intake.read({ ...message, caller, headers, query, stream: true, client }),
         ),
       headed: (told) => remember(scope, told),
       ended: () => {
@@ -147,6 +149,7 @@ const make = Effect.gen(function* () {
     Effect.forEach([...connections.keys()], (connection) => connection.stop, { concurrency: "unbounded" }),
   )
 
+  yield* (yield* Observing).gauge("client_sockets", () => connections.size)
   return ClientSockets.of({ accept, open: () => connections.size })
 })
 

@@ -57,9 +57,10 @@ const frame = (
 export const refusalFrame = (error: ApiError, to: Addressed): string =>
   frame(error.status, errorIn(error.body) ?? {}, error.headers ?? {}, to)
 
-/** The frame for a turn that failed: the upstream's own error, where it gave one. */
-export const failureFrame = (error: TurnError, to: Addressed): string => {
-  const { body, headers, status } = failureAnswer(error, {})
+/** The frame for a turn that failed, and its status: the upstream's own error, where it gave one. */
+export const failureFrame = (error: TurnError, to: Addressed): { readonly status: number; readonly text: string } => {
+  const { body, headers, status: given } = failureAnswer(error, {})
   const { "content-type": _, ...passed } = headers
-  return frame(Math.max(400, status), errorIn(typeof body === "string" ? body : "") ?? {}, passed, to)
+  const status = Math.max(400, given)
+  return { status, text: frame(status, errorIn(typeof body === "string" ? body : "") ?? {}, passed, to) }
 }

@@ -7,6 +7,7 @@
  *
  * By hand for the same reason as `SseAnswer`: an event costs a call, and no fiber.
  */
+import { buffered } from "../answer/Buffered.ts"
 import type { ClientSocket } from "./ClientSocket.ts"
 
 /** What of one lane waits for the client. */
@@ -47,8 +48,10 @@ export class Outbox {
       if (!this.#socket.send(text)) this.#behind = true
       return true
     }
+    const bytes = Buffer.byteLength(text)
     lane.frames.push(text)
-    lane.bytes += Buffer.byteLength(text)
+    lane.bytes += bytes
+    buffered.bytes += bytes
     this.#waiting.add(lane)
     return lane.bytes < this.#maxBuffered / 2
   }
@@ -82,6 +85,7 @@ export class Outbox {
     this.#over = true
     for (const lane of this.#waiting) {
       lane.frames.length = 0
+      buffered.bytes -= lane.bytes
       lane.bytes = 0
     }
     this.#waiting.clear()
@@ -94,7 +98,9 @@ export class Outbox {
       this.#waiting.delete(lane)
       const text = lane.frames.shift()
       if (text === undefined) continue
-      lane.bytes -= Buffer.byteLength(text)
+      const bytes = Buffer.byteLength(text)
+      lane.bytes -= bytes
+      buffered.bytes -= bytes
       if (lane.frames.length > 0) this.#waiting.add(lane)
       if (!this.#socket.send(text)) this.#behind = true
       this.#told(lane)

@@ -32,6 +32,11 @@ export class SocketAnswer implements TurnSink {
     this.#headed = headed
   }
 
+  /** The client has been sent an event. */
+  get begun(): boolean {
+    return this.#lastType !== ""
+  }
+
   /** The client has been told that the turn is over. */
   get ended(): boolean {
     return isTerminal(this.#lastType)

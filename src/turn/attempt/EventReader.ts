@@ -21,6 +21,7 @@ import type { TurnClock } from "./TurnClock.ts"
 import { eventType, isLifecycle, isTerminal } from "../../wire/Event.ts"
 import { outputIn, responseIdIn, withoutAnchor } from "../../wire/ResponseEvent.ts"
 import { errorOf } from "../../wire/UpstreamError.ts"
+import { together } from "../record/Usage.ts"
 
 export interface EventReaderOptions {
   readonly sink: TurnSink
@@ -211,7 +212,9 @@ export abstract class EventReader {
     const { binding, ownAnchor } = this.#options
     const finish = this.#collector.finish(type, text, this.#hides)
     if (finish === undefined) return this.#violated("the upstream's last event holds no response")
-    const { end, event, frame } = finish
+    const { event, frame } = finish
+    const before = this.#parent?.usage
+    const end = before === undefined ? finish.end : { ...finish.end, usage: together(before, finish.end.usage) }
     if (this.#parent !== undefined && end.responseId !== undefined && end.responseId === this.#parent.responseId) {
       return this.#violated("the upstream ended the response before this one twice")
     }

@@ -8,7 +8,8 @@
  */
 import { doneItem, textAt } from "../../wire/Event.ts"
 import type { ResponseEvent } from "../../wire/ResponseEvent.ts"
-import { changed, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
+import { changed, memberTextIn, outputIn, readResponse, responseIdIn } from "../../wire/ResponseEvent.ts"
+import { usageOf } from "../record/Usage.ts"
 import type { TurnEnd } from "../Executor.ts"
 
 /** The most that is kept of one turn, in bytes of UTF-8: as much as one message of an upstream may hold. */
@@ -47,10 +48,11 @@ export class OutputCollector {
   finish(type: string, text: string, withoutAnchor = false): Finish | undefined {
     const event = readResponse(text)
     if (event === undefined) return undefined
+    const told = toldBy(type, event)
     const nothing = () => ({
       event,
       frame: changed(event, { output: [], withoutAnchor }),
-      end: { type, responseId: undefined, output: [] },
+      end: { type, responseId: undefined, output: [], ...told },
     })
     if (this.#gaveUp) return nothing()
     const done = [...this.#items.entries()].sort(([a], [b]) => a - b).map(([, item]) => item)
@@ -59,9 +61,17 @@ export class OutputCollector {
     return {
       event,
       frame: changed(event, { output, withoutAnchor }),
-      end: { type, responseId: responseIdIn(event), output },
+      end: { type, responseId: responseIdIn(event), output, ...told },
     }
   }
+}
+
+/** What a terminal event says of the turn beside its output. */
+export const toldBy = (type: string, event: ResponseEvent): Pick<TurnEnd, "code" | "usage"> => {
+  const usage = usageOf(memberTextIn(event, "usage"))
+  const error = type === "response.failed" ? memberTextIn(event, "error") : undefined
+  const code = error?.startsWith("{") === true ? (JSON.parse(error) as { readonly code?: unknown }).code : undefined
+  return { ...(usage === undefined ? {} : { usage }), ...(typeof code === "string" ? { code } : {}) }
 }
 
 /**

@@ -6,6 +6,8 @@
  * the upstream. An operator who means one of them for it names it in `RESPOOL_FORWARD_HEADERS`.
  */
 
+import { saidByProxies } from "../../wire/Hops.ts"
+
 /** Headers of one hop, in requests and in answers (RFC 9110, 7.6.1). */
 export const hop = [
   "connection",
@@ -41,50 +43,7 @@ const ofBrowsers = [
   "access-control-request-.*",
 ]
 
-/** Said by edges, balancers and proxies of the client and of the way. */
-const ofProxies = [
-  "forwarded",
-  "via",
-  "cdn-loop",
-  "x-forwarded",
-  "x-forwarded-.*",
-  "x-real-.*",
-  "x-original-.*",
-  "x-rewrite-url",
-  "x-client-(ip|port|cert|verify|dn)",
-  "x-cluster-client-ip",
-  "x-proxyuser-ip",
-  "x-scheme",
-  "x-request-start",
-  "x-queue-start",
-  "x-envoy-.*",
-  "x-accel-.*",
-  "x-arr-.*",
-  "x-azure-.*",
-  "x-appengine-.*",
-  "x-akamai-.*",
-  "akamai-.*",
-  "true-client-ip",
-  "fastly-.*",
-  "cloudfront-.*",
-  "x-amz-cf-id",
-  "x-amzn-oidc-.*",
-  "x-goog-iap-.*",
-  "x-goog-authenticated-user-.*",
-  // Those of Cloudflare's gateway for AI are for an upstream there, and a client sets them itself.
-  "cf-(?!aig-).*",
-  "fly-.*",
-  "x-vercel-.*",
-  "x-nf-.*",
-  "x-render-.*",
-  "x-railway-.*",
-  "tailscale-.*",
-  "x-auth-request-.*",
-  "x-remote-user",
-  "remote-user",
-]
-
-const ofTheWay = new RegExp(`^(${[...ofBrowsers, ...ofProxies].join("|")})$`)
+const ofTheWay = new RegExp(`^(${[...ofBrowsers, ...saidByProxies].join("|")})$`)
 
 /** Whether a header of a request stays here. `forwarded`: names that the settings send on. */
 export const staysHere = (name: string, forwarded: ReadonlyArray<string>): boolean =>

@@ -15,7 +15,7 @@ import * as Deadlines from "../../turn/Deadlines.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import { withHorizon } from "../../turn/Sinks.ts"
 import { TurnError } from "../../turn/TurnError.ts"
-import { withMembers } from "../../wire/Frame.ts"
+import { inputSize, withMembers } from "../../wire/Frame.ts"
 import { itemCount } from "../../wire/RequestBody.ts"
 import { codexSink, membersOverHttp } from "../route/CodexRules.ts"
 import { readTurn } from "./AnswerReader.ts"
@@ -100,6 +100,7 @@ const make = Effect.gen(function* () {
       itemsSent: items,
       items,
       bytesUp: turn.body.bytes.length,
+      inputBytes: inputSize(turn.body, 0),
     })
     const turnClock = new TurnClock({
       clock,

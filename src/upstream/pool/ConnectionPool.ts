@@ -6,10 +6,11 @@
  * ends with the scope of its caller: if it has not ended by then its connection is evicted, as `cancelled` when the
  * turn was interrupted. Closing the pool's own scope evicts every connection once.
  */
-import { Clock, Context, Deferred, Duration, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { Settings } from "../../config/Settings.ts"
 import { ageOf, monotonicMillisOf } from "../../turn/Elapsed.ts"
-import { TurnError } from "../../turn/TurnError.ts"
+import { Observing } from "../../turn/record/Observing.ts"
+import { failureOf, TurnError } from "../../turn/TurnError.ts"
 import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
@@ -35,11 +36,6 @@ export interface ConnectionView {
 
 /** The largest message that an upstream may send, in bytes; a finished response with images is the largest there is. */
 const maxInbound = 64 * 1024 * 1024
-
-/** Counts the connections that ended, by reason. */
-export const evictions = Metric.frequency("respool_evictions", {
-  description: "Upstream connections that ended, by reason",
-})
 
 const busyWait = Duration.seconds(5)
 
@@ -68,6 +64,7 @@ const make = Effect.gen(function* () {
   const dialer = yield* Dialer
   const availability = yield* Availability
   const clock = yield* Clock.Clock
+  const observing = yield* Observing
   const poolScope = yield* Effect.scope
   const now = () => monotonicMillisOf(clock)
 
@@ -99,7 +96,8 @@ const make = Effect.gen(function* () {
       wake()
     },
     onEvicted: (connection, { detail, reason }) => {
-      evictions.updateUnsafe(reason, context)
+      const { affinity, id } = connection
+      observing.evicted({ connectionId: id, upstream: affinity.upstream.name, reason })
       log(ended(connection, reason, detail))
       if (connection.spoke) availability.heard(connection.affinity)
       else if ((reason === "closed" || reason === "policy_close") && availability.closedUnheard(connection.affinity)) {
@@ -204,11 +202,18 @@ const make = Effect.gen(function* () {
         case "Dial": {
           const { connection } = decision
           const over = availability.dialling(connection.affinity)
+          const startedAt = now()
           return yield* restore(dial(connection)).pipe(
             Effect.ensuring(Effect.sync(over)),
             Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
             Effect.onExit((exit) =>
               Effect.sync(() => {
+                observing.dialled({
+                  connectionId: connection.id,
+                  upstream: connection.affinity.upstream.name,
+                  outcome: outcomeOf(exit),
+                  millis: now() - startedAt,
+                })
                 if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")
               }),
             ),
@@ -234,6 +239,14 @@ const make = Effect.gen(function* () {
       wake()
     }),
   )
+
+  const states = ["connecting", "leased", "idle"] as const
+  const stateOf = ({ idle, state }: Connection) =>
+    state._tag === "Connecting" ? "connecting" : idle === undefined ? "leased" : "idle"
+  yield* Effect.forEach(states, (state) =>
+    observing.gauge("connections", () => [...roster.all()].filter((one) => stateOf(one) === state).length, { state }),
+  )
+  yield* observing.gauge("turns_waiting", () => waiters.size)
 
   return ConnectionPool.of({
     lease,
@@ -263,6 +276,10 @@ const make = Effect.gen(function* () {
     waiting: () => waiters.size,
   })
 })
+
+/** How a dial ended, in one word. */
+const outcomeOf = (exit: Exit.Exit<unknown, TurnError>): string =>
+  Exit.isSuccess(exit) ? "opened" : Cause.hasInterruptsOnly(exit.cause) ? "cancelled" : failureOf(exit.cause).reason
 
 const refusals: Readonly<Record<RefuseReason, string>> = {
   anchor_lost: "no connection holds the response that the request continues",

@@ -28,7 +28,7 @@ import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
 import { inSlices } from "../../turn/Slices.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { makeDigester } from "../../wire/Digest.ts"
-import { frameSize, toFrame } from "../../wire/Frame.ts"
+import { frameSize, inputSize, toFrame } from "../../wire/Frame.ts"
 import { hopOf } from "../../wire/Hops.ts"
 import { bodyInSteps } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
@@ -146,6 +146,7 @@ const make = Effect.gen(function* () {
       itemsSent: itemsIn(lineage) - decision.fromItem,
       items: itemsIn(lineage),
       bytesUp: size,
+      inputBytes: inputSize(body, decision.fromItem),
     })
     const covers = planned(lineage)
     const frame = toFrame(body, options)

@@ -13,6 +13,7 @@ const route = {
   itemsSent: 1,
   items: 1,
   bytesUp: 1,
+  inputBytes: 1,
 } as const
 
 describe("the route of an attempt", () => {

@@ -2,12 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import type { SettingsValues } from "../../../src/config/Settings.ts"
-import { ConnectionPool, evictions } from "../../../src/upstream/pool/ConnectionPool.ts"
+import { ConnectionPool } from "../../../src/upstream/pool/ConnectionPool.ts"
 import type { Dialer } from "../../../src/upstream/dialer/Dialer.ts"
 import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
 import type { Answer } from "../../support/Ask.ts"
 import { eventsOf } from "../../support/Events.ts"
+import { counted } from "../../support/Metered.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 import type { Peer } from "../../support/HostileUpstream.ts"
 import { answerWell, good, HostileUpstream } from "../../support/HostileUpstream.ts"
@@ -42,7 +43,7 @@ const errorOf = (answer: Answer) => ({
   retry: answer.headers.get("x-should-retry"),
 })
 
-const ended = Effect.map(Metric.value(evictions), ({ occurrences }) => Object.fromEntries(occurrences))
+const ended = counted("respool_evictions_total")
 
 /** Nothing of the pool is in use, every socket that misbehaved is closed, and the next turn goes over a good one. */
 const unharmed = Effect.gen(function* () {
@@ -168,7 +169,7 @@ for (const [name, dialer] of [
                 return yield* unharmed
               }
               assert.deepStrictEqual(errorOf(got), { status: 502, code: codeOf(ends), retry: "false" })
-              assert.include(yield* logged, ` status=${codeOf(ends)} `)
+              assert.include(yield* logged, ` outcome=${codeOf(ends)} `)
               assert.deepStrictEqual(yield* ended, { [ends]: attemptsOf(ends) })
               assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [attemptsOf(ends), 0])
               yield* unharmed
@@ -194,7 +195,7 @@ for (const [name, dialer] of [
                 ["response.created", "response.output_text.delta", "error"],
               )
               assert.deepInclude(JSON.parse(said[2]?.data ?? ""), { code: codeOf(ends), sequence_number: 2 })
-              assert.include(yield* logged, ` status=${codeOf(ends)} `)
+              assert.include(yield* logged, ` outcome=${codeOf(ends)} `)
               assert.deepStrictEqual(yield* ended, { [ends]: 1 })
               assert.deepStrictEqual([upstream.upgrades(), upstream.posts()], [1, 0])
               yield* unharmed

@@ -2,12 +2,18 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Metric, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
-import { ConnectionPool, evictions } from "../../../src/upstream/pool/ConnectionPool.ts"
+import { ConnectionPool } from "../../../src/upstream/pool/ConnectionPool.ts"
+import * as Metrics from "../../../src/observe/Metrics.ts"
+import * as Observing from "../../../src/turn/record/Observing.ts"
 import { Revocation } from "../../../src/turn/Revocation.ts"
 import type { Lease } from "../../../src/upstream/pool/Lease.ts"
 import { affinity, lease, open, pool, request } from "../../support/Leasing.ts"
+import { counted } from "../../support/Metered.ts"
 import { TestDialer } from "../../support/TestDialer.ts"
 import { errorIn } from "../../support/RecordedTurn.ts"
+
+/** With its metrics. */
+const metered = Metrics.layer.pipe(Layer.provideMerge(pool()), Layer.provide(Observing.layer))
 
 const states = Effect.map(ConnectionPool, (service) => service.connections().map(({ state }) => state))
 
@@ -47,10 +53,8 @@ describe("ConnectionPool", () => {
       yield* Scope.close(interrupted.scope, Exit.interrupt())
       const failed = yield* open()
       yield* Scope.close(failed.scope, Exit.fail("no"))
-      const { occurrences } = yield* Metric.value(evictions)
-      assert.strictEqual(occurrences.get("cancelled"), 1)
-      assert.strictEqual(occurrences.get("failed"), 1)
-    }).pipe(Effect.provide(pool()), Effect.provideService(Metric.MetricRegistry, new Map())),
+      assert.deepStrictEqual(yield* counted("respool_evictions_total"), { cancelled: 1, failed: 1 })
+    }).pipe(Effect.provide(metered), Effect.provideService(Metric.MetricRegistry, new Map())),
   )
 
   it.effect("never leases one connection twice at a time", () =>

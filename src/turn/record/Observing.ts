@@ -1,0 +1,121 @@
+/**
+ * Tells whoever wants to know what happens: turns as they begin and end, what becomes of connections, and gauges to read.
+ *
+ * What happens is told in the step in which it does, so a listener must be quick and must not throw. Without the layer
+ * nobody listens, and telling costs nothing: a service takes it from its context, where it need not be.
+ */
+import type { Scope } from "effect"
+import { Context, Effect, Layer } from "effect"
+import type { RunningTurn, TurnRecord } from "./TurnRecord.ts"
+
+/** A dial that is over. */
+interface Dialled {
+  readonly connectionId: number
+  /** The upstream's name. */
+  readonly upstream: string
+  /** `opened`, or why there is no connection: one of a bounded set. */
+  readonly outcome: string
+  readonly millis: number
+}
+
+/** A connection that ended. */
+interface Evicted {
+  readonly connectionId: number
+  readonly upstream: string
+  readonly reason: string
+}
+
+/** A further attempt of a turn. */
+interface Retried {
+  readonly turnId: string
+  /** As the retry's reason is named; over HTTP `http_` and the reason. */
+  readonly reason: string
+}
+
+interface Listener {
+  readonly turnStarted?: (turn: RunningTurn) => void
+  readonly turnEnded?: (turn: TurnRecord) => void
+  readonly dialled?: (dialled: Dialled) => void
+  readonly evicted?: (evicted: Evicted) => void
+  readonly retried?: (retried: Retried) => void
+  /** Called with each gauge, with those that were offered before as well. */
+  readonly offered?: (gauge: Gauge) => void
+}
+
+type GaugeName = "connections" | "turns_running" | "turns_waiting" | "buffered_bytes" | "client_sockets"
+
+/** A figure that is read when somebody asks for it. */
+interface Gauge {
+  readonly name: GaugeName
+  readonly labels: Readonly<Record<string, string>>
+  readonly read: () => number
+}
+
+export interface Observing extends Required<Omit<Listener, "offered">> {
+  readonly listen: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
+  /** Offers a gauge for as long as the current scope lasts. */
+  readonly gauge: (
+    name: GaugeName,
+    read: () => number,
+    labels?: Gauge["labels"],
+  ) => Effect.Effect<void, never, Scope.Scope>
+}
+
+const kept = <A>(all: Set<A>, one: A) =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => all.add(one)),
+      () => Effect.sync(() => all.delete(one)),
+    ),
+  )
+
+const make = (): Observing => {
+  const listeners = new Set<Listener>()
+  const gauges = new Set<Gauge>()
+  const offer = (gauge: Gauge) => {
+    for (const listener of listeners) listener.offered?.(gauge)
+  }
+  return {
+    turnStarted: (turn) => {
+      for (const listener of listeners) listener.turnStarted?.(turn)
+    },
+    turnEnded: (turn) => {
+      for (const listener of listeners) listener.turnEnded?.(turn)
+    },
+    dialled: (dialled) => {
+      for (const listener of listeners) listener.dialled?.(dialled)
+    },
+    evicted: (evicted) => {
+      for (const listener of listeners) listener.evicted?.(evicted)
+    },
+    retried: (retried) => {
+      for (const listener of listeners) listener.retried?.(retried)
+    },
+    listen: (listener) =>
+      Effect.tap(kept(listeners, listener), () =>
+        Effect.sync(() => {
+          for (const gauge of gauges) listener.offered?.(gauge)
+        }),
+      ),
+    gauge: (name, read, labels = {}) => {
+      const gauge = { name, read, labels }
+      return Effect.tap(kept(gauges, gauge), () => Effect.sync(() => offer(gauge)))
+    },
+  }
+}
+
+const nothing = () => {}
+
+const nobody: Observing = {
+  turnStarted: nothing,
+  turnEnded: nothing,
+  dialled: nothing,
+  evicted: nothing,
+  retried: nothing,
+  listen: () => Effect.void,
+  gauge: () => Effect.void,
+}
+
+export const Observing = Context.Reference<Observing>("respool/turn/Observing", { defaultValue: () => nobody })
+
+export const layer = Layer.sync(Observing, make)
