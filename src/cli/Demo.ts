@@ -10,6 +10,7 @@ import { ChildProcess } from "effect/process"
 import type { OpenAI as Client } from "openai"
 import * as Logging from "./Logging.ts"
 import * as Server from "../Server.ts"
+import { proxyOfFetch } from "../config/ProxyRules.ts"
 import { Settings } from "../config/Settings.ts"
 
 class DemoError extends Schema.TaggedError<DemoError>()("DemoError", {
@@ -63,6 +64,9 @@ const Turns = Schema.Array(
     uplinkBytes: Schema.Number,
   }),
 )
+
+/** All of it is on this machine, whatever proxy the environment names. */
+const directly = { proxy: proxyOfFetch(undefined) } as RequestInit
 
 /** What the client saw of a turn. */
 interface Seen {
@@ -143,7 +147,13 @@ const run = Effect.fnUntraced(function* (
   const counters = http.get(`${control}/stats`).pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(Counters)))
   const { OpenAI } = yield* loadSdk
   const clientAt = (baseURL: string) =>
-    new OpenAI({ baseURL, apiKey: "demo", maxRetries: 0, defaultHeaders: { "session-id": "demo" } })
+    new OpenAI({
+      baseURL,
+      apiKey: "demo",
+      maxRetries: 0,
+      defaultHeaders: { "session-id": "demo" },
+      fetchOptions: directly,
+    })
   const say = (line: string) => (options.json ? Effect.void : Console.log(line))
 
   yield* runAgent(clientAt(simulator), () => {})
@@ -214,5 +224,8 @@ export const demo = Effect.fn("demo")(function* (options: { readonly json: boole
   const simulator = yield* startSimulator
   const settings = Settings.layer({ upstreamUrl: simulator, port: 0, logLevel: "warn" })
   const server = Server.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provide(settings))
-  yield* run(options, simulator).pipe(Effect.provide(Layer.merge(server, FetchHttpClient.layer)))
+  yield* run(options, simulator).pipe(
+    Effect.provideService(FetchHttpClient.RequestInit, directly),
+    Effect.provide(Layer.merge(server, FetchHttpClient.layer)),
+  )
 }, Effect.scoped)

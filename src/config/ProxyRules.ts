@@ -5,8 +5,7 @@
  * and `wss:`) or `http_proxy` (for `http:` and `ws:`), then `all_proxy`, each in small letters before capitals, as with
  * curl; of these, what `no_proxy` names is reached directly. Loopback is no exception unless it says so.
  */
-import type { Redacted } from "effect"
-import { Config, Effect, Option, Schema } from "effect"
+import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { BlockList, isIP } from "node:net"
 import { addressOf } from "./Address.ts"
 import { allowedProxy, isDirect, normalProxy } from "./ProxyAddress.ts"
@@ -94,3 +93,7 @@ export const proxyFor = (
   if (environment.no.some((entry) => names(entry, host, String(port)))) return undefined
   return secure ? environment.https : environment.http
 }
+
+/** The same for Bun's `fetch`, which would read proxies from the environment by rules of its own. */
+export const proxyOfFetch = (proxy: Redacted.Redacted<string> | undefined) =>
+  proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false }

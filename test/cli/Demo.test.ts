@@ -20,6 +20,15 @@ const Result = Schema.fromJsonString(
 )
 
 describe("respool demo --json", () => {
+  it.effect("asks no proxy that the environment names, since all of it is on this machine", () =>
+    Effect.gen(function* () {
+      const nowhere = "http://127.0.0.1:9"
+      const env = { HTTP_PROXY: nowhere, http_proxy: nowhere, ALL_PROXY: nowhere, NO_PROXY: "" }
+      const { code, stderr } = yield* run(["demo", "--json"], { cwd: yield* folder, env })
+      assert.strictEqual(code, 0, stderr)
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
+  )
+
   it.effect("runs 20 turns on one dial, 19 of them as a suffix, and sends little more than what is new", () =>
     Effect.gen(function* () {
       const { code, stderr, stdout } = yield* run(["demo", "--json"], { cwd: yield* folder })

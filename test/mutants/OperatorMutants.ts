@@ -140,4 +140,27 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `reason: because }`,
     noticedBy: ["test/turn/attempt/Horizon.test.ts"],
   },
+  {
+    name: "refresh-asks-the-proxies-of-fetch",
+    file: "src/upstream/credential/TokenFile.ts",
+    find: `        proxy: proxyOfFetch(proxy(tokenUrl)),
+`,
+    replace: ``,
+    noticedBy: ["test/upstream/credential/Credentials.test.ts", "test/proxy/Proxied.test.ts"],
+  },
+  {
+    name: "refresh-forgets-the-upstream-s-proxy",
+    file: "src/upstream/route/Routing.ts",
+    find: `upstream.credential, upstream.proxy)`,
+    replace: `upstream.credential)`,
+    noticedBy: ["test/proxy/Refresh.test.ts"],
+  },
+  {
+    name: "demo-asks-a-proxy",
+    file: "src/cli/Demo.ts",
+    find: `      fetchOptions: directly,
+`,
+    replace: ``,
+    noticedBy: ["test/cli/Demo.test.ts"],
+  },
 ]

@@ -1,9 +1,10 @@
 /**
  * The whole proxy behind a real HTTP proxy process, in front of an upstream whose certificate a private CA signed.
  */
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import type { Layer } from "effect"
-import { Effect, Redacted } from "effect"
+import { Effect, FileSystem, Redacted } from "effect"
 import { OpenAI } from "openai"
 import type { SettingsValues } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
@@ -14,6 +15,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import type { Pair } from "../support/Certificate.ts"
 import { authority, loopback } from "../support/Certificate.ts"
 import { connectProxy, tlsFront } from "../support/ConnectProxy.ts"
+import { tokenEndpoint } from "../support/TokenEndpoint.ts"
 
 /** The simulator behind TLS. */
 const upstream = Effect.fnUntraced(function* (clients?: string) {
@@ -208,22 +210,27 @@ describe("The listener with TLS", () => {
   )
 })
 
+/** Gives this process a proxy in its environment, as long as the scope. */
+const inEnvironment = (address: Redacted.Redacted<string>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = Bun.env["HTTP_PROXY"]
+      Bun.env["HTTP_PROXY"] = Redacted.value(address)
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        if (before === undefined) delete Bun.env["HTTP_PROXY"]
+        else Bun.env["HTTP_PROXY"] = before
+      }),
+  )
+
 describe("The environment's own proxies", () => {
   it.effect("are none of fetch's business where the settings say otherwise", () =>
     Effect.gen(function* () {
       const { address, seen } = yield* connectProxy()
       const { url } = yield* Simulator
-      const before = Bun.env["HTTP_PROXY"]
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          Bun.env["HTTP_PROXY"] = Redacted.value(address)
-        }),
-        () =>
-          Effect.sync(() => {
-            if (before === undefined) delete Bun.env["HTTP_PROXY"]
-            else Bun.env["HTTP_PROXY"] = before
-          }),
-      )
+      yield* inEnvironment(address)
       const client = Effect.flatMap(TestProxy, ({ client }) => {
         const direct = client().withOptions({ fetchOptions: { proxy: false } })
         return converse(direct)
@@ -231,5 +238,25 @@ describe("The environment's own proxies", () => {
       yield* proxied({ upstreamUrl: url, transport: "http" }, layerBun, client)
       assert.deepStrictEqual(yield* seen, [])
     }).pipe(Effect.provide(Simulator.layer())),
+  )
+
+  it.effect("see no refresh of a token either", () =>
+    Effect.gen(function* () {
+      const { address, seen } = yield* connectProxy()
+      const { asked, url: tokenUrl } = yield* tokenEndpoint()
+      const simulator = yield* Simulator
+      const fs = yield* FileSystem.FileSystem
+      const path = `${yield* fs.makeTempDirectoryScoped({ prefix: "respool-proxied-" })}/token.json`
+      const held = { accessToken: "test-old", refreshToken: "test-refresh", expiresAt: 0, tokenUrl, clientId: "client" }
+      yield* fs.writeFileString(path, JSON.stringify(held), { mode: 0o600 })
+      const upstreams = [{ name: "main", url: simulator.url, credential: { _tag: "TokenFile" as const, path } }]
+      yield* inEnvironment(address)
+      const client = Effect.flatMap(TestProxy, ({ client }) =>
+        converse(client().withOptions({ fetchOptions: { proxy: false } })),
+      )
+      yield* client.pipe(Effect.provide(TestProxy.layerProxy({ upstreams })))
+      assert.lengthOf(asked, 1)
+      assert.deepStrictEqual(yield* seen, [])
+    }).pipe(Effect.provide([Simulator.layer(), NodeFileSystem.layer])),
   )
 })

@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import type { JsonObject } from "../../src/simulator/JsonText.ts"
 import { agent } from "../../src/simulator/Script.ts"
 import { TestProxy } from "../support/TestProxy.ts"
+import { connectProxy } from "../support/ConnectProxy.ts"
 import { tokenEndpoint } from "../support/TokenEndpoint.ts"
 import type { Answer } from "../support/Ask.ts"
 import { outputOf, way } from "../support/Ask.ts"
@@ -40,6 +41,21 @@ const held = (tokenUrl: string) => ({
 })
 
 it.layer(NodeFileSystem.layer)("A token that the proxy holds", (it) => {
+  it.effect("is refreshed by the way that its upstream has", () =>
+    Effect.gen(function* () {
+      const proxy = yield* connectProxy()
+      const { url } = yield* tokenEndpoint()
+      const { path } = yield* secretFile({ ...held(url), expiresAt: 0 })
+      const simulator = yield* simulatorOf({ script, accepts: ["test-token-2"] })
+      const credential = { _tag: "TokenFile" as const, path }
+      const upstreams = [{ name: "main", url: simulator.url, credential, proxy: proxy.address }]
+      const answer = yield* turn(user("One")).pipe(Effect.provide(TestProxy.layerProxy({ upstreams, pingInterval })))
+      assert.strictEqual(outcome(answer), "200 new full no_checkpoint")
+      const { host } = new URL(simulator.url)
+      assert.deepStrictEqual(yield* proxy.seen, [`POST ${url}`, `CONNECT ${host}`])
+    }),
+  )
+
   it.effect("is refreshed in the middle of a conversation, which goes on where it was", () =>
     Effect.gen(function* () {
       const { asked, url } = yield* tokenEndpoint()

@@ -38,10 +38,10 @@ const keyOfCallers = Effect.gen(function* () {
   return yield* new SettingsError({ message: "OPENAI_API_KEY: expected a text of visible ASCII characters" })
 })
 
-const headersFor = Effect.fnUntraced(function* ({ credential, name, profile }: UpstreamSettings) {
+const headersFor = Effect.fnUntraced(function* ({ credential, name, profile, proxy }: UpstreamSettings) {
   const { beta } = profiles[profile]
   const betas = beta === undefined ? {} : { "openai-beta": beta }
-  const resolved = yield* Effect.flatMap(Credentials, ({ resolve }) => resolve(name, credential))
+  const resolved = yield* Effect.flatMap(Credentials, ({ resolve }) => resolve(name, credential, proxy))
   if (resolved !== undefined) return Redacted.make({ ...Redacted.value(resolved.headers), ...betas })
   const key = yield* keyOfCallers
   return key === undefined ? undefined : Redacted.make({ authorization: `Bearer ${Redacted.value(key)}`, ...betas })

@@ -4,6 +4,7 @@
 import { Effect, Option, Redacted, Schema, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { proxyOfFetch } from "../../config/ProxyRules.ts"
 import { readRefusal } from "../../turn/AnswerBody.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import type { DialRequest } from "../../upstream/dialer/Dialer.ts"
@@ -64,8 +65,7 @@ export const askModels = Effect.fnUntraced(
       redirect: "manual",
       timeout: false,
       tls: { ...certificates, rejectUnauthorized: verify !== false },
-      // Without this, `fetch` would read proxies from the environment, by other rules than ours.
-      proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
+      proxy: proxyOfFetch(proxy),
     } as const
     return effect.pipe(
       Effect.provideService(FetchHttpClient.RequestInit, init),

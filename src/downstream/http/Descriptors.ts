@@ -14,6 +14,7 @@
 import { Effect } from "effect"
 import { readFileSync, statSync } from "node:fs"
 import { setImmediate, setInterval } from "node:timers/promises"
+import { proxyOfFetch } from "../../config/ProxyRules.ts"
 import type { Client, Connections } from "./Sockets.ts"
 import { openSockets } from "./Sockets.ts"
 import { network } from "../Network.ts"
@@ -190,9 +191,10 @@ const found = async (sockets: Connections, port: number, last: number) => {
 
 let fetching = false
 
-/** Starts the thread of `fetch`, once, by a request that goes nowhere. */
+/** Starts the thread of `fetch`, once, by a request that goes nowhere, and to no proxy. */
 const startFetching = () => {
   if (fetching) return
   fetching = true
-  fetch("http://127.0.0.1:1/", { signal: AbortSignal.timeout(1_000) }).catch(() => {})
+  const init = { signal: AbortSignal.timeout(1_000), proxy: proxyOfFetch(undefined) } as RequestInit
+  fetch("http://127.0.0.1:1/", init).catch(() => {})
 }

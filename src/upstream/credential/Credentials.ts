@@ -9,6 +9,8 @@ import { Context, Effect, FileSystem, Layer, Redacted } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
 import type { TurnError } from "../../turn/TurnError.ts"
 import type { CredentialSettings } from "../../config/CredentialSettings.ts"
+import { proxyFor } from "../../config/ProxyRules.ts"
+import { Settings } from "../../config/Settings.ts"
 import { codexAuth } from "./CodexAuth.ts"
 import type { Resolved, Source } from "./Credential.ts"
 import { unavailable } from "./SecretFile.ts"
@@ -19,8 +21,13 @@ export class Credentials extends Context.Service<
   {
     /**
      * Undefined: the upstream is shown what the caller brought. Fails with `credential_unavailable`, without a secret.
+     * `proxy`: what the upstream's settings say of one; a refresh goes by it as the upstream's requests do.
      */
-    readonly resolve: (name: string, settings: CredentialSettings) => Effect.Effect<Resolved | undefined, TurnError>
+    readonly resolve: (
+      name: string,
+      settings: CredentialSettings,
+      proxy?: Redacted.Redacted<string>,
+    ) => Effect.Effect<Resolved | undefined, TurnError>
     /** The upstream answered 401 to what was resolved: another is looked for before the next turn. */
     readonly refused: (settings: CredentialSettings, shown: Resolved) => Effect.Effect<void>
   }
@@ -37,13 +44,13 @@ export class Credentials extends Context.Service<
     })
   })
 
-  /** Knows every kind. Needs a `FileSystem`, and an `HttpClient` for refreshes. */
+  /** Knows every kind. Needs a `FileSystem`, and an `HttpClient` and the `Settings` for refreshes. */
   static readonly layerNoDeps = Layer.effect(
     Credentials,
     Effect.suspend(() => make),
   )
 
-  /** The same, with the platform's `fetch`. Needs a `FileSystem`. */
+  /** The same, with the platform's `fetch`. Needs a `FileSystem` and the `Settings`. */
   static readonly layer = Credentials.layerNoDeps.pipe(Layer.provide(FetchHttpClient.layer))
 }
 
@@ -72,24 +79,32 @@ const fixed = (identityOf: IdentityOf) => {
 const make = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const client = yield* HttpClient.HttpClient
+  const { environmentProxies } = yield* Settings
   const scope = yield* Effect.scope
   const identityOf = makeIdentity()
   const fixedOf = fixed(identityOf)
   const sources = new Map<string, Source>()
 
-  /** One source for each file, however many upstreams name it, so that a token is refreshed once for all of them. */
-  const sourceOf = ({ _tag, path }: CredentialSettings & { readonly path: string }): Source => {
+  /**
+   * One source for each file, however many upstreams name it, so that a token is refreshed once for all of them: on the
+   * way that the first of them has.
+   */
+  const sourceOf = (
+    { _tag, path }: CredentialSettings & { readonly path: string },
+    ofUpstream?: Redacted.Redacted<string>,
+  ): Source => {
     const key = `${_tag} ${path}`
     const before = sources.get(key)
     if (before !== undefined) return before
+    const proxy = (url: string) => proxyFor(environmentProxies, url, ofUpstream)
     const made =
-      _tag === "CodexAuth" ? codexAuth(fs, path, identityOf) : tokenFile({ client, fs, scope }, path, identityOf)
+      _tag === "CodexAuth" ? codexAuth(fs, path, identityOf) : tokenFile({ client, fs, scope, proxy }, path, identityOf)
     sources.set(key, made)
     return made
   }
 
   return Credentials.of({
-    resolve: (_, settings) => ("path" in settings ? sourceOf(settings).current : fixedOf(settings)),
+    resolve: (_, settings, proxy) => ("path" in settings ? sourceOf(settings, proxy).current : fixedOf(settings)),
     refused: (settings, { headers }) =>
       "path" in settings ? sourceOf(settings).refused(Redacted.value(headers)["authorization"] ?? "") : Effect.void,
   })

@@ -25,6 +25,7 @@ import type { HttpClient } from "effect/http"
 import { FetchHttpClient, HttpClientRequest } from "effect/http"
 import { isLoopback } from "../../config/Address.ts"
 import { replaceFile } from "../../config/Files.ts"
+import { proxyOfFetch } from "../../config/ProxyRules.ts"
 import { monotonicMillis } from "../../turn/Elapsed.ts"
 import type { Resolved, Source } from "./Credential.ts"
 import { followFile, SecretFileError, unavailable } from "./SecretFile.ts"
@@ -86,13 +87,15 @@ export const followToken = (fs: FileSystem.FileSystem, path: string) =>
 export interface TokenFileServices {
   readonly fs: FileSystem.FileSystem
   readonly client: HttpClient.HttpClient
+  /** The proxy on the way to a URL; undefined: none. */
+  readonly proxy: (url: string) => Redacted.Redacted<string> | undefined
   /** A refresh is interrupted when this scope closes, and by nothing else. */
   readonly scope: Scope.Scope
 }
 
 /** `identityOf` makes a text of a secret that stands for it. */
 export const tokenFile = (
-  { client, fs, scope }: TokenFileServices,
+  { client, fs, proxy, scope }: TokenFileServices,
   path: string,
   identityOf: (secret: string) => string,
 ): Source => {
@@ -126,7 +129,11 @@ export const tokenFile = (
     const answer = yield* client.execute(asked).pipe(
       // A refresh token goes to the address in its file, and never on to one that an answer names. Its connection is
       // not used again, since what comes on it later could be taken for the answer to another file's refresh.
-      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual", keepalive: false }),
+      Effect.provideService(FetchHttpClient.RequestInit, {
+        redirect: "manual",
+        keepalive: false,
+        proxy: proxyOfFetch(proxy(tokenUrl)),
+      } as RequestInit),
       Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
       // The cause is left out: what the endpoint says may repeat the token that it was sent.
       Effect.mapError(() => failed("its endpoint could not be reached")),

@@ -19,7 +19,7 @@ import { redactionOf } from "../../turn/Redaction.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { isCertificateCode } from "../dialer/Dialer.ts"
 import { hop, staysHere } from "./ClientHeaders.ts"
-import { proxyFor } from "../../config/ProxyRules.ts"
+import { proxyFor, proxyOfFetch } from "../../config/ProxyRules.ts"
 import { hopOf, withHop } from "../../wire/Hops.ts"
 import type { Destination } from "../route/Routing.ts"
 import { headersFor } from "../route/Routing.ts"
@@ -138,8 +138,7 @@ const make = Effect.gen(function* () {
       redirect: "manual",
       timeout: false,
       tls: { ...upstream.tls, rejectUnauthorized: upstream.tlsVerify === "on" },
-      // Without this `fetch` would read the environment's proxies by its own rules.
-      proxy: proxy === undefined ? false : { url: Redacted.value(proxy), respectNoProxy: false },
+      proxy: proxyOfFetch(proxy),
     } as const
   }
 

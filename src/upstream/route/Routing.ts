@@ -62,7 +62,7 @@ export class Routing extends Context.Service<
       const credentials = yield* Credentials
 
       const to = (upstream: Upstream, caller: Caller): Effect.Effect<Destination, TurnError> =>
-        Effect.map(credentials.resolve(upstream.name, upstream.credential), (resolved) => ({
+        Effect.map(credentials.resolve(upstream.name, upstream.credential, upstream.proxy), (resolved) => ({
           upstream,
           shown: resolved === undefined ? caller.credential : ofUpstream(resolved),
         }))

@@ -5,6 +5,9 @@ import { TestClock } from "effect/testing"
 import type { Resolved } from "../../../src/upstream/credential/Credential.ts"
 import { Credentials } from "../../../src/upstream/credential/Credentials.ts"
 import type { CredentialSettings } from "../../../src/config/CredentialSettings.ts"
+import type { SettingsOptions } from "../../../src/config/Settings.ts"
+import { Settings } from "../../../src/config/Settings.ts"
+import { connectProxy } from "../../support/ConnectProxy.ts"
 import { head, rawUpstream } from "../../support/RawUpstream.ts"
 import { tokenEndpoint } from "../../support/TokenEndpoint.ts"
 import { collectingLogger } from "../../support/Logged.ts"
@@ -12,7 +15,10 @@ import { collectingLogger } from "../../support/Logged.ts"
 /** Lines that were logged by the test that runs. */
 const { logged, logger } = collectingLogger()
 
-const credentials = Credentials.layer.pipe(Layer.provideMerge([NodeFileSystem.layer, logger]))
+const layerFor = (settings: SettingsOptions = {}) =>
+  Credentials.layer.pipe(Layer.provide(Settings.layer(settings)), Layer.provideMerge([NodeFileSystem.layer, logger]))
+
+const credentials = layerFor()
 
 const fileOf = Effect.fnUntraced(function* (content: object | string, mode = 0o600) {
   const fs = yield* FileSystem.FileSystem
@@ -243,6 +249,61 @@ describe("A token file", () => {
         assert.lengthOf(asked, 3)
         assert.notMatch(logged.join(), /test-(token|refresh)/)
       }).pipe(Effect.provide(credentials)),
+  )
+
+  const ways: ReadonlyArray<
+    readonly [
+      what: string,
+      by: (proxy: Redacted.Redacted<string>) => {
+        readonly http?: Redacted.Redacted<string>
+        readonly https?: Redacted.Redacted<string>
+        readonly no?: ReadonlyArray<string>
+        readonly upstream?: Redacted.Redacted<string>
+      },
+      goes: "through it" | "past it",
+    ]
+  > = [
+    ["the environment names for its URL", (http) => ({ http }), "through it"],
+    ["the environment names for other URLs", (https) => ({ https }), "past it"],
+    ["the environment names, with another exception", (http) => ({ http, no: ["other.test"] }), "through it"],
+    ["the environment names, with this exception", (http) => ({ http, no: ["127.0.0.0/8"] }), "past it"],
+    ["the upstream names", (upstream) => ({ upstream }), "through it"],
+    ["the upstream names, whatever the environment excepts", (upstream) => ({ upstream, no: ["*"] }), "through it"],
+    ["the upstream goes without", (http) => ({ http, upstream: Redacted.make("direct") }), "past it"],
+    ["nobody names", () => ({}), "past it"],
+  ]
+  for (const [what, by, goes] of ways) {
+    it.effect(`is refreshed ${goes}, where there is a proxy that ${what}`, () =>
+      Effect.gen(function* () {
+        const proxy = yield* connectProxy()
+        const { asked, url } = yield* tokenEndpoint()
+        const { path } = yield* fileOf(held(url))
+        const { http, https, no = [], upstream } = by(proxy.address)
+        yield* TestClock.adjust("10 minutes")
+        const shown = yield* Effect.flatMap(Credentials, (service) => service.resolve("main", of(path), upstream)).pipe(
+          Effect.provide(layerFor({ environmentProxies: { http, https, no } })),
+        )
+        assert.strictEqual(tokenOf(shown), "test-token-2")
+        assert.lengthOf(asked, 1)
+        assert.deepStrictEqual(yield* proxy.seen, goes === "through it" ? [`POST ${url}`] : [])
+      }).pipe(Effect.provide(NodeFileSystem.layer)),
+    )
+  }
+
+  it.effect("is not refreshed where the proxy on the way refuses it, and says so without its address", () =>
+    Effect.gen(function* () {
+      const proxy = yield* connectProxy({ refuse: 403 })
+      const { asked, url } = yield* tokenEndpoint()
+      const { path } = yield* fileOf(held(url))
+      yield* TestClock.adjust("10 minutes")
+      const http = proxy.with("me:test-pass")
+      const said = yield* refusal(of(path)).pipe(
+        Effect.provide(layerFor({ environmentProxies: { http, https: undefined, no: [] } })),
+      )
+      assert.include(said, "can't be refreshed: its endpoint answered 403 without a token")
+      assert.notMatch(said, /test-pass/)
+      assert.lengthOf(asked, 0)
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 
   it.effect("is not taken to where its endpoint would send it on to", () =>
