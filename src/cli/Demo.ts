@@ -66,7 +66,7 @@ const Turns = Schema.Array(
 )
 
 /** All of it is on this machine, whatever proxy the environment names. */
-const directly = { proxy: proxyOfFetch(undefined) } as RequestInit
+const directly = { proxy: proxyOfFetch(undefined) } as const
 
 /** What the client saw of a turn. */
 interface Seen {
@@ -225,7 +225,7 @@ export const demo = Effect.fn("demo")(function* (options: { readonly json: boole
   const settings = Settings.layer({ upstreamUrl: simulator, port: 0, logLevel: "warn" })
   const server = Server.layer.pipe(Layer.provideMerge(Logging.layer), Layer.provide(settings))
   yield* run(options, simulator).pipe(
-    Effect.provideService(FetchHttpClient.RequestInit, directly),
+    Effect.provideService(FetchHttpClient.RequestInit, directly as RequestInit),
     Effect.provide(Layer.merge(server, FetchHttpClient.layer)),
   )
 }, Effect.scoped)

@@ -500,7 +500,7 @@ const striking = by("test/proxy/RepeatedCredential.test.ts")
 const searching = by("test/downstream/tenants/UsedIds.test.ts")
 const owning = by("test/downstream/tenants/Ownership.test.ts")
 const bearing = by("test/upstream/pool/Availability.test.ts")
-const learning = by("test/proxy/Experience.test.ts")
+const learning = by("test/proxy/LearnedLimits.test.ts")
 const binding = by("test/turn/attempt/Binding.test.ts")
 const enduring = by("test/upstream/dialer/HostileUpstream.test.ts")
 
@@ -526,13 +526,13 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   learning(
     "refused-anchor-is-not-learned",
     "src/upstream/socket/WebSocketExecutor.ts",
-    `      else if (attempt.reason === "suffix_refused") experience.anchorRefused(affinity.key)
+    `      else if (attempt.reason === "suffix_refused") limits.anchorRefused(affinity.key)
 `,
     ``,
   ),
   learning(
     "size-that-was-too-big-is-not-learned",
-    "src/upstream/socket/Experience.ts",
+    "src/upstream/socket/LearnedLimits.ts",
     `bytes: Math.min(bytes, this.largest(url) + 1)`,
     `bytes: Infinity`,
   ),
@@ -929,8 +929,9 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   refreshing(
     "token-files-share-a-socket",
     "src/upstream/credential/TokenFile.ts",
-    `{ redirect: "manual", keepalive: false }`,
-    `{ redirect: "manual" }`,
+    `        keepalive: false,
+        proxy`,
+    `        proxy`,
   ),
   filling(
     "closes-a-sibling-that-it-could-use",

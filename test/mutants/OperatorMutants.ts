@@ -163,4 +163,19 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: ``,
     noticedBy: ["test/cli/Demo.test.ts"],
   },
+  {
+    name: "oldest-of-the-latest-stays",
+    file: "src/turn/memory/LatestMap.ts",
+    find: `    this.delete(key)
+`,
+    replace: ``,
+    noticedBy: ["test/turn/memory/LatestMap.test.ts"],
+  },
+  {
+    name: "latest-grows-for-ever",
+    file: "src/turn/memory/LatestMap.ts",
+    find: `this.size > this.#most`,
+    replace: `this.size < 0`,
+    noticedBy: ["test/turn/memory/LatestMap.test.ts"],
+  },
 ]

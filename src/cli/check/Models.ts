@@ -1,7 +1,8 @@
 /**
  * Asks an upstream for its models over HTTP, which shows whether it is reached that way.
  */
-import { Effect, Option, Redacted, Schema, Stream } from "effect"
+import type { Redacted } from "effect"
+import { Effect, Option, Schema, Stream } from "effect"
 import type { HttpClientError } from "effect/http"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { proxyOfFetch } from "../../config/ProxyRules.ts"

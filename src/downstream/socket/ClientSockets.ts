@@ -12,6 +12,7 @@ import { HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { Observing } from "../../turn/record/Observing.ts"
+import { LatestMap } from "../../turn/memory/LatestMap.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 import { Turns } from "../../turn/Turns.ts"
 import type { ApiError } from "../ApiError.ts"
@@ -49,9 +50,6 @@ export class ClientSockets extends Context.Service<
 /** In milliseconds: a client that sends one message for so long, and shows no other sign of life, is ended. */
 const messageWithin = 300_000
 
-/** Scopes of which the upstream's headers are remembered, the latest. */
-const maxHeaded = 1024
-
 const make = Effect.gen(function* () {
   const settings = yield* Settings
   const admission = yield* Admission
@@ -64,7 +62,8 @@ const make = Effect.gen(function* () {
 
   const connections = new Map<ClientConnection, string>()
   const counts = new Map<string, number>()
-  const headed = new Map<string, Readonly<Record<string, string>>>()
+  /** Headers that the upstream told of a scope. */
+  const headed = new LatestMap<string, Readonly<Record<string, string>>>()
 
   const enter = (scope: string): ApiError | undefined => {
     if (connections.size >= settings.maxClientSockets) return tooMany
@@ -82,11 +81,7 @@ const make = Effect.gen(function* () {
 
   const remember = (scope: string, headers: Readonly<Record<string, string>>) => {
     const told = Object.entries(headers).filter(([name]) => ofUpgrade.test(name))
-    if (told.length === 0) return
-    headed.delete(scope)
-    headed.set(scope, Object.fromEntries(told))
-    const oldest = headed.size > maxHeaded ? headed.keys().next().value : undefined
-    if (oldest !== undefined) headed.delete(oldest)
+    if (told.length > 0) headed.set(scope, Object.fromEntries(told))
   }
 
   const accept = Effect.fnUntraced(function* ({ callerOf, request }: Wish) {

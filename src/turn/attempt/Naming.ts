@@ -2,13 +2,12 @@
  * Remembers of an upstream that its ids do not tell its turns apart, so that it is served in another way.
  *
  * Most upstreams give each response and each item an id of its own. What shows that one does not is kept per affinity,
- * so that no caller changes how another is served: at most `maxKept` of them, the oldest is forgotten first.
+ * so that no caller changes how another is served.
  */
+import { LatestMap } from "../memory/LatestMap.ts"
 
 /** Long enough for a repeated id to cost little, and short enough for an upstream that was mended. */
 const repeatsFor = 60 * 60 * 1000
-
-const maxKept = 1024
 
 /** What is known of one affinity's upstream. */
 export class Naming {
@@ -59,7 +58,7 @@ export class Naming {
 }
 
 export class Namings {
-  readonly #kept = new Map<string, Naming>()
+  readonly #kept = new LatestMap<string, Naming>()
   readonly #now: () => number
 
   /** `now` is in milliseconds. */
@@ -69,13 +68,6 @@ export class Namings {
 
   /** What is known of an affinity, by its key. Nothing is kept of an upstream of which there is nothing to say. */
   of(affinity: string): Naming {
-    return this.#kept.get(affinity) ?? new Naming(this.#now, (naming) => this.#keep(affinity, naming))
-  }
-
-  #keep(affinity: string, naming: Naming) {
-    this.#kept.delete(affinity)
-    this.#kept.set(affinity, naming)
-    const [oldest] = this.#kept.keys()
-    if (oldest !== undefined && this.#kept.size > maxKept) this.#kept.delete(oldest)
+    return this.#kept.get(affinity) ?? new Naming(this.#now, (naming) => void this.#kept.set(affinity, naming))
   }
 }

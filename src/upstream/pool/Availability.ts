@@ -18,6 +18,7 @@
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
+import { LatestMap } from "../../turn/memory/LatestMap.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import type { Affinity } from "./Affinity.ts"
 
@@ -57,9 +58,6 @@ export class Availability extends Context.Service<
   )
 }
 
-/** More troubles than these are met where callers make things up; then the oldest is forgotten. */
-const maxTroubles = 1024
-
 const httpOnlyFor = Duration.toMillis("5 minutes")
 /** So many connections in a row that are closed unheard. */
 const unheardInARow = 2
@@ -78,18 +76,10 @@ const isPage = ({ body, status }: NonNullable<TurnError["answer"]>) =>
   (status === 401 || status === 403 || status === 429) && !body.trimStart().startsWith("{")
 
 const make = (now: () => number): Availability["Service"] => {
-  const troubles = new Map<string, Trouble>()
+  const troubles = new LatestMap<string, Trouble>()
   /** Where a dial is under way that tries a place again which could not be reached. */
   const trying = new Set<string>()
-  const unheard = new Map<string, { readonly count: number; readonly until: number }>()
-
-  const keep = <A>(kept: Map<string, A>, key: string, value: A) => {
-    kept.delete(key)
-    kept.set(key, value)
-    const oldest = kept.size > maxTroubles ? kept.keys().next().value : undefined
-    if (oldest !== undefined) kept.delete(oldest)
-  }
-  const remember = (key: string, trouble: Trouble) => keep(troubles, key, trouble)
+  const unheard = new LatestMap<string, { readonly count: number; readonly until: number }>()
 
   const at = (key: string) => {
     const trouble = troubles.get(key)
@@ -113,13 +103,14 @@ const make = (now: () => number): Availability["Service"] => {
       const key = ofScope(dialled)
       const count = (unheard.get(key)?.count ?? 0) + 1
       const isMute = count >= unheardInARow
-      keep(unheard, key, { count, until: isMute ? now() + httpOnlyFor : -Infinity })
+      unheard.set(key, { count, until: isMute ? now() + httpOnlyFor : -Infinity })
       return isMute
     },
     heard: (dialled) => void (unheard.size > 0 && unheard.delete(ofScope(dialled))),
     opened: (dialled) => {
       troubles.delete(ofScope(dialled))
       troubles.delete(forAll(dialled.url))
+      // One that is set anew comes once more, and has ended by then.
       for (const [key, trouble] of troubles) {
         if (trouble.url === dialled.url && trouble.cause === "unknown") {
           troubles.set(key, { ...trouble, until: -Infinity, cause: "ended" })
@@ -132,14 +123,14 @@ const make = (now: () => number): Availability["Service"] => {
       const last = troubles.get(key)
       const cause = last === undefined || last.cause === "unknown" ? "unknown" : "own"
       if (answer !== undefined && noSocket.has(answer.status)) {
-        return remember(key, { kind: "upstream_http_only", url, until: now() + httpOnlyFor, pause: 0, cause })
+        return void troubles.set(key, { kind: "upstream_http_only", url, until: now() + httpOnlyFor, pause: 0, cause })
       }
       // A page with such a status is of what stands in front of the API, and says nothing about the caller.
       if (answer !== undefined && answer.status < 500 && !isPage(answer)) return
       // Dials that were under way at the same time fail at the same time, and count as one.
       if (last !== undefined && now() < last.until) return
       const pause = last === undefined || last.pause === 0 ? firstPause : Math.min(last.pause * 2, longestPause)
-      remember(key, { kind: "dial_backoff", url, until: now() + pause, pause, cause })
+      troubles.set(key, { kind: "dial_backoff", url, until: now() + pause, pause, cause })
     },
   }
 }

@@ -36,7 +36,7 @@ import { ConnectionPool } from "../pool/ConnectionPool.ts"
 import { codexSink, isSelfContained, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
-import { Experience } from "./Experience.ts"
+import { LearnedLimits } from "./LearnedLimits.ts"
 import { SocketTurn } from "./SocketTurn.ts"
 
 /** Ends after which the upstream's connection can carry another turn. */
@@ -75,7 +75,7 @@ const make = Effect.gen(function* () {
   const deadlines = yield* Deadlines.make
   const digester = makeDigester(randomBytes(32))
   const ownHop = hopOf(settings)
-  const experience = new Experience(() => monotonicMillisOf(clock))
+  const limits = new LearnedLimits(() => monotonicMillisOf(clock))
   const namings = new Namings(() => monotonicMillisOf(clock))
 
   /** Reads the turn's items. What is known of the body's head is enough only if it leads to a chain. */
@@ -96,7 +96,7 @@ const make = Effect.gen(function* () {
     const { clientSocket } = turn
     const affinity = affinityOf(turn, scope, ownHop)
     // Where there is no other way, a message that was too big once is tried again.
-    const known = turn.upstream.transport === "auto" ? experience.largest(affinity.url) : Infinity
+    const known = turn.upstream.transport === "auto" ? limits.largest(affinity.url) : Infinity
     const maxMessage = Math.min(turn.upstream.maxMessage, known)
     const set = clientSocket?.warmUp === true ? warmingUp(membersOnSocket(turn)) : membersOnSocket(turn)
     const omit = clientSocket?.omit
@@ -127,7 +127,7 @@ const make = Effect.gen(function* () {
       yield* Scope.provide(attached, lease.connectionScope)
     }
     const checkpoint = memory.checkpointOf(chain)
-    const decision = plan(lineage, checkpoint, settings.reasoning, experience.refusesAnchors(affinity.key))
+    const decision = plan(lineage, checkpoint, settings.reasoning, limits.refusesAnchors(affinity.key))
     const near = () => (fresh ? undefined : memory.near(key, lineage, settings.reasoning))
     const because = becauseOf(decision, near, checkpoint !== undefined)
     const options = set === undefined && omit === undefined ? decision : { ...decision, set, omit }
@@ -163,8 +163,8 @@ const make = Effect.gen(function* () {
     const binding = new Binding({ ended: lease.ended, naming, hasDialect: turn.upstream.known.codex })
     const finished = (end: TurnEnd) => {
       const { responseId } = end
-      if (decision.reason === "continued") experience.anchorTaken(affinity.key)
-      else if (attempt.reason === "suffix_refused") experience.anchorRefused(affinity.key)
+      if (decision.reason === "continued") limits.anchorTaken(affinity.key)
+      else if (attempt.reason === "suffix_refused") limits.anchorRefused(affinity.key)
       if (goesOn.has(end.type) && !binding.tells) {
         lease.evict("single_use")
       } else if (end.type === "response.completed" && responseId !== undefined) {
@@ -198,7 +198,7 @@ const make = Effect.gen(function* () {
       .run(deadlines)
       .pipe(
         Effect.tapError(({ reason }) =>
-          reason === "message_too_big" ? Effect.sync(() => experience.tooBig(affinity.url, frame.length)) : Effect.void,
+          reason === "message_too_big" ? Effect.sync(() => limits.tooBig(affinity.url, frame.length)) : Effect.void,
         ),
       )
   })

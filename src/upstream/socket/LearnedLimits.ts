@@ -1,19 +1,17 @@
 /**
- * Remembers what an upstream turned out not to do on its sockets, so that not every turn pays to find it out again: to
- * take respool's anchors, and messages of some size.
+ * Learns what an upstream does not take on its sockets, so that not every turn pays to find it out again: respool's
+ * anchors, and messages of some size.
  *
  * Both end by themselves, as upstreams are mended. Anchors are remembered per affinity, since one caller's must not decide
- * about another's; a size per URL, since only messages as large are concerned. At most `maxKept` of each, the oldest is
- * forgotten first.
+ * about another's; a size per URL, since only messages as large are concerned.
  */
+import { LatestMap } from "../../turn/memory/LatestMap.ts"
 
 /** After so many refused suffixes in a row, of which the whole request was then taken. */
 const refusedInARow = 3
 
 const withoutAnchorsFor = 5 * 60 * 1000
 const sizeFor = 60 * 60 * 1000
-
-const maxKept = 1024
 
 interface Anchors {
   readonly refused: number
@@ -27,16 +25,9 @@ interface Size {
   readonly until: number
 }
 
-const keep = <A>(kept: Map<string, A>, key: string, value: A) => {
-  kept.delete(key)
-  kept.set(key, value)
-  const oldest = kept.size > maxKept ? kept.keys().next().value : undefined
-  if (oldest !== undefined) kept.delete(oldest)
-}
-
-export class Experience {
-  readonly #anchors = new Map<string, Anchors>()
-  readonly #sizes = new Map<string, Size>()
+export class LearnedLimits {
+  readonly #anchors = new LatestMap<string, Anchors>()
+  readonly #sizes = new LatestMap<string, Size>()
   readonly #now: () => number
 
   /** `now` is in milliseconds. */
@@ -58,7 +49,7 @@ export class Experience {
   anchorRefused(affinity: string) {
     const refused = (this.#anchors.get(affinity)?.refused ?? 0) + 1
     const until = refused < refusedInARow ? -Infinity : this.#now() + withoutAnchorsFor
-    keep(this.#anchors, affinity, { refused, until })
+    this.#anchors.set(affinity, { refused, until })
   }
 
   /** The largest message for this URL, in bytes, as far as it is known. */
@@ -69,6 +60,6 @@ export class Experience {
 
   /** A message of so many bytes was too big for the upstream (RFC 6455, section 7.4.1: 1009). */
   tooBig(url: string, bytes: number) {
-    keep(this.#sizes, url, { bytes: Math.min(bytes, this.largest(url) + 1), until: this.#now() + sizeFor })
+    this.#sizes.set(url, { bytes: Math.min(bytes, this.largest(url) + 1), until: this.#now() + sizeFor })
   }
 }
