@@ -131,7 +131,9 @@ const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   const argumentsApart = args !== undefined && isString(bytes, args.start)
   const action = rule.declared === undefined ? undefined : members.get(rule.declared)
   const actionApart = action !== undefined && byteAt(bytes, action.start) === 0x7b
-  const keep = callFilter(idCounts, rule.status === "counts", (argumentsApart ? 1 : 0) + (actionApart ? 2 : 0))
+  const filter = callFilter(idCounts, rule.status === "counts", (argumentsApart ? 1 : 0) + (actionApart ? 2 : 0))
+  // Of a reference that says more than which item it stands for, all counts.
+  const keep = type === "item_reference" ? notNull : filter
   const form = digester.list([
     digester.item(bytes, span, keep),
     argumentsApart ? argumentsForm(bytes, args, digester) : "-",

@@ -86,16 +86,23 @@ const strangeArguments = ["", "{", "{}", "[1, 2.0]", "1.0", '{"a":01}', "null", 
   ['{"a":"\ud83d"}', '{"a":"\\ud83d"}', '{"a":"\\\ud83d"}', '{"a":"\\\\ud83d"}'],
 )
 
-/** Models write arguments with spaces or without, and now and then something that is no JSON. */
+/** Models write arguments with spaces or without, and now and then something that is no JSON, or not for every reader. */
 const drawArguments = (choices: Choices): string => {
   const members = drawMembers(choices, 0)
-  switch (choices.below(6)) {
+  switch (choices.below(8)) {
     case 0:
       return write(members, " ")
     case 1:
       return respelled(members, choices)
     case 2:
       return choices.of(strangeArguments)
+    case 3:
+      return `\ufeff${write(members, " ")}`
+    case 4: {
+      // Half of a pair as it is, where a writer would escape it.
+      const half = choices.of(["\ud83d", "\ude00"])
+      return write({ ...members, a: `${half}x` }).replace(`\\u${half.charCodeAt(0).toString(16)}x`, `${half}x`)
+    }
     default:
       return write(members)
   }

@@ -2,7 +2,7 @@
  * One change to a client's input, of the kinds that make it another history: a character, an item, a place.
  */
 import type { Choices } from "./JsonTexts.ts"
-import { isList, isObject, type Json, type JsonObject, Num, read, write } from "./JsonValue.ts"
+import { isList, isObject, type Json, type JsonObject, Num, read, respelled, write } from "./JsonValue.ts"
 
 /** Members that never count, and an arguments' copy. Whether a status does depends on the item. */
 const silent: ReadonlySet<string> = new Set([
@@ -109,6 +109,24 @@ const otherNulls = (value: Json, choices: Choices): Json => {
 
 const halves = ["\ud83d", "\ude00", "\ufffd"]
 
+const mark = "\ufeff"
+
+/** What stands behind a byte order mark, in other words, with more behind it, or with another value in it. */
+const behindMark = (text: string, choices: Choices): string => {
+  const value = read(text.slice(mark.length))
+  if (value === undefined) return text
+  switch (choices.below(4)) {
+    case 0:
+      return mark + respelled(value, choices)
+    case 1:
+      return `${text}${choices.of([" ", "\n", " \t"])}`
+    case 2:
+      return text.replace(/\b(\d+)\b(?![.eE"])/, "$1.0")
+    default:
+      return mark + write(otherValue(value, choices), choices.of(["", " "] as const))
+  }
+}
+
 /** Texts that some reader takes for the same JSON. */
 const otherSpelling = (text: string, choices: Choices): string => {
   switch (choices.below(6)) {
@@ -119,7 +137,7 @@ const otherSpelling = (text: string, choices: Choices): string => {
     case 2:
       return text.replace(/(?<=[:,[\s])(-?)0(?=[\s,\]}])/, (_, sign: string) => (sign === "" ? "-0" : "0"))
     case 3:
-      return text.startsWith("\ufeff") ? text.slice(1) : `\ufeff${text}`
+      return text.startsWith(mark) ? text.slice(mark.length) : `${mark}${text}`
     case 4:
       return text.replace(lone, () => choices.of(halves))
     default: {
@@ -132,6 +150,23 @@ const otherSpelling = (text: string, choices: Choices): string => {
 const statuses: ReadonlyArray<Json> = ["completed", "failed", "incomplete", new Num("1"), null, null]
 
 const ids: ReadonlyArray<Json> = ["msg_0_0", "rs_0_1", "ws_x", "\ud83d", "\ude00", new Num("1"), null]
+
+const argumentsOf = (item: JsonObject): string => (typeof item["arguments"] === "string" ? item["arguments"] : "")
+
+const pair = /[\ud800-\udbff][\udc00-\udfff]/
+
+/** The text of an assistant's message that is nothing but one; else an empty one. */
+const saidBy = ({ content, role }: JsonObject): string => {
+  const [part, ...more] = isList(content) ? content : [{ text: content ?? null }]
+  const text = role === "assistant" && more.length === 0 && isObject(part) ? part["text"] : undefined
+  return typeof text === "string" ? text : ""
+}
+
+/** The text in two parts, each with half of its first pair: two pieces make no character. */
+const inHalves = (text: string): Json => {
+  const middle = text.search(pair) + 1
+  return [text.slice(0, middle), text.slice(middle)].map((half) => ({ type: "output_text", text: half }))
+}
 
 /** Changes of what some rule may take for nothing, in items that have it. */
 const slight: ReadonlyArray<{
@@ -156,8 +191,17 @@ const slight: ReadonlyArray<{
   },
   {
     of: (item) => typeof item["arguments"] === "string",
-    change: (item, choices) => ({ ...item, arguments: otherSpelling(String(item["arguments"]), choices) }),
+    change: (item, choices) => ({ ...item, arguments: otherSpelling(argumentsOf(item), choices) }),
   },
+  {
+    of: (item) => argumentsOf(item).startsWith(mark),
+    change: (item, choices) => ({ ...item, arguments: behindMark(argumentsOf(item), choices) }),
+  },
+  {
+    of: (item) => lone.test(argumentsOf(item)),
+    change: (item, choices) => ({ ...item, arguments: argumentsOf(item).replace(lone, () => choices.of(halves)) }),
+  },
+  { of: (item) => pair.test(saidBy(item)), change: (item) => ({ ...item, content: inHalves(saidBy(item)) }) },
   {
     of: () => true,
     change: (item, choices) => ({
@@ -167,10 +211,14 @@ const slight: ReadonlyArray<{
   },
 ]
 
+/** One of those that the input has a place for: what is rare in a history must not be rare among its edits, too. */
 const slightly = (input: ReadonlyArray<JsonObject>, choices: Choices): ReadonlyArray<JsonObject> => {
-  const { change, of } = choices.of(slight)
-  const places = [...input.keys()].filter((place) => of(input[place] ?? {}))
-  if (places.length === 0) return input
+  const possible = slight.flatMap(({ change, of }) => {
+    const places = [...input.keys()].filter((place) => of(input[place] ?? {}))
+    return places.length === 0 ? [] : [{ change, places }]
+  })
+  if (possible.length === 0) return input
+  const { change, places } = choices.of(possible)
   const place = choices.of(places)
   const changed = change(input[place] ?? {}, choices)
   return isObject(changed) ? input.with(place, changed) : input

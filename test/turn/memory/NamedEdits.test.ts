@@ -140,6 +140,7 @@ const edits: ReadonlyArray<Row> = [
     ['{"type":"image_generation_call","id":"ig_1"}'],
     ['{"type":"image_generation_call","id":"ig_2"}'],
   ],
+  ["who wrote a reference that says more", [reference("a")], [reference("a", ',"more":"a","created_by":"b"')]],
   ["a reference to another item", ['{"type":"item_reference","id":"a"}'], ['{"type":"item_reference","id":"b"}']],
   [
     "the call that a local shell's output belongs to",
