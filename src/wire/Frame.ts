@@ -5,6 +5,7 @@
  */
 import type { Member, Span } from "./Json.ts"
 import { itemCount, type RequestBody } from "./RequestBody.ts"
+import { atOnce, type Steps } from "./Steps.ts"
 
 export interface FrameOptions {
   /** Index of the first input item to send; 0 sends `input` exactly as it is. */
@@ -32,28 +33,86 @@ const reserved: ReadonlySet<string> = new Set([
 const encoder = new TextEncoder()
 const comma = 0x2c
 const colon = 0x3a
+const openArray = 0x5b
+const closeArray = 0x5d
+const closeObject = 0x7d
 
 const textOfSet = (set: ReadonlyMap<string, string>): string =>
   [...set].map(([name, value]) => `,${JSON.stringify(name)}:${value}`).join("")
+
+/** So many bytes are copied in one step: the first touch of new memory takes the system longer than the copy. */
+const copyStep = 1 << 20
+
+/** Fills one buffer with slices, in steps; what is small costs no generator. */
+class Copied {
+  readonly bytes: Uint8Array
+  #at = 0
+  #inStep = 0
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size)
+  }
+
+  byte(byte: number): void {
+    this.bytes[this.#at++] = byte
+  }
+
+  /** Copies the slice at once, if a step has room for it; else gives the steps that are still to be made. */
+  slice(bytes: Uint8Array, { end, start }: Span): Iterable<undefined> {
+    if (this.#inStep + end - start > copyStep) return this.#inSteps(bytes, start, end)
+    this.#copy(bytes, start, end)
+    return none
+  }
+
+  *#inSteps(bytes: Uint8Array, start: number, end: number): Steps<void> {
+    for (let from = start; from < end;) {
+      if (this.#inStep === copyStep) {
+        yield
+        this.#inStep = 0
+      }
+      const to = Math.min(end, from + copyStep - this.#inStep)
+      this.#copy(bytes, from, to)
+      from = to
+    }
+  }
+
+  #copy(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes.set(bytes.subarray(start, end), this.#at)
+    this.#at += end - start
+    this.#inStep += end - start
+  }
+}
+
+const none: ReadonlyArray<undefined> = []
+
+const whole = (bytes: Uint8Array): Span => ({ start: 0, end: bytes.length })
 
 /**
  * The client's body with the members of `set`, given as JSON texts, instead of its members of the same names, and
  * without those of `omit`.
  */
-export const withMembers = (
-  { bytes, members }: RequestBody,
+export function* withMembersInSteps(
+  body: RequestBody,
   set: ReadonlyMap<string, string>,
   omit?: ReadonlySet<string>,
-): Uint8Array => {
-  const parts: Array<Uint8Array> = [encoder.encode(`{${textOfSet(set).slice(1)}`)]
-  let comma = set.size === 0 ? "" : ","
-  for (const { end, key, keyEnd, keyStart, start } of members.values()) {
-    if (set.has(key) || omit?.has(key) === true) continue
-    parts.push(encoder.encode(comma), bytes.subarray(keyStart, keyEnd), encoder.encode(":"), bytes.subarray(start, end))
-    comma = ","
+): Steps<Uint8Array> {
+  const opening = encoder.encode(`{${textOfSet(set).slice(1)}`)
+  const members = [...body.members.values()].filter(({ key }) => !set.has(key) && omit?.has(key) !== true)
+  const commas = members.length - (set.size === 0 && members.length > 0 ? 1 : 0)
+  const size = members.reduce(
+    (sum, { end, keyEnd, keyStart, start }) => sum + keyEnd - keyStart + 1 + end - start,
+    opening.length + commas + 1,
+  )
+  const made = new Copied(size)
+  made.slice(opening, whole(opening))
+  for (const [index, { end, keyEnd, keyStart, start }] of members.entries()) {
+    if (set.size > 0 || index > 0) made.byte(comma)
+    yield* made.slice(body.bytes, { start: keyStart, end: keyEnd })
+    made.byte(colon)
+    yield* made.slice(body.bytes, { start, end })
   }
-  parts.push(encoder.encode("}"))
-  return Buffer.concat(parts)
+  made.byte(closeObject)
+  return made.bytes
 }
 
 /** What of a body goes into a message, and how large that is. */
@@ -111,32 +170,30 @@ export const inputSize = ({ firstItem, items, members }: RequestBody, fromItem: 
 }
 
 /**
- * The message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body.
+ * The message for a request, as UTF-8 bytes: one output buffer, filled with slices of the body in steps.
  *
  * Throws a `RangeError` if `fromItem` is not the index of an item behind the known head, or of the input's end: such a
  * plan was made for another body.
  */
-export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => {
+export function* frameInSteps(body: RequestBody, options: FrameOptions): Steps<Uint8Array> {
   const { members, opening, size, suffix } = layoutOf(body, options)
-  const frame = new Uint8Array(size)
-  frame.set(opening)
-  let at = opening.length
-  const slice = ({ end, start }: Span): void => {
-    frame.set(body.bytes.subarray(start, end), at)
-    at += end - start
-  }
+  const made = new Copied(size)
+  made.slice(opening, whole(opening))
   for (const member of members) {
-    frame[at++] = comma
-    slice({ start: member.keyStart, end: member.keyEnd })
-    frame[at++] = colon
+    made.byte(comma)
+    yield* made.slice(body.bytes, { start: member.keyStart, end: member.keyEnd })
+    made.byte(colon)
     if (member.key === "input" && suffix !== undefined) {
-      frame[at++] = 0x5b
-      slice(suffix)
-      frame[at++] = 0x5d
+      made.byte(openArray)
+      yield* made.slice(body.bytes, suffix)
+      made.byte(closeArray)
     } else {
-      slice(member)
+      yield* made.slice(body.bytes, member)
     }
   }
-  frame[at] = 0x7d
-  return frame
+  made.byte(closeObject)
+  return made.bytes
 }
+
+/** The same at once, for what is known to be small. */
+export const toFrame = (body: RequestBody, options: FrameOptions): Uint8Array => atOnce(frameInSteps(body, options))

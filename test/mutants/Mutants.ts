@@ -4,6 +4,7 @@
  * A text is found once in its file, and stays so when lines around it move; `Mutants.test.ts` holds that in every run of
  * the tests, and `bun run mutants` plants them.
  */
+import { ofCosts } from "./CostMutants.ts"
 import { forOperators } from "./OperatorMutants.ts"
 
 export interface Mutant {
@@ -235,10 +236,15 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   ),
   mutant(
     "id-of-a-long-reference-ignored",
-    "src/wire/ItemRules.ts",
-    `  message: named("content",`,
-    `  item_reference: named("type" as "content", ""),
-  message: named("content",`,
+    "src/wire/Item.ts",
+    `opaque(digester.item(bytes, span, notNull)), id, fromModel: true }`,
+    `opaque(digester.item(bytes, span, callFilter(false, true, 0))), id, fromModel: true }`,
+  ),
+  mutant(
+    "writer-of-a-long-reference-ignored",
+    "src/wire/Item.ts",
+    `opaque(digester.item(bytes, span, notNull)), id, fromModel: true }`,
+    `opaque(digester.item(bytes, span, callFilter(true, true, 0))), id, fromModel: true }`,
   ),
   mutant(
     "null-in-arguments-dropped",
@@ -608,6 +614,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `  return isTerminal(type) ? type : "response.completed"`,
   ),
   ...forOperators,
+  ...ofCosts,
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",
     "src/upstream/socket/WebSocketExecutor.ts",

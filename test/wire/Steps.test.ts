@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import { lineageInSteps } from "../../src/turn/memory/Lineage.ts"
 import { scanInSteps, scanObject, type Span } from "../../src/wire/Json.ts"
-import { bodyInSteps, type RequestBody } from "../../src/wire/RequestBody.ts"
+import { frameInSteps, withMembersInSteps } from "../../src/wire/Frame.ts"
+import { bodyInSteps, parseRequestBody, type RequestBody } from "../../src/wire/RequestBody.ts"
 import { atOnce, type Steps, stepSize } from "../../src/wire/Steps.ts"
 import { utf8 } from "../support/Bytes.ts"
 import { digester } from "../support/Chain.ts"
@@ -90,6 +91,40 @@ describe("A large body", () => {
       if (!isCostly)
         assert.isAtLeast(lineage.count, Math.floor((read1 + (body.items?.length ?? 0) * 1024) / stepSize), what)
     }
+  })
+
+  it("is copied into a message, and into a body with other members, in steps of 1 MiB", () => {
+    const texts = ["a".repeat(5 << 20), "b".repeat(3 << 20), ...Array<string>(900).fill("c".repeat(10_000))]
+    const text = `{"model":"m","input":[${JSON.stringify({ role: "user", content: texts[0] })},1],${texts
+      .slice(1)
+      .map((value, index) => `"m${index}":"${value}"`)
+      .join()}}`
+    const { body } = read(text)
+    const set = new Map([["store", "false"]])
+    for (const [what, steps, size] of [
+      ["whole", frameInSteps(body, { fromItem: 0, set }), text.length],
+      ["a suffix", frameInSteps(body, { fromItem: 1, set }), text.length - (5 << 20)],
+      ["other members", withMembersInSteps(body, set), text.length],
+    ] as const) {
+      const { count, value } = counted(steps)
+      assert.isAbove(value.length, size - 100, what)
+      assert.isAtLeast(count, Math.floor(value.length / (1 << 20)), what)
+      assert.strictEqual(
+        Result.getOrThrow(parseRequestBody(value)).members.size,
+        body.members.size + (what === "other members" ? 1 : 2),
+        what,
+      )
+    }
+    const small = read(`{"model":"m","input":"x","store":true}`).body
+    assert.deepStrictEqual(
+      [counted(frameInSteps(small, { fromItem: 0, set })), counted(withMembersInSteps(small, set))].map(
+        ({ count, value }) => [count, Buffer.from(value).toString()],
+      ),
+      [
+        [1, `{"type":"response.create","store":false,"model":"m","input":"x"}`],
+        [1, `{"store":false,"model":"m","input":"x"}`],
+      ],
+    )
   })
 
   it("is read as one that is small is, in a single step", () => {

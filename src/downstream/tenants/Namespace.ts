@@ -11,7 +11,7 @@ import { Result } from "effect"
 import { createHash } from "node:crypto"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { bodyInSteps, readMember } from "../../wire/RequestBody.ts"
-import { withMembers } from "../../wire/Frame.ts"
+import { withMembersInSteps } from "../../wire/Frame.ts"
 import type { Steps } from "../../wire/Steps.ts"
 
 const names = ["prompt_cache_key", "user", "safety_identifier"]
@@ -29,5 +29,6 @@ export function* namespaced(scope: string, body: RequestBody): Steps<RequestBody
     const value = readMember(body, name)
     if (typeof value === "string") set.set(name, JSON.stringify(digestOf(scope, name, value)))
   }
-  return set.size === 0 ? body : Result.getOrElse(yield* bodyInSteps(withMembers(body, set)), () => body)
+  if (set.size === 0) return body
+  return Result.getOrElse(yield* bodyInSteps(yield* withMembersInSteps(body, set)), () => body)
 }

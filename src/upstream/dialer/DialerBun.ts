@@ -17,7 +17,7 @@ import { Dialer, isCertificateCode, make, unreachable } from "./Dialer.ts"
 import type { FrameSink } from "./FrameReader.ts"
 import { FrameReader } from "./FrameReader.ts"
 import { SendQueue } from "./SendQueue.ts"
-import { closeFrame, frame, opcodes, pingFrame } from "./FrameWriter.ts"
+import { closeFrame, frame, framePieces, opcodes, pieceSize, pingFrame } from "./FrameWriter.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
 import { BunTunnel } from "./TunnelBun.ts"
 import { UpgradeAnswer } from "./UpgradeAnswer.ts"
@@ -222,10 +222,15 @@ class Client implements FrameSink {
     return this.#socket !== undefined && this.#queue.write(this.#socket, bytes)
   }
 
+  #send(payload: Uint8Array): boolean {
+    if (payload.length <= pieceSize) return this.#write(frame(opcodes.text, payload))
+    return this.#socket !== undefined && this.#queue.writePieces(this.#socket, framePieces(opcodes.text, payload))
+  }
+
   #asSocket(headers: Readonly<Record<string, string>>): Socket {
     return {
       handshake: { status: 101, headers },
-      send: (payload) => this.#state === "open" && this.#write(frame(opcodes.text, payload)),
+      send: (payload) => this.#state === "open" && this.#send(payload),
       ping: () => {
         if (this.#state === "open") this.#write(pingFrame())
       },

@@ -23,14 +23,16 @@ const mask = (): number => {
   return pool[taken++] ?? 0
 }
 
-export const frame = (opcode: number, payload: Uint8Array): Buffer => {
-  const length = payload.byteLength
+export const frame = (opcode: number, payload: Uint8Array): Buffer => begun(opcode, payload, payload.byteLength, mask())
+
+/** A frame of `length` bytes of payload, as far as its first bytes are given. */
+const begun = (opcode: number, payload: Uint8Array, length: number, key: number): Buffer => {
   const head = length < 126 ? 6 : length < 65_536 ? 8 : 14
   // The frame begins at an offset which puts the payload on a word's boundary; the bytes before it are not used.
   const start = head % 4
-  const whole = new ArrayBuffer(Math.ceil((start + head + length) / 4) * 4)
+  const whole = new ArrayBuffer(Math.ceil((start + head + payload.byteLength) / 4) * 4)
   const words = new Int32Array(whole)
-  const bytes = Buffer.from(whole, start, head + length)
+  const bytes = Buffer.from(whole, start, head + payload.byteLength)
   bytes[0] = 0x80 | opcode
   bytes[1] = 0x80 | (length < 126 ? length : length < 65_536 ? 126 : 127)
   if (head === 8) bytes.writeUInt16BE(length, 2)
@@ -42,10 +44,45 @@ export const frame = (opcode: number, payload: Uint8Array): Buffer => {
   // The mask is the word before the payload. Both are read as words of the machine, so their byte order does not
   // matter.
   const at = (start + head) / 4
-  const key = mask()
   words[at - 1] = key
   for (let i = at; i < words.length; i++) words[i] = (words[i] ?? 0) ^ key
   return bytes
+}
+
+/** A message that is made piece by piece; `next` gives undefined behind the last. */
+export interface Pieces {
+  /** Of all pieces together, in bytes. */
+  readonly size: number
+  readonly next: () => Buffer | undefined
+}
+
+/** In bytes, and whole words: 0.3 ms to copy and mask, where 15 MiB take 25 ms (Bun 1.4.5). */
+export const pieceSize = 1 << 18
+
+/**
+ * The same frame in pieces, each masked only when it is asked for: nobody else waits for a large message, and it is never
+ * held twice. The payload must not change before the last piece was asked for.
+ */
+export const framePieces = (opcode: number, payload: Uint8Array): Pieces => {
+  const length = payload.byteLength
+  const key = mask()
+  const first = begun(opcode, payload.subarray(0, pieceSize), length, key)
+  let at = 0
+  const next = (): Buffer | undefined => {
+    if (at === 0) {
+      at = pieceSize
+      return first
+    }
+    if (at >= length) return undefined
+    const part = payload.subarray(at, at + pieceSize)
+    at += pieceSize
+    const words = new Int32Array(Math.ceil(part.length / 4))
+    const bytes = Buffer.from(words.buffer, 0, part.length)
+    bytes.set(part)
+    for (let i = 0; i < words.length; i++) words[i] = (words[i] ?? 0) ^ key
+    return bytes
+  }
+  return { size: first.length + Math.max(0, length - pieceSize), next }
 }
 
 const empty = new Uint8Array()

@@ -7,13 +7,22 @@
  * 200 KB.
  */
 
+import { setImmediate } from "node:timers"
+import type { Pieces } from "./FrameWriter.ts"
+import { pieceSize } from "./FrameWriter.ts"
+
+const nothing = Buffer.alloc(0)
+
 /** The part of one of Bun's sockets that is used: `write` gives how many bytes were taken, or -1 where it is closed. */
 export interface Sink {
   readonly write: (bytes: Uint8Array) => number
 }
 
+/** So many pieces are written before the event loop sees to others. */
+const piecesAtOnce = 4
+
 export class SendQueue {
-  #waiting: Array<Buffer> = []
+  #waiting: Array<Buffer | Pieces> = []
   /** How many bytes wait. */
   size = 0
 
@@ -33,9 +42,26 @@ export class SendQueue {
     return true
   }
 
+  /** The same for a message in pieces, which are made as the system takes them. */
+  writePieces(sink: Sink, pieces: Pieces): boolean {
+    const first = pieces.next() ?? nothing
+    const before = this.size
+    if (!this.write(sink, first)) return false
+    this.#waiting.push(pieces)
+    this.size += pieces.size - first.length
+    if (before === 0 && this.#waiting.length === 1) this.drain(sink)
+    return true
+  }
+
   /** Writes on; called when the socket takes bytes again. */
   drain(sink: Sink): void {
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+    for (let written = 0; ; written++) {
+      const first = this.#first()
+      if (first === undefined) return
+      if (written >= piecesAtOnce && first.length === pieceSize) {
+        setImmediate(() => this.drain(sink))
+        return
+      }
       const taken = Math.max(sink.write(first), 0)
       this.size -= taken
       if (taken < first.length) {
@@ -43,6 +69,16 @@ export class SendQueue {
         return
       }
       this.#waiting.shift()
+    }
+  }
+
+  #first(): Buffer | undefined {
+    for (;;) {
+      const first = this.#waiting[0]
+      if (first === undefined || !("next" in first)) return first
+      const piece = first.next()
+      if (piece === undefined) this.#waiting.shift()
+      else this.#waiting.unshift(piece)
     }
   }
 

@@ -14,8 +14,9 @@ import type { TurnEnd, TurnExecutor, TurnSink } from "../../turn/Executor.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import { withHorizon } from "../../turn/Sinks.ts"
+import { inSlices } from "../../turn/Slices.ts"
 import { TurnError } from "../../turn/TurnError.ts"
-import { inputSize, withMembers } from "../../wire/Frame.ts"
+import { inputSize, withMembersInSteps } from "../../wire/Frame.ts"
 import { itemCount } from "../../wire/RequestBody.ts"
 import { codexSink, membersOverHttp } from "../route/CodexRules.ts"
 import { readTurn } from "./AnswerReader.ts"
@@ -55,6 +56,8 @@ const make = Effect.gen(function* () {
     const ofProfile = membersOverHttp(turn)
     // A turn of a client's socket streams, whatever its message says.
     const set = clientSocket === undefined ? ofProfile : new Map([...(ofProfile ?? []), streamed])
+    const { body } = turn
+    const bytes = set === undefined ? body.bytes : yield* inSlices(withMembersInSteps(body, set, clientSocket?.omit))
     const answer = yield* send(turn, {
       method: "POST",
       path: `/responses${turn.query}`,
@@ -65,7 +68,7 @@ const make = Effect.gen(function* () {
         "content-encoding": undefined,
       },
       caller: turn.caller,
-      body: withoutMark(set === undefined ? turn.body.bytes : withMembers(turn.body, set, clientSocket?.omit)),
+      body: withoutMark(bytes),
       scope: yield* Effect.scope,
     })
     const { headers, status } = answer

@@ -28,7 +28,7 @@ import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
 import { inSlices } from "../../turn/Slices.ts"
 import { TurnError } from "../../turn/TurnError.ts"
 import { makeDigester } from "../../wire/Digest.ts"
-import { frameSize, inputSize, toFrame } from "../../wire/Frame.ts"
+import { frameInSteps, frameSize, inputSize } from "../../wire/Frame.ts"
 import { hopOf } from "../../wire/Hops.ts"
 import { bodyInSteps } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
@@ -149,7 +149,7 @@ const make = Effect.gen(function* () {
       inputBytes: inputSize(body, decision.fromItem),
     })
     const covers = planned(lineage)
-    const frame = toFrame(body, options)
+    const frame = yield* inSlices(frameInSteps(body, options))
     return { affinity, naming, lease, told, key, body, checkpoint, decision, covers, frame }
   })
 

@@ -79,6 +79,18 @@ describe("Dialer.layerBun", () => {
     }),
   )
 
+  test(
+    "writes a large message piece by piece, however much the system would take at once",
+    Effect.scoped(
+      Effect.gen(function* () {
+        const socket = yield* dial(`ws://127.0.0.1:${yield* echo()}/`)
+        const size = 15 << 20
+        assert.isTrue(socket.send(new Uint8Array(size).fill(97)))
+        assert.isAtLeast(socket.bufferedAmount(), size - (5 << 18))
+      }),
+    ),
+  )
+
   // The kernel's list of sockets is Linux's own.
   it.effect.skipIf(!existsSync("/proc/net/tcp"))("gives its descriptors back however a socket ends", () =>
     Effect.gen(function* () {

@@ -1,5 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { closeFrame, frame, opcodes, pingFrame } from "../../../src/upstream/dialer/FrameWriter.ts"
+import {
+  closeFrame,
+  frame,
+  framePieces,
+  opcodes,
+  pieceSize,
+  pingFrame,
+} from "../../../src/upstream/dialer/FrameWriter.ts"
 import { makeRandom } from "../../support/Random.ts"
 import { wsModule } from "../../support/WsModule.ts"
 
@@ -35,6 +42,24 @@ describe("FrameWriter", () => {
       const before = Buffer.from(whole)
       assert.deepStrictEqual(received(frame(opcodes.text, payload)), [["message", Buffer.from(payload)]])
       assert.deepStrictEqual(Buffer.from(whole), before)
+    }
+  })
+
+  it("writes the same in pieces, each made when it is asked for", () => {
+    const random = makeRandom(2)
+    for (const length of [0, 1, 3, pieceSize - 1, pieceSize, pieceSize + 1, 2 * pieceSize + 3, 1_000_003]) {
+      const offset = random(8)
+      const whole = new Uint8Array(offset + length).map(() => 97 + random(26))
+      const payload = whole.subarray(offset)
+      const { next, size } = framePieces(opcodes.text, payload)
+      const parts: Array<Buffer> = []
+      for (let part = next(); part !== undefined; part = next()) {
+        assert.isAtMost(part.length, pieceSize + 14)
+        parts.push(part)
+      }
+      assert.strictEqual(Buffer.concat(parts).length, size)
+      assert.deepStrictEqual(received(...parts), [["message", Buffer.from(payload)]])
+      assert.deepStrictEqual(Buffer.concat(parts).length, frame(opcodes.text, payload).length)
     }
   })
 

@@ -1,4 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { Pieces } from "../../../src/upstream/dialer/FrameWriter.ts"
+import { pieceSize } from "../../../src/upstream/dialer/FrameWriter.ts"
 import { SendQueue } from "../../../src/upstream/dialer/SendQueue.ts"
 import { makeRandom } from "../../support/Random.ts"
 
@@ -26,6 +28,63 @@ describe("SendQueue", () => {
       while (queue.size > 0) queue.drain(sink)
       assert.strictEqual(taken, wanted)
     }
+  })
+
+  it("asks for the pieces of a large message only as the system takes them, a few at a time", async () => {
+    for (const takes of [1, 1000, pieceSize, Infinity]) {
+      const queue = new SendQueue()
+      let made = 0
+      const written: Array<number> = []
+      let room = takes
+      const sink = {
+        write: (bytes: Uint8Array) => {
+          const part = bytes.subarray(0, room)
+          room -= part.length
+          for (const byte of part) written.push(byte)
+          return part.length
+        },
+      }
+      const pieces = (first: number, count: number): Pieces => {
+        let piece = 0
+        const next = () => (piece++ < count ? (made++, Buffer.alloc(pieceSize, first + piece - 1)) : undefined)
+        return { size: count * pieceSize, next }
+      }
+      assert.isTrue(queue.writePieces(sink, pieces(1, 10)))
+      assert.isTrue(queue.write(sink, Buffer.from("x")))
+      assert.isTrue(queue.writePieces(sink, pieces(20, 3)))
+      assert.isTrue(queue.write(sink, Buffer.from("y")))
+      // Of the first message those that are written at once and the next, of the message behind it the first.
+      assert.isAtMost(made, 1 + 4 + 1 + 1)
+      const size = 13 * pieceSize + 2
+      for (let drains = 0; queue.size > 0; drains++) {
+        assert.strictEqual(queue.size, size - written.length)
+        const before = made
+        if (room === 0) room = pieceSize / 2
+        if (drains < 4 || takes === 1) queue.drain(sink)
+        else await Bun.sleep(0)
+        if (takes !== Infinity) queue.drain(sink)
+        assert.isAtMost(made - before, 2 * 5)
+      }
+      const expected = Buffer.concat([
+        ...Array.from({ length: 10 }, (_, piece) => Buffer.alloc(pieceSize, 1 + piece)),
+        Buffer.from("x"),
+        ...Array.from({ length: 3 }, (_, piece) => Buffer.alloc(pieceSize, 20 + piece)),
+        Buffer.from("y"),
+      ])
+      assert.isTrue(Buffer.from(written).equals(expected))
+    }
+  })
+
+  it("writes no piece of a large message to a closed socket, and makes none once it is cleared", () => {
+    let made = 0
+    const next = () => (made++ < 9 ? Buffer.alloc(pieceSize) : undefined)
+    const queue = new SendQueue()
+    assert.isFalse(queue.writePieces({ write: () => -1 }, { size: 9 * pieceSize, next }))
+    assert.strictEqual(queue.size, 0)
+    assert.isTrue(queue.writePieces({ write: () => 1 }, { size: 8 * pieceSize, next }))
+    queue.clear()
+    queue.drain({ write: () => assert.fail("nothing is left to write") })
+    assert.strictEqual(made, 2)
   })
 
   it("says that nothing was written to a closed socket, and forgets all when it is cleared", () => {
