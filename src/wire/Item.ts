@@ -11,7 +11,7 @@ import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
 import type { Digester } from "./Digest.ts"
 import type { Member, Span } from "./Json.ts"
-import { isModelType, itemFilter, modelPart, nameOf, ruleOf } from "./ItemRules.ts"
+import { callFilter, isModelType, itemFilter, modelPart, nameOf, ruleOf } from "./ItemRules.ts"
 import { isNull, isString, notNull, notNullInElements } from "./ItemRules.ts"
 import { scanObject } from "./Json.ts"
 import { byteAt, decodeString, textOf } from "./JsonString.ts"
@@ -53,17 +53,6 @@ interface ReasoningParts {
 }
 
 type Members = ReadonlyMap<string, Member>
-
-/** The members that are read apart from the rest, by the sum of what they count in `filterOf`. */
-const readApart = [[], ["arguments"], ["action"], ["arguments", "action"]].map((names) => new Set(names))
-
-/** One for each way to read an item: of a call, `apart` is 1 for its `arguments` and 2 for its `action`. */
-const callFilters = readApart.flatMap((apart) =>
-  [0, 1, 2, 3].map((bits) => itemFilter({ idCounts: (bits & 1) !== 0, statusCounts: (bits & 2) !== 0, apart })),
-)
-
-const callFilter = (idCounts: boolean, statusCounts: boolean, apart: number): MemberFilter =>
-  callFilters[apart * 4 + (idCounts ? 1 : 0) + (statusCounts ? 2 : 0)] ?? notNull
 
 /** A phase that is no string is nothing anybody knows, so it counts like any unknown member. */
 const messageFilter = (idCounts: boolean): MemberFilter => {

@@ -115,6 +115,17 @@ export const itemFilter = (options: {
   }
 }
 
+/** The members that are read apart from the rest, by the sum of what they count in `filterOf`. */
+const readApart = [[], ["arguments"], ["action"], ["arguments", "action"]].map((names) => new Set(names))
+
+/** One for each way to read an item: of a call, `apart` is 1 for its `arguments` and 2 for its `action`. */
+const callFilters = readApart.flatMap((apart) =>
+  [0, 1, 2, 3].map((bits) => itemFilter({ idCounts: (bits & 1) !== 0, statusCounts: (bits & 2) !== 0, apart })),
+)
+
+export const callFilter = (idCounts: boolean, statusCounts: boolean, apart: number): MemberFilter =>
+  callFilters[apart * 4 + (idCounts ? 1 : 0) + (statusCounts ? 2 : 0)] ?? notNull
+
 /** The members of a part that count, where a model wrote the part: clients lose the others, or an SDK adds them. */
 export const modelPart: MemberFilter = (depth, key, bytes, start) => {
   if (depth > 0) return true

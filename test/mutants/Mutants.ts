@@ -237,14 +237,14 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "id-of-a-long-reference-ignored",
     "src/wire/Item.ts",
-    `opaque(digester.item(bytes, span, notNull)), id, fromModel: true }`,
-    `opaque(digester.item(bytes, span, callFilter(false, true, 0))), id, fromModel: true }`,
+    `type === "item_reference" ? notNull : filter`,
+    `type === "item_reference" ? callFilter(false, true, 0) : filter`,
   ),
   mutant(
     "writer-of-a-long-reference-ignored",
     "src/wire/Item.ts",
-    `opaque(digester.item(bytes, span, notNull)), id, fromModel: true }`,
-    `opaque(digester.item(bytes, span, callFilter(true, true, 0))), id, fromModel: true }`,
+    `type === "item_reference" ? notNull : filter`,
+    `filter`,
   ),
   mutant(
     "null-in-arguments-dropped",
