@@ -31,7 +31,7 @@ import { makeSockets, upgradable } from "../socket/BunSockets.ts"
 import * as Descriptors from "./Descriptors.ts"
 import type { Options, ServeError } from "./Listener.ts"
 import { listen, ListeningCertificate } from "./Listener.ts"
-import { peerOf } from "./Sockets.ts"
+import { peerOf } from "./SystemCalls.ts"
 
 export type { Options } from "./Listener.ts"
 

@@ -3,8 +3,9 @@
  *
  * `Bun.serve` tells of no connection before its request, counts none, and closes none that never sent one but by its
  * own 12 s; `closeIdleConnections` passes those over, and `node:http`, which tells of each, takes pipelined requests.
- * So every `lookEvery` the number of open descriptors is asked for (20 to 50 µs), and only when there are too many are
- * the listener's connections looked at, in slices, by system calls through `bun:ffi`: those that no request is on are
+ * So the number of open descriptors is asked for (20 to 50 µs) before strangers can have opened all that were left (`restFor`:
+ * an idle process wakes once a second, or a few times where the limit is low), and only when there are too many are the
+ * listener's connections looked at, in slices, by system calls through `bun:ffi`: those that no request is on are
  * shut down, the ones that were never answered first, and of each kind the longest quiet. Bun then closes them as if
  * the client had left. (Bun 1.4.5. At the limit itself Bun spins on `accept`, and its `fetch` ends the process
  * where its thread could not be started, which is why that is started here.)
@@ -13,14 +14,22 @@
  */
 import { Effect } from "effect"
 import { readFileSync, statSync } from "node:fs"
-import { setImmediate, setInterval } from "node:timers/promises"
+import { setImmediate, setTimeout } from "node:timers/promises"
 import { proxyOfFetch } from "../../config/ProxyRules.ts"
-import type { Client, Connections } from "./Sockets.ts"
-import { openSockets } from "./Sockets.ts"
+import type { Client, Connections } from "./SystemCalls.ts"
+import { systemCalls } from "./SystemCalls.ts"
 import { network } from "../Network.ts"
 
-/** In milliseconds. */
-const lookEvery = 50
+/** How long the process is let be, in milliseconds: no less, however few are left, and no longer, however many. */
+const shortestRest = 50
+const longestRest = 1000
+
+/** So many connections come in a millisecond at the very most: on loopback 63 were seen (Bun 1.4.5). */
+const fastest = 100
+
+/** How long nobody can have opened all descriptors that are left, in milliseconds. */
+export const restFor = (open: number, descriptors: number | undefined): number =>
+  Math.max(shortestRest, Math.min(longestRest, Math.floor(((descriptors ?? Infinity) - open) / fastest)))
 
 export interface Limits {
   /** Connections in all, and of one address (of one IPv6 network). */
@@ -103,7 +112,7 @@ export const watch = ({ isBusy, limits, port }: Watched) =>
   Effect.gen(function* () {
     startFetching()
     const log = Effect.runForkWith(yield* Effect.context<never>())
-    const sockets = yield* Effect.promise(openSockets)
+    const sockets = yield* Effect.promise(systemCalls)
     if (sockets === undefined) return
     const descriptors = descriptorLimit()
     const within = limitsWithin(limits, descriptors)
@@ -133,24 +142,27 @@ export const watch = ({ isBusy, limits, port }: Watched) =>
 
     yield* Effect.acquireRelease(
       Effect.sync(() =>
-        every(lookEvery, () => {
+        repeatedly(() => {
           const open = openDescriptors()
+          const rest = restFor(open, descriptors)
           peak = Math.max(peak, open)
           after = Math.min(after, open)
           // Where most are busy there is little to shed, and every look takes some milliseconds.
-          if (looking || open <= few || (open < after + step && performance.now() - lookedAt < againAfter)) return
+          if (looking || open <= few || (open < after + step && performance.now() - lookedAt < againAfter)) return rest
           looking = true
           void look()
+          return rest
         }),
       ),
       (stop) => Effect.sync(stop),
     )
   })
 
-const every = (millis: number, look: () => void) => {
+/** `look` says in how many milliseconds it is called again. */
+const repeatedly = (look: () => number) => {
   const stop = new AbortController()
   const looking = async () => {
-    for await (const _ of setInterval(millis, undefined, { ref: false, signal: stop.signal })) look()
+    for (;;) await setTimeout(look(), undefined, { ref: false, signal: stop.signal })
   }
   // It ends by the abort.
   looking().catch(() => {})

@@ -2,9 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { connect } from "node:net"
 import { fileURLToPath } from "node:url"
-import { limitsWithin, toShed } from "../../../src/downstream/http/Descriptors.ts"
-import type { Client } from "../../../src/downstream/http/Sockets.ts"
+import { limitsWithin, restFor, toShed } from "../../../src/downstream/http/Descriptors.ts"
+import type { Client } from "../../../src/downstream/http/SystemCalls.ts"
 import { eventually } from "../../support/EventLoop.ts"
+
+const path = Bun.env["PATH"] ?? ""
 
 const root = fileURLToPath(new URL("../../../", import.meta.url))
 
@@ -90,13 +92,39 @@ describe("limitsWithin", () => {
   }
 })
 
+describe("restFor", () => {
+  for (const [open, descriptors, millis] of [
+    [20, 256, 50],
+    [20, 1024, 50],
+    [20, 20_000, 199],
+    [10_000, 20_000, 100],
+    [15_000, 20_000, 50],
+    [20_000, 20_000, 50],
+    [20, 524_288, 1000],
+    [500_000, 524_288, 242],
+    [0, undefined, 1000],
+  ] as const) {
+    it(`lets the process be for ${millis} ms where ${open} of ${descriptors ?? "any number of"} descriptors are open`, () => {
+      assert.strictEqual(restFor(open, descriptors), millis)
+    })
+  }
+
+  it("never sleeps for longer than it takes to open all that are left", () => {
+    for (const descriptors of [5_000, 20_000, 65_536, 1_048_576]) {
+      for (let open = 0; open < descriptors - 5_000; open += 777) {
+        assert.isAtMost(open + restFor(open, descriptors) * 100, descriptors)
+      }
+    }
+  })
+})
+
 /** A proxy with few descriptors; gives its port, and what it has logged. */
 const proxied = (descriptors: number) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const child = Bun.spawn(["sh", "-c", `ulimit -n ${descriptors}; exec ${process.execPath} src/main.ts serve`], {
         cwd: root,
-        env: { ...process.env, RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: "http://127.0.0.1:9/v1" },
+        env: { PATH: path, RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: "http://127.0.0.1:9/v1" },
         stdout: "pipe",
         stderr: "pipe",
       })

@@ -32,7 +32,7 @@ const bytesAcknowledged = 120
 const infoBytes = 136
 
 /** Undefined: the system, or the runtime, has none of this. */
-export const openSockets = async (): Promise<Connections | undefined> => {
+export const systemCalls = async (): Promise<Connections | undefined> => {
   if (process.platform !== "linux" || process.versions["bun"] === undefined) return undefined
   const ffi = await import("bun:ffi")
   for (const name of ["libc.so.6", "libc.so"]) {
