@@ -63,10 +63,10 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
     `Number(b.answered) - Number(a.answered) || b.quiet`,
   ),
   by("test/downstream/http/Descriptors.test.ts")(
-    "nothing-is-shed",
+    "only-addresses-are-counted",
     "src/downstream/http/Descriptors.ts",
-    `peer === peer && !isBusy(peer)) sockets.shutDown(fd)`,
-    `peer !== peer && !isBusy(peer)) sockets.shutDown(fd)`,
+    `left > 0 ? [...shed, ...kept.slice(0, left)] : shed`,
+    `shed`,
   ),
   by("test/downstream/http/Paced.test.ts")(
     "who-takes-nothing-may-do-so-for-ever",

@@ -234,4 +234,31 @@ describe("An upstream that gives", () => {
       assert.strictEqual((yield* converse(way, "repeats")).runs, turns)
     }).pipe(Effect.provide(layer("standard"))),
   )
+
+  it.effect("the same ids runs a turn once, though its connection was idle before that was known", () =>
+    Effect.gen(function* () {
+      const way = ways.find(({ name }) => name === "one id for all responses") ?? assert.fail("there is one")
+      const dialer = yield* TestDialer
+      const { execute } = yield* Executor
+      let runs = 0
+      dialer.answer.with = (socket) => {
+        const events = answer(way, { turn: ++runs, connection: dialer.sockets.indexOf(socket) })
+        for (const event of events) if (socket.terminated === 0) socket.handlers.onText(JSON.stringify(event))
+      }
+      const inputs = new Map<string, ReadonlyArray<object>>()
+      const runsOf = Effect.fnUntraced(function* (name: string) {
+        const before = runs
+        const input = [...(inputs.get(name) ?? []), user(`${name}, ${before}`)]
+        const heard = new Heard()
+        yield* execute({ ...turnOf({ model: "m", input }), session: { key: name, name } }, heard)
+        inputs.set(name, [...input, item(way, { turn: runs, connection: 0 })])
+        return [runs - before, heard.route_?.connection]
+      })
+      const names = ["a", "b", "c", "d", "e", "f", "g"]
+      for (const name of names) assert.deepStrictEqual(yield* runsOf(name), [1, "new"])
+      assert.strictEqual((yield* ConnectionPool).connections().length, names.length)
+      assert.deepStrictEqual(yield* runsOf("a"), [2, "new"])
+      for (const name of names.slice(1)) assert.deepStrictEqual(yield* runsOf(name), [1, "new"])
+    }).pipe(Effect.provide(layer("standard"))),
+  )
 })
