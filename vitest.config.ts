@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config"
 const alone = ["test/downstream/auth/Keys.test.ts", "test/lifecycle/**/*.test.ts"]
 
 export default defineConfig({
+  // Examples import respool as an app does; here it is the sources, and not what was built of them at some time.
+  resolve: { tsconfigPaths: true },
   test: {
     // Bun runs vitest's workers as threads only: the default pool of forked processes fails under it.
     pool: "threads",

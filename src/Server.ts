@@ -1,7 +1,6 @@
 /**
- * Puts the layers together, which no other file does: to an executor, the API's routes, and a server.
- *
- *     routes ─▶ turns ─▶ executor = fallback(WebSocket executor ─▶ pool ─▶ dialer, HTTP executor ─▶ fetch)
+ * Puts a proxy together: the API's routes and a client socket's, who may ask, and the listener, before the engine
+ * (`Engine.ts`) that carries the turns.
  *
  * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
  */
@@ -14,68 +13,22 @@ import { AuthScope } from "./downstream/auth/AuthScope.ts"
 import * as BunServer from "./downstream/http/BunServer.ts"
 import { Keys } from "./downstream/auth/Keys.ts"
 import { privateFolder } from "./downstream/auth/KeysFile.ts"
-import { Intake } from "./downstream/Intake.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
 import { PassThrough } from "./downstream/http/PassThrough.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
-import { Session } from "./downstream/Session.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
-import * as Metrics from "./observe/Metrics.ts"
-import * as Observing from "./turn/record/Observing.ts"
-import { Turns } from "./turn/Turns.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
+import { layerExecutorNoCredentials, layerTurns } from "./Engine.ts"
 import { noModelLeadsThere, unreached } from "./config/UpstreamSettings.ts"
-import { BodyHeads } from "./turn/memory/BodyHeads.ts"
+import * as Observing from "./turn/record/Observing.ts"
 import { Revocation } from "./turn/Revocation.ts"
-import { TurnMemory } from "./turn/memory/TurnMemory.ts"
-import { Availability } from "./upstream/pool/Availability.ts"
-import { ConnectionPool } from "./upstream/pool/ConnectionPool.ts"
 import { layerBun } from "./upstream/dialer/DialerBun.ts"
-import { Evictor } from "./upstream/pool/Evictor.ts"
-import { FallbackExecutor } from "./upstream/FallbackExecutor.ts"
-import { HttpExecutor } from "./upstream/http/HttpExecutor.ts"
 import * as CheckFiles from "./upstream/credential/CheckFiles.ts"
 import { Credentials } from "./upstream/credential/Credentials.ts"
-import * as Forwarding from "./upstream/http/Forwarding.ts"
-import { HttpUpstream } from "./upstream/http/HttpUpstream.ts"
-import { Routing } from "./upstream/route/Routing.ts"
-import { Upstreams } from "./upstream/route/Upstreams.ts"
-import { WebSocketExecutor } from "./upstream/socket/WebSocketExecutor.ts"
 
-/** Counts what happens, unless `RESPOOL_METRICS` is off. */
-const layerMetrics = Layer.unwrap(
-  Effect.map(Settings, ({ metrics }) => (metrics === "on" ? Metrics.layer : Layer.empty)),
-).pipe(Layer.provide(Observing.layer))
-
-/** The pool of connections, with its memory, evictor and upstreams. Needs `Settings` and a `Dialer`. */
-export const layerPool = Layer.merge(Evictor.layerNoDeps, layerMetrics).pipe(
-  Layer.provideMerge(ConnectionPool.layerNoDeps),
-  Layer.provide(Observing.layer),
-  Layer.provideMerge([TurnMemory.layer, BodyHeads.layer, Availability.layer, Revocation.layer, Upstreams.layerNoDeps]),
-)
-
-/** `Executor` and `Forwarder`, over both transports. Needs `Settings`, `Credentials` and a `Dialer`. */
-export const layerExecutorNoCredentials = Layer.merge(
-  FallbackExecutor.layerExecutor.pipe(
-    Layer.provide(FallbackExecutor.layerNoDeps),
-    Layer.provide([WebSocketExecutor.layerNoDeps, HttpExecutor.layerNoDeps]),
-  ),
-  Forwarding.layerNoDeps,
-).pipe(Layer.provide([HttpUpstream.layer, Routing.layerNoDeps, Observing.layer]), Layer.provideMerge(layerPool))
-
-/** `Executor` and `Forwarder` with credentials that callers bring, or fixed ones. Needs `Settings` and a `Dialer`. */
-export const layerExecutor = layerExecutorNoCredentials.pipe(Layer.provide(Credentials.layerFixed))
-
-const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Session.layer({ header: sessionHeader })))
-
-/**
- * `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with a pool.
- */
-export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps).pipe(
-  Layer.provide(Observing.layer),
-)
+export { layerExecutor, layerExecutorNoCredentials, layerPool, layerTurns } from "./Engine.ts"
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(

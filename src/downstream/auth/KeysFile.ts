@@ -47,7 +47,7 @@ const unavailable = (path: string) => (cause: PlatformError.PlatformError) => {
   return new KeysFileError({ reason: "Unavailable", path, message: `keys file ${path} ${what}`, cause })
 }
 
-export const hashOf = (key: string) => createHash("sha256").update(key).digest()
+export const hashOf = (key: string): Uint8Array => createHash("sha256").update(key).digest()
 
 /** Draws a new key. `secret` is the key itself, to be shown once; `record` is what is kept. */
 export const makeKey = Effect.fnUntraced(function* (options: {
@@ -60,7 +60,7 @@ export const makeKey = Effect.fnUntraced(function* (options: {
     id,
     name: options.name,
     ...(options.user === undefined ? {} : { user: options.user }),
-    hash: hashOf(key).toString("hex"),
+    hash: Buffer.from(hashOf(key)).toString("hex"),
     createdAt: DateTime.formatIso(yield* DateTime.now),
   }
   return { secret: Redacted.make(key), record }

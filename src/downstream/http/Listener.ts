@@ -41,6 +41,7 @@ export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
   cause: Schema.Defect(),
 }) {}
 
+/** @internal So that Bun's types are asked of nobody who runs elsewhere. */
 type Server = Bun.Server<ClientPeer>
 
 /** The certificate that the server shows. */
@@ -62,7 +63,11 @@ interface Listener {
   readonly idleSeconds: number
 }
 
-/** Listens until the scope closes; then every connection is closed. */
+/**
+ * Listens until the scope closes; then every connection is closed.
+ *
+ * @internal
+ */
 export const listen = Effect.fnUntraced(function* (
   options: Options,
   fetch: (request: Request, server: Server) => Response | Promise<Response | undefined>,

@@ -36,7 +36,11 @@ interface Upgrading {
   readonly gone: () => void
 }
 
-/** Lets `upgrade` upgrade this request. */
+/**
+ * Lets `upgrade` upgrade this request.
+ *
+ * @internal
+ */
 export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, { gone, upgraded }: Upgrading) =>
   upgrades.set(request, (peer, headers) => {
     upgrades.delete(request)
@@ -59,7 +63,11 @@ export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, { g
 /** Seconds. A live client answers a ping in between, and one that uploads slowly sends something. */
 const silence = 120
 
-/** The handlers of `Bun.serve`, and a call that tells all open sockets that the listener stops. */
+/**
+ * The handlers of `Bun.serve`, and a call that tells all open sockets that the listener stops.
+ *
+ * @internal
+ */
 export const makeSockets = ({ deflate, maxMessage }: SocketOptions) => {
   const open = new Set<ClientPeer>()
   const handlers: Bun.WebSocketHandler<ClientPeer> = {

@@ -1,0 +1,105 @@
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
+import { assert, describe, layer } from "@effect/vitest"
+import { Effect, FileSystem } from "effect"
+import { Simulator } from "../../src/simulator/Simulator.ts"
+import { run } from "../support/Child.ts"
+import { sample } from "../support/Runs.ts"
+import { App, root } from "./Packed.ts"
+
+/** How each runtime runs a file of the app. */
+const runtimes = {
+  Bun: [process.execPath],
+  Node: [`${root}node_modules/node/bin/node`],
+  Deno: [`${root}node_modules/.bin/deno`, "run", "--allow-all", "--no-lock", "--node-modules-dir=manual"],
+}
+
+interface Printed {
+  readonly ways: ReadonlyArray<string>
+  readonly models?: number
+}
+
+const started = Effect.fnUntraced(function* (
+  runtime: keyof typeof runtimes,
+  file: string,
+  more: ReadonlyArray<string>,
+) {
+  const { folder } = yield* App
+  const { code, stderr, stdout } = yield* run([...runtimes[runtime], `src/${file}`, ...more], {
+    cwd: folder,
+    env: { HOME: folder, NO_COLOR: "1" },
+  })
+  assert.strictEqual(code, 0, stderr)
+  assert.strictEqual(stderr, "")
+  return JSON.parse(stdout) as Printed
+})
+
+const conversations = [
+  { name: "the openai SDK", file: "openai.mjs", turns: 20, options: [], models: true },
+  { name: "the AI SDK, which stores", file: "aiSdk.mjs", turns: 6, options: ["true"], models: false },
+  { name: "the AI SDK, which does not store", file: "aiSdk.mjs", turns: 6, options: ["false"], models: false },
+  { name: "the Agents SDK", file: "agents.mjs", turns: 6, options: [], models: false },
+]
+
+/** The settings that an app's `tsc` may have: what is declared must be right without ours. */
+const compilers = {
+  "the browser's types": { lib: ["ES2022", "DOM", "ESNext.Disposable"], types: [] },
+  "Node's types": { lib: ["ES2022", "DOM", "ESNext.Disposable"], types: ["node"] },
+  "exact optional properties": {
+    lib: ["ES2022", "DOM", "ESNext.Disposable"],
+    types: [],
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+  },
+  "declarations of its own": {
+    lib: ["ES2022", "DOM", "ESNext.Disposable"],
+    types: [],
+    declaration: true,
+    noEmit: false,
+    rootDir: "src",
+    outDir: "out",
+  },
+}
+
+/** By hand one conversation on each runtime, and one compiler. */
+const cells = sample(
+  conversations.flatMap((conversation) =>
+    (["Bun", "Node", "Deno"] as const).map((runtime) => ({ ...conversation, runtime })),
+  ),
+  0.3,
+)
+
+describe("The package, installed from its tarball", () => {
+  layer(App.layer)((it) => {
+    for (const { file, models, name, options, runtime, turns } of cells) {
+      it.effect(`carries ${name} on ${runtime}: one dial, and every later turn a suffix`, () =>
+        Effect.gen(function* () {
+          const simulator = yield* Simulator
+          const printed = yield* started(runtime, file, [simulator.url, ...options])
+          assert.deepStrictEqual(printed.ways, ["full", ...Array.from({ length: turns - 1 }, () => "suffix")])
+          if (models) assert.isAbove(printed.models ?? 0, 0)
+          assert.strictEqual(simulator.counters.upgrades, 1)
+          const ids = simulator.turns.map(({ responseId }) => responseId)
+          assert.deepStrictEqual(
+            simulator.turns.map(({ request }) => request?.["previous_response_id"]),
+            [undefined, ...ids.slice(0, -1)],
+          )
+        }).pipe(Effect.provide(Simulator.layer())),
+      )
+    }
+
+    it.effect.each(sample(Object.entries(compilers)))("is typed for an app with %s", ([name, options]) =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const { folder } = yield* App
+        const config = `${folder}/tsconfig.${name.replaceAll(/\W/g, "-")}.json`
+        const compilerOptions = { target: "ES2022", module: "nodenext", strict: true, noEmit: true, ...options }
+        yield* fs.writeFileString(config, JSON.stringify({ compilerOptions, files: ["src/types.ts"] }))
+        const { stdout } = yield* run([process.execPath, "--bun", `${root}node_modules/.bin/tsc`, "-p", config], {
+          cwd: folder,
+          env: process.env,
+        })
+        assert.strictEqual(stdout, "")
+      }).pipe(Effect.provide(NodeFileSystem.layer)),
+    )
+  })
+})
