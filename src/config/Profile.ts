@@ -24,6 +24,8 @@ export interface Profile {
   readonly modelPerConnection: boolean
   /** The rules of the ChatGPT backend hold: nothing is stored, answers stream, a turn has a state (`CodexRules`). */
   readonly codex: boolean
+  /** Turns may share a connection as lanes, each under a `stream_id` of its own (docs/protocol.md 1.4). */
+  readonly lanes: boolean
 }
 
 const minutes = (count: number) => count * 60_000
@@ -37,10 +39,11 @@ const ofOpenAi: Profile = {
   beta: undefined,
   modelPerConnection: false,
   codex: false,
+  lanes: false,
 }
 
 export const profiles: Readonly<Record<ProfileName, Profile>> = {
-  openai: ofOpenAi,
+  openai: { ...ofOpenAi, lanes: true },
   azure: { ...ofOpenAi, url: undefined, path: "/openai/v1" },
   xai: { ...ofOpenAi, url: "https://api.x.ai/v1", cap: minutes(25), maxAge: minutes(20) },
   vercel: {

@@ -127,9 +127,9 @@ export const rows = {
   ),
   reasoning: oneOf(["lenient", "strict"], "lenient", "whether a client that leaves reasoning out is continued"),
   busy: oneOf(
-    ["dial", "wait", "http"],
+    ["dial", "wait", "http", "lane"],
     "dial",
-    "`dial` opens connections and goes over HTTP at a cap, `wait` waits 5 seconds first, `http` keeps one a session",
+    "`dial` opens connections and goes over HTTP at a cap, `wait` waits 5 seconds first, `http` keeps one a session, `lane` lets turns of a session share one at OpenAI",
   ),
   streamError: oneOf(
     ["error", "failed"],

@@ -66,6 +66,7 @@ const Changes = Schema.Struct({
   ),
   upgradeHeaders: Schema.optionalKey(strings),
   sparseTerminal: Schema.optionalKey(Schema.Boolean),
+  namesLanes: Schema.optionalKey(Schema.Boolean),
   latency: Schema.optionalKey(Schema.Number),
   eventLatency: Schema.optionalKey(Schema.Number),
   tokensPerSecond: Schema.optionalKey(Schema.Number),

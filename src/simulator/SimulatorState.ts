@@ -115,6 +115,8 @@ export interface Switches {
   readonly upgradeHeaders: Readonly<Record<string, string>>
   /** Leaves `output` out of `response.completed` on the socket. */
   readonly sparseTerminal: boolean
+  /** Whether events name the lane that their request named. */
+  readonly namesLanes: boolean
   /** Milliseconds before a turn's first event. */
   readonly latency: number
   /** Milliseconds before each further event. */
@@ -140,6 +142,7 @@ export const defaultSwitches: Switches = {
   upgradeRefusal: undefined,
   upgradeHeaders: {},
   sparseTerminal: false,
+  namesLanes: true,
   latency: 0,
   eventLatency: 0,
   tokensPerSecond: 0,

@@ -150,7 +150,7 @@ const make = Effect.gen(function* () {
       recall: () => (line === undefined ? [] : recall(key, line)),
     })
     const { chain, connectionId: id } = leased
-    if (!leased.reused) yield* memory.attach(chain).pipe(Scope.provide(leased.connectionScope))
+    if (leased.isNew) yield* memory.attach(chain).pipe(Scope.provide(leased.chainScope))
     const continued = line !== undefined && remembered(chain)?.line === line
     leased.listen({
       onText: (text) => {

@@ -37,6 +37,8 @@ export const TurnErrorReason = Schema.Literals([
   "upstream_protocol",
   // What came on the connection was of another turn, so nothing that follows on it can be believed.
   "foreign_event",
+  // The upstream takes no names of lanes, so nothing of the turn has run.
+  "lanes_refused",
   "upstream_unreachable",
   "first_event_timeout",
   "event_timeout",

@@ -137,7 +137,8 @@ const make = Effect.gen(function* () {
       const failure = {
         error,
         shown,
-        ownSuffix: attempt?.reason === "continued",
+        ownSuffix: attempt?.reason === "continued" || attempt?.reason === "forked",
+        forked: attempt?.reason === "forked",
         // A connection that the client chose by an anchor of its own has carried what it should.
         reused: attempt?.connection === "reused" && !isGiven(turn, "previous_response_id"),
         socketsClosed: turn.caller.scope !== undefined && troubleOf(turn, turn.caller.scope) === "sockets_closed",

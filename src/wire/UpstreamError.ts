@@ -74,7 +74,10 @@ export const errorOf = (frame: string): UpstreamError | undefined => {
   const code = stringOf(detail["code"])
   const param = stringOf(detail["param"])
   const message =
-    stringOf(detail["message"]) ?? stringOf(event["error"]) ?? "The upstream reported an error without a message"
+    stringOf(detail["message"]) ??
+    stringOf(event["error"]) ??
+    stringOf(detail["detail"]) ??
+    "The upstream reported an error without a message"
   // Some gateways put the status where others have the code, as a number.
   const numbers = [event["status"], event["status_code"], nested?.["status"], nested?.["code"]]
   const status = numbers.find(isStatus) ?? statusOf(code, type)

@@ -69,7 +69,7 @@ it.layer(layer)("respool serve", (it) => {
   const wrong: ReadonlyArray<readonly [env: Readonly<Record<string, string>>, line: RegExp]> = [
     [{ RESPOOL_PORT: "70000" }, /^respool: RESPOOL_PORT="70000": expected a whole number from 0 to 65535\n$/],
     [{ RESPOOL_IDLE_TTL: "soon" }, /^respool: RESPOOL_IDLE_TTL="soon": expected a duration such as .*\n$/],
-    [{ RESPOOL_BUSY: "a\nb" }, /^respool: RESPOOL_BUSY="a\\nb": expected dial \| wait \| http\n$/],
+    [{ RESPOOL_BUSY: "a\nb" }, /^respool: RESPOOL_BUSY="a\\nb": expected dial \| wait \| http \| lane\n$/],
     [
       { RESPOOL_UPSTREAM_URL: `https://u:${secret}@h/v1` },
       /^respool: RESPOOL_UPSTREAM_URL="https:\/\/…@h\/v1": expected .*\n$/,

@@ -376,7 +376,7 @@ const wrong: ReadonlyArray<readonly [name: string, value: string, allowed: strin
   ["RESPOOL_UPSTREAM_URL", "https://host/v 1", address],
   ["RESPOOL_TRANSPORT", "quic", "expected auto | websocket | http"],
   ["RESPOOL_AUTH", "Keys", "expected passthrough | keys"],
-  ["RESPOOL_BUSY", "queue", "expected dial | wait | http"],
+  ["RESPOOL_BUSY", "queue", "expected dial | wait | http | lane"],
   ["RESPOOL_STREAM_ERROR", "event", "expected error | failed"],
   ["RESPOOL_DECISION_HEADERS", "true", "expected on | off"],
   ["RESPOOL_LOG_LEVEL", "trace", "expected info | debug | warn | error | none"],

@@ -311,9 +311,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "age-not-checked-at-lease",
     "src/upstream/pool/Roster.ts",
-    `    if (this.#hooks.now() - state.openedAt >= maxAge) connection.evict("age", "")
+    `    if (isOld) connection.evict("age", "")
     else if (`,
-    `    if (maxAge > 0 && `,
+    `    if (`,
   ),
   mutant(
     "checkpoint-lost",
@@ -332,14 +332,14 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "closes-what-it-could-use",
     "src/upstream/pool/Roster.ts",
-    `() => (fresh === true ? undefined : this.#idle.oldest(all))`,
-    `() => (all === "" ? this.#idle.oldest(all) : undefined)`,
+    `      () => suiting(all),`,
+    `      () => undefined,`,
   ),
   mutant(
     "no-share",
     "src/upstream/pool/Roster.ts",
-    `() => !scopeFull() && this.#takeShare(scope))`,
-    `() => !scopeFull() && scope === "" && this.#takeShare(scope))`,
+    `() => !scopeFull() && this.#takeShare(scope),`,
+    `() => !scopeFull() && scope === "" && this.#takeShare(scope),`,
   ),
   mutant(
     "more-than-a-share",
@@ -367,8 +367,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "eviction-closes-nothing",
     "src/upstream/pool/Connection.ts",
-    `    if (closing !== undefined) Effect.runFork(closing)`,
-    `    if (closing !== undefined && state._tag !== "Open") Effect.runFork(closing)`,
+    `    closeNow(this.scope)`,
+    `    if (state._tag !== "Open") closeNow(this.scope)`,
   ),
   mutant(
     "eviction-forgets-waiters",
@@ -382,8 +382,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "idle-not-checked-at-lease",
     "src/upstream/pool/Roster.ts",
-    `    else if (this.#hooks.now() - idle.state.since >= idleTtl) connection.evict("idle", "")`,
-    `    else if (idleTtl < 0) connection.evict("idle", "")`,
+    `    else if (this.#hooks.now() - idleSince >= affinity.upstream.idleTtl) connection.evict("idle", "")`,
+    `    else if (affinity.upstream.idleTtl < 0) connection.evict("idle", "")`,
   ),
   mutant(
     "interrupted-dial-keeps-its-place",
@@ -400,8 +400,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "late-end-kills-successor",
     "src/upstream/pool/Connection.ts",
-    `        if (isMine()) this.evict(reason, detail)`,
-    `        this.evict(reason, detail)`,
+    `        if (!isMine()) return
+        if (lane === undefined) this.evict(reason, detail)`,
+    `        if (lane === undefined) this.evict(reason, detail)`,
   ),
   mutant(
     "leases-after-shutdown",
@@ -412,20 +413,20 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "moved-connection-counts-twice",
     "src/upstream/pool/Roster.ts",
-    `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)
+    `    for (const name of idleGroups(place)) this.#idle.remove(name, place)
     for (const name of countedGroups(connection)) this.#counted.remove(name, connection)`,
-    `    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)`,
+    `    for (const name of idleGroups(place)) this.#idle.remove(name, place)`,
   ),
   mutant(
     "other-scope-gives-way",
-    "src/upstream/pool/Roster.ts",
+    "src/upstream/pool/Groups.ts",
     `const scopeGroup = (scope: string) => \`scope \${scope}\``,
     `const scopeGroup = (scope: string) => \`scope \${scope.length}\``,
   ),
   mutant(
     "release-dropped",
     "src/upstream/pool/Roster.ts",
-    `for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)`,
+    `for (const name of idleGroups(place)) this.#idle.add(name, place)`,
     `this.#idle.size("")`,
   ),
   mutant(
@@ -472,8 +473,9 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "youngest-gives-way",
     "src/upstream/pool/Groups.ts",
-    `    return this.#groups.get(name)?.values().next().value`,
-    `    return [...(this.#groups.get(name) ?? [])].at(-1)`,
+    `    for (const member of this.#groups.get(name) ?? []) if (fits(member)) return member
+    return undefined`,
+    `    return [...(this.#groups.get(name) ?? [])].findLast(fits)`,
   ),
 ]
 
@@ -499,6 +501,7 @@ const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
 const parting = by("test/proxy/SharedSockets.test.ts")
 const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const filling = by("test/upstream/pool/FullPool.test.ts")
+const sharing = by("test/lifecycle/Lanes.test.ts", "test/proxy/UpstreamLanes.test.ts")
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
 const failing = by("test/proxy/StreamErrors.test.ts")
@@ -945,16 +948,83 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
         proxy`,
     `        proxy`,
   ),
+  sharing(
+    "lane-ends-with-its-connection",
+    "src/upstream/pool/Lanes.ts",
+    `!open.chains.some((other) => other !== chain && isOfWorth(other))) return "evict"`,
+    `open.chains.length > 0) return "evict"`,
+  ),
+  sharing(
+    "cancelled-lane-is-used-again",
+    "src/upstream/pool/Lanes.ts",
+    `  if (!lane.sent) return "idle"`,
+    `  if (!lane.sent || lane.running) return "idle"`,
+  ),
+  sharing(
+    "cancelled-lane-is-not-waited-for",
+    "src/upstream/pool/Lanes.ts",
+    `  return lane.running ? "drain" : "gone"`,
+    `  return "gone"`,
+  ),
+  sharing(
+    "cancelled-lane-runs-for-ever",
+    "src/upstream/pool/Lanes.ts",
+    `(now - state.since < drainsFor && (lane?.size ?? 0) <= drainsUpTo)`,
+    `(now - state.since < Infinity && (lane?.size ?? 0) <= drainsUpTo)`,
+  ),
+  sharing(
+    "one-more-than-16-lanes",
+    "src/upstream/pool/Lanes.ts",
+    `inUse(open) < maxRunning)`,
+    `inUse(open) <= maxRunning)`,
+  ),
+  sharing(
+    "one-more-than-32-names",
+    "src/upstream/pool/Lanes.ts",
+    `open.shared.opened < maxNames`,
+    `open.shared.opened <= maxNames`,
+  ),
+  sharing(
+    "second-lane-before-the-first-is-proved",
+    "src/upstream/pool/Lanes.ts",
+    `open.shared.proved && open.shared.opened`,
+    `open.shared.opened`,
+  ),
+  sharing(
+    "one-behind-stops-all",
+    "src/upstream/pool/Lanes.ts",
+    `leased.every(({ lane }) => lane?.waiting !== undefined)`,
+    `leased.some(({ lane }) => lane?.waiting !== undefined)`,
+  ),
+  sharing(
+    "a-lane-waits-without-a-bound",
+    "src/upstream/pool/SharedTurns.ts",
+    `    if (lane.size <= this.#sharing.maxWaiting) return`,
+    `    if (lane.size <= Infinity) return`,
+  ),
+  sharing(
+    "lanes-of-other-sessions",
+    "src/upstream/pool/Roster.ts",
+    `    return !isShared || (held === session && mayRun(state) && !this.#isOld(connection))`,
+    `    return !isShared || (mayRun(state) && !this.#isOld(connection) && (held ?? "") !== (session ?? "x"))`,
+  ),
+  sharing(
+    "nameless-event-goes-to-a-lane",
+    "src/upstream/pool/SharedTurns.ts",
+    `    if (type !== "error" && (proved || opened > 1)) return this.#carrier.onStray(text)`,
+    ``,
+  ),
+  sharing("refused-lanes-forgotten", "src/upstream/socket/WebSocketExecutor.ts", `          lease.noLanes()`, ``),
   filling(
     "closes-a-sibling-that-it-could-use",
     "src/upstream/pool/Roster.ts",
-    `() => this.#idle.oldestThat(siblings, fits))`,
-    `() => (siblings === "" ? this.#idle.oldestThat(siblings, fits) : undefined))`,
+    `() => suiting(siblings))`,
+    `() => undefined)`,
   ),
   filling(
     "takes-over-what-is-past-its-time",
     "src/upstream/pool/Roster.ts",
-    `        if (this.#ready(suits)) return suits`,
+    `        if (this.#ready(suits.connection)) return suits`,
     `        return suits`,
   ),
   filling(

@@ -39,6 +39,8 @@ export interface PerformOptions {
   readonly cachedTokens: number
   /** Leaves `output` out of `response.completed`. */
   readonly sparse: boolean
+  /** Leaves the lane's name out of every event. */
+  readonly nameless: boolean
 }
 
 const words = (text: string): ReadonlyArray<string> => text.match(/\s*\S+|\s+$/g) ?? []
@@ -48,7 +50,7 @@ const quote = (text: string): string => JSON.stringify(text)
 export const perform = (options: PerformOptions): Performed => {
   const { answer, ids, request } = options
   const responseId = ids.item("resp")
-  const lane = request.streamId === undefined ? "" : `,"stream_id":"${request.streamId}"`
+  const lane = request.streamId === undefined || options.nameless ? "" : `,"stream_id":"${request.streamId}"`
   const write = responseWriter(request, options.createdAt)
   const frames: Array<Frame> = []
   const output: Array<OutputItem> = []

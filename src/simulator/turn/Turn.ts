@@ -197,6 +197,7 @@ export const begin = (
     inputTokens: measured.inputTokens,
     cachedTokens: measured.cachedTokens,
     sparse: state.switches.sparseTerminal && record.transport === "websocket",
+    nameless: !state.switches.namesLanes,
   })
   const faults =
     given ??

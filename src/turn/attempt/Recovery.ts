@@ -11,6 +11,8 @@
  * | the message was too big for the socket, or the socket was closed by policy (1003, 1008) | HTTP |
  * | the suffix that respool made was refused: any 4xx but 401, 403, 429 | everything on a new connection |
  * | anything else was refused likewise, on a connection that had carried other turns | everything on a new connection |
+ * | the same, of a suffix behind a response that another lane was continuing | everything, on a lane again |
+ * | the upstream turned out to have no lanes | the same on a new connection without them |
  * | the connection had reached its limit | the same on a new connection |
  * | the upstream hung up, or sent an event of another turn | the same on a new connection; never with `strict`, nor where a `conversation` would grow twice |
  * | the same again, on an upstream that closes each socket before it says anything | HTTP, as above |
@@ -28,6 +30,8 @@ export type RetryReason =
   | "connection_limit"
   | "upstream_closed"
   | "foreign_event"
+  | "fork_refused"
+  | "lanes_refused"
 
 export type Recovery =
   /** The error is shown to the client. */
@@ -50,6 +54,8 @@ export interface Failure {
   readonly shown: boolean
   /** True: respool cut the request to a suffix of what the client sent. */
   readonly ownSuffix: boolean
+  /** True: that suffix stood behind a response whose own lane another turn had. */
+  readonly forked: boolean
   /** True: the connection had carried other turns, of which the upstream may know more than it should. */
   readonly reused: boolean
   /** True: a new connection can answer it, since the client sent no anchor, or that of a stored response. */
@@ -71,7 +77,7 @@ const isOfTheApi = ({ body }: { readonly body: string }) => body.trimStart().sta
 const surface: Recovery = { _tag: "Surface" }
 
 export const recoveryOf = (
-  { error, growsConversation, ownSuffix, reused, selfContained, shown, socketsClosed, tried }: Failure,
+  { error, forked, growsConversation, ownSuffix, reused, selfContained, shown, socketsClosed, tried }: Failure,
   { retry, transport }: RetryPolicy,
 ): Recovery => {
   const { answer, delivery, reason } = error
@@ -86,6 +92,7 @@ export const recoveryOf = (
       if (answer !== undefined && clientsAnswer.has(answer.status) && isOfTheApi(answer)) return surface
       return (reason === "socket_lost_before_send" ? once(reason, false) : undefined) ?? overHttp
     case "Rejected": {
+      if (reason === "lanes_refused") return once(reason, true) ?? surface
       if (error.code === "websocket_connection_limit_reached" && selfContained) {
         return once("connection_limit", true) ?? surface
       }
@@ -93,7 +100,8 @@ export const recoveryOf = (
       const refuses = status >= 400 && status < 500 && !clientsAnswer.has(status)
       // What the client's own request would not have got, it must not get.
       const because = ownSuffix ? "suffix_refused" : reused && selfContained ? "context_refused" : undefined
-      return (refuses && because !== undefined ? once(because, true) : undefined) ?? surface
+      if (!refuses || because === undefined) return surface
+      return (forked ? once("fork_refused", false) : once(because, true)) ?? surface
     }
     case "Ambiguous":
     case "Accepted": {
@@ -109,7 +117,12 @@ export const recoveryOf = (
 
 /** Whether a turn that failed over HTTP is sent over HTTP again, where anything may be sent to a new connection. */
 export const isSentAgain = (
-  { error, growsConversation, shown, tried }: Omit<Failure, "ownSuffix" | "reused" | "selfContained" | "socketsClosed">,
+  {
+    error,
+    growsConversation,
+    shown,
+    tried,
+  }: Omit<Failure, "forked" | "ownSuffix" | "reused" | "selfContained" | "socketsClosed">,
   { retry }: Pick<RetryPolicy, "retry">,
 ): boolean =>
   error.reason === "upstream_closed" &&

@@ -4,15 +4,18 @@
  * It reads always, while it is idle too: it notices a close at once, and is evicted on a frame that belongs to no turn.
  * Closing the scope terminates the socket; there is no other way to end a connection.
  */
-import { Effect, Exit, Scope } from "effect"
+import { Scope } from "effect"
 import { isHarmless, kindOf } from "../../turn/attempt/Binding.ts"
 import { EndedTurns } from "../../turn/attempt/EndedTurns.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import { eventType } from "../../wire/Event.ts"
 import type { Socket, SocketHandlers } from "../dialer/Dialer.ts"
 import type { Affinity } from "./Affinity.ts"
-import type { Chain, ConnectionState, EvictReason, Idle, LeaseListener, Open, Worth } from "./ConnectionState.ts"
+import type { Chain, ConnectionState, EvictReason, LeaseListener, Open, Worth } from "./ConnectionState.ts"
+import { hasRoom, makeShared, nextLane } from "./Lanes.ts"
 import type { Lease } from "./Lease.ts"
+import type { Carrier, Sharing } from "./SharedTurns.ts"
+import { closeNow, flow, pause, resume, SharedTurns } from "./SharedTurns.ts"
 
 export interface Eviction {
   readonly reason: EvictReason
@@ -23,11 +26,21 @@ export interface Eviction {
 /** What the roster hears, synchronously, when the state changes. */
 export interface ConnectionHooks {
   readonly now: () => number
-  /** A chain begins on the connection; the answer is its id. */
-  readonly onChain: (connection: Connection) => ChainId
-  readonly onIdle: (connection: Connection) => void
+  readonly nextChain: () => ChainId
+  readonly onChain: (connection: Connection, chain: Chain) => void
+  readonly onIdle: (connection: Connection, chain: Chain) => void
+  /** The chain can't be continued any more, though the connection goes on. */
+  readonly onChainGone: (connection: Connection, chain: Chain) => void
+  /** Undefined: turns do not share the connection. */
+  readonly sharing: Sharing | undefined
   /** `chains` are those that were on the connection. */
   readonly onEvicted: (connection: Connection, eviction: Eviction, chains: ReadonlyArray<Chain>) => void
+}
+
+/** How a lease begins: with the connection, or with a chain that another turn is on. */
+interface Beginning {
+  readonly handshake?: Readonly<Record<string, string>>
+  readonly source?: ChainId | undefined
 }
 
 /** Listens until the turn does: a frame that comes before belongs to no turn. */
@@ -48,6 +61,8 @@ export class Connection implements SocketHandlers {
   readonly affinity: Affinity
   readonly scope: Scope.Closeable
   readonly #hooks: ConnectionHooks
+  /** Of a connection that turns share. */
+  #turns: SharedTurns | undefined
 
   constructor(id: number, affinity: Affinity, scope: Scope.Closeable, hooks: ConnectionHooks) {
     this.id = id
@@ -56,18 +71,29 @@ export class Connection implements SocketHandlers {
     this.#hooks = hooks
   }
 
-  /** The chain, if it is idle; undefined: the connection is connecting, leased or evicted. */
-  get idle(): (Chain & { readonly state: Idle }) | undefined {
-    const chain = this.state._tag === "Open" ? this.state.chains[0] : undefined
-    return chain?.state._tag === "Idle" ? (chain as Chain & { readonly state: Idle }) : undefined
+  /** Since when no turn has it, in milliseconds of `ageOf`; undefined: it is connecting, leased or evicted. */
+  get idleSince(): number | undefined {
+    if (this.state._tag !== "Open") return undefined
+    let latest: number | undefined
+    for (const { state } of this.state.chains) {
+      if (state._tag === "Leased") return undefined
+      latest = Math.max(latest ?? state.since, state.since)
+    }
+    return latest
+  }
+
+  /** Whether turns of its session share it. */
+  get isShared(): boolean {
+    return this.state._tag === "Open" && this.state.shared !== undefined
   }
 
   onText(text: string) {
     const { state } = this
     if (state._tag === "Open") {
       state.alive = true
-      const held = state.chains[0].state
-      if (held._tag === "Leased") {
+      if (state.shared !== undefined) return this.#turns?.onText(text)
+      const held = state.chains[0]?.state
+      if (held?._tag === "Leased") {
         this.spoke = true
         return held.listener.onText(text)
       }
@@ -105,57 +131,112 @@ export class Connection implements SocketHandlers {
 
   /** The dial has succeeded; the turn that it was for gets the lease in the same step. */
   opened(socket: Socket): Lease {
-    const chain: Chain = {
-      id: this.#hooks.onChain(this),
-      state: { _tag: "Idle", since: this.#hooks.now() },
-      worth: "none",
-      leases: 0,
-      ended: new EndedTurns(),
-    }
+    const { now, sharing } = this.#hooks
     const state: Open = {
       _tag: "Open",
       socket,
-      openedAt: this.#hooks.now(),
-      chains: [chain],
+      openedAt: now(),
+      chains: [],
+      shared: sharing === undefined ? undefined : makeShared(sharing.known()),
       alive: true,
       silentLooks: 0,
       buffered: 0,
       paused: false,
     }
     this.state = state
-    return this.#lease(state, chain, socket.handshake.headers)
+    if (sharing !== undefined && state.shared !== undefined) {
+      this.#turns = new SharedTurns(state, state.shared, sharing, this.#carrier(state))
+    }
+    return this.#lease(state, this.#begin(state), { handshake: socket.handshake.headers })
   }
 
-  /** Leases the connection again, in the step in which it was chosen; undefined: it is not idle. */
-  lease(session: string | undefined): Lease | undefined {
-    const { idle, state } = this
-    if (idle === undefined || state._tag !== "Open") return undefined
+  /** Leases one of its chains again, in the step in which it was chosen; undefined: that is not idle. */
+  lease(chain: Chain, session: string | undefined): Lease | undefined {
+    const { state } = this
+    if (chain.state._tag !== "Idle" || state._tag !== "Open") return undefined
     this.session = session
-    return this.#lease(state, idle, undefined)
+    return this.#lease(state, chain, {})
+  }
+
+  /** Leases one lane more; undefined: there is no room for it. `source`: the chain that it begins from. */
+  leaseLane(source: ChainId | undefined): Lease | undefined {
+    const { state } = this
+    if (state._tag !== "Open" || !hasRoom(state)) return undefined
+    return this.#lease(state, this.#begin(state), { source })
+  }
+
+  #carrier(open: Open): Carrier {
+    return {
+      idleSince: () => this.idleSince,
+      spoke: () => {
+        this.spoke = true
+      },
+      onStray: (text) => this.onStray(text),
+      evict: (reason, detail) => this.evict(reason, detail),
+      release: (chain) => this.#idle(open, chain, chain.worth),
+      lost: (chain) => this.#hooks.onChainGone(this, chain),
+      now: this.#hooks.now,
+    }
+  }
+
+  #begin(open: Open): Chain {
+    const lane = open.shared === undefined ? undefined : nextLane(open.shared)
+    const chain: Chain = {
+      id: this.#hooks.nextChain(),
+      scope: lane === undefined ? this.scope : Scope.forkUnsafe(this.scope),
+      lane,
+      state: { _tag: "Idle", since: this.#hooks.now() },
+      worth: "none",
+      leases: 0,
+      ended: new EndedTurns(),
+    }
+    open.chains.push(chain)
+    if (lane !== undefined) open.shared?.byName.set(lane.name, chain)
+    this.#hooks.onChain(this, chain)
+    return chain
   }
 
   /** `handshake`: headers of the upgrade's answer, which belong to the first turn alone. */
-  #lease(open: Open, chain: Chain, handshake: Readonly<Record<string, string>> | undefined): Lease {
+  #lease(open: Open, chain: Chain, { handshake, source }: Beginning): Lease {
     const token = ++chain.leases
     chain.state = { _tag: "Leased", token, listener: noTurn(this) }
+    if (chain.lane !== undefined) chain.lane.sent = false
+    // It must not wait for turns whose clients are behind.
+    flow(open)
     const isMine = () => this.state === open && chain.state._tag === "Leased" && chain.state.token === token
+    /** Undefined: the turn has the connection for itself, maybe because the upstream turned out to have no lanes. */
+    const laneNow = () => (open.shared === undefined ? undefined : chain.lane)
     return {
       chain: chain.id,
       connectionId: this.id,
       reused: handshake === undefined,
-      connectionScope: this.scope,
+      isNew: token === 1,
+      chainScope: chain.scope,
+      lane: laneNow()?.name,
+      source,
       ended: chain.ended,
       handshake: handshake ?? {},
       listen: (listener) => {
         if (isMine()) chain.state = { _tag: "Leased", token, listener }
       },
-      send: (frame) => isMine() && open.socket.send(frame),
+      send: (frame) => {
+        if (!isMine()) return false
+        if (chain.lane !== undefined) chain.lane.sent = chain.lane.running = true
+        return open.socket.send(frame)
+      },
       pause: () => {
-        if (isMine()) pause(open)
+        const lane = laneNow()
+        if (!isMine()) return
+        if (lane === undefined) pause(open)
+        else this.#turns?.pause(lane)
       },
       resume: () => {
-        if (isMine()) resume(open)
+        const lane = laneNow()
+        if (!isMine()) return
+        if (lane === undefined) resume(open)
+        else this.#turns?.resume(chain, lane)
       },
+      noLanes: () => this.#hooks.sharing?.learned(false),
       complete: (worth) => {
         if (isMine()) this.#idle(open, chain, worth)
       },
@@ -163,7 +244,10 @@ export class Connection implements SocketHandlers {
         if (isMine()) this.#idle(open, chain, chain.worth)
       },
       evict: (reason, detail = "") => {
-        if (isMine()) this.evict(reason, detail)
+        const lane = laneNow()
+        if (!isMine()) return
+        if (lane === undefined) this.evict(reason, detail)
+        else this.#turns?.ends(chain, lane, reason, detail)
       },
     }
   }
@@ -179,14 +263,14 @@ export class Connection implements SocketHandlers {
     const chains = state._tag === "Open" ? state.chains : []
     this.#hooks.onEvicted(this, { reason, detail }, chains)
     for (const { state: held } of chains) if (held._tag === "Leased") held.listener.onLost(reason, detail)
-    const closing = Scope.closeUnsafe(this.scope, Exit.void)
-    if (closing !== undefined) Effect.runFork(closing)
+    closeNow(this.scope)
   }
 
   /** Called every half ping interval: asks for a sign of life, and evicts when too many looks in a row saw none. */
   heartbeat(beat: number) {
     const { state } = this
     if (state._tag !== "Open") return
+    if (state.shared !== undefined) this.#turns?.retire()
     const buffered = state.socket.bufferedAmount()
     // A paused socket is not read, so it can't show a sign of life.
     if (state.alive || state.paused || buffered < state.buffered) state.silentLooks = 0
@@ -198,10 +282,12 @@ export class Connection implements SocketHandlers {
   }
 
   #idle(open: Open, chain: Chain, worth: Worth) {
-    resume(open)
     chain.worth = worth
     chain.state = { _tag: "Idle", since: this.#hooks.now() }
-    this.#hooks.onIdle(this)
+    if (chain.lane !== undefined) chain.lane.waiting = undefined
+    flow(open)
+    this.#hooks.onIdle(this, chain)
+    if (this.state === open && open.shared !== undefined) this.#turns?.retire()
   }
 }
 
@@ -211,16 +297,3 @@ const closes: ReadonlyMap<number, EvictReason> = new Map([
   [1008, "policy_close"],
   [1009, "message_too_big"],
 ])
-
-const pause = (open: Open) => {
-  if (open.paused) return
-  open.paused = true
-  open.socket.pause()
-}
-
-const resume = (open: Open) => {
-  if (!open.paused) return
-  open.paused = false
-  open.alive = true
-  open.socket.resume()
-}

@@ -14,13 +14,15 @@ import { failureOf, TurnError } from "../../turn/TurnError.ts"
 import { Availability } from "./Availability.ts"
 import type { Connection } from "./Connection.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
-import type { EvictReason } from "./ConnectionState.ts"
+import type { Chain, EvictReason } from "./ConnectionState.ts"
+import { LaneSupport } from "./LaneSupport.ts"
 import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
 import { closedUnheard, ended, notAsked, usedOnce } from "./PoolLog.ts"
-import type { LeaseRequest, RefuseReason } from "./Decision.ts"
+import type { LeaseRequest } from "./Decision.ts"
+import { refusals } from "./Decision.ts"
 import { Roster } from "./Roster.ts"
 
 /** One connection as the pool shows it: to tests, metrics and the status page. */
@@ -28,10 +30,12 @@ export interface ConnectionView {
   readonly id: number
   readonly scope: string
   readonly session: string | undefined
-  /** `Leased` and `Idle` are states of the connection's chain, once it is open. */
+  /** Once it is open: whether a turn has it. */
   readonly state: "Connecting" | "Leased" | "Idle"
-  /** Undefined: the connection is not open yet. */
+  /** The first of its chains; undefined: the connection is not open yet. */
   readonly chain: ChainId | undefined
+  /** Where turns share it: the lanes, by the states of their chains. */
+  readonly lanes: ReadonlyArray<Chain["state"]["_tag"]>
 }
 
 /** The largest message that an upstream may send, in bytes; a finished response with images is the largest there is. */
@@ -83,8 +87,14 @@ const make = Effect.gen(function* () {
   const log = Effect.runForkWith(context)
   /** Upstreams of which the log says already that their connections carry one turn. */
   const singleUse = new WeakSet<Upstream>()
+  const told = (connection: Connection) => {
+    for (const listener of connection.idleSince === undefined ? [] : listeners) listener(connection)
+    wake()
+  }
+  const laneSupport = new LaneSupport(settings, now)
   const roster = new Roster(settings, poolScope, {
     now: ageOf(clock),
+    sharing: (affinity) => laneSupport.sharing(affinity),
     trouble: (affinity) => {
       const trouble = availability.trouble(affinity)
       // There is no other way, so it is tried.
@@ -92,9 +102,9 @@ const make = Effect.gen(function* () {
     },
     onIdle: (connection) => {
       availability.heard(connection.affinity)
-      for (const listener of listeners) listener(connection)
-      wake()
+      told(connection)
     },
+    onLaneGone: told,
     onEvicted: (connection, { detail, reason }) => {
       const { affinity, id } = connection
       observing.evicted({ connectionId: id, upstream: affinity.upstream.name, reason })
@@ -162,7 +172,10 @@ const make = Effect.gen(function* () {
       return yield* error
     }
     availability.opened(connection.affinity)
-    return connection.opened(socket)
+    const lease = connection.opened(socket)
+    // Others may wait to share it.
+    if (lease.lane !== undefined) wake()
+    return lease
   })
 
   /**
@@ -252,7 +265,7 @@ const make = Effect.gen(function* () {
     lease,
     evictIdle: (reason, fits) => {
       for (const connection of roster.all()) {
-        if (connection.idle !== undefined && fits(connection)) connection.evict(reason, "")
+        if (connection.idleSince !== undefined && fits(connection)) connection.evict(reason, "")
       }
     },
     onIdle: (listener) =>
@@ -266,12 +279,13 @@ const make = Effect.gen(function* () {
       }
     },
     connections: () =>
-      [...roster.all()].map(({ id, affinity, idle, session, state }) => ({
+      [...roster.all()].map(({ id, affinity, idleSince, session, state }) => ({
         id,
         scope: affinity.scope,
         session,
-        state: state._tag === "Connecting" ? "Connecting" : idle === undefined ? "Leased" : "Idle",
-        chain: state._tag === "Open" ? state.chains[0].id : undefined,
+        state: state._tag === "Connecting" ? "Connecting" : idleSince === undefined ? "Leased" : "Idle",
+        chain: state._tag === "Open" ? state.chains[0]?.id : undefined,
+        lanes: state._tag === "Open" && state.shared !== undefined ? state.chains.map(({ state }) => state._tag) : [],
       })),
     waiting: () => waiters.size,
   })
@@ -280,17 +294,6 @@ const make = Effect.gen(function* () {
 /** How a dial ended, in one word. */
 const outcomeOf = (exit: Exit.Exit<unknown, TurnError>): string =>
   Exit.isSuccess(exit) ? "opened" : Cause.hasInterruptsOnly(exit.cause) ? "cancelled" : failureOf(exit.cause).reason
-
-const refusals: Readonly<Record<RefuseReason, string>> = {
-  anchor_lost: "no connection holds the response that the request continues",
-  session_warm: "the session has a warm connection",
-  pool_full: "every connection is in use",
-  session_busy: "every connection of the session is in use",
-  shutdown: "the proxy is shutting down",
-  upstream_http_only: "the upstream takes no WebSocket",
-  sockets_closed: "the upstream closes its sockets before it says anything on them",
-  dial_backoff: "the upstream could not be reached just now",
-}
 
 const notSent = (reason: TurnError["reason"], message: string, answer?: TurnError["answer"]) =>
   new TurnError({ reason, delivery: "NotSent", message, ...(answer === undefined ? {} : { answer }) })

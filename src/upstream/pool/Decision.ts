@@ -3,8 +3,9 @@
  */
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
 import type { Affinity } from "./Affinity.ts"
-import type { Connection } from "./Connection.ts"
+import type { Connection, Eviction } from "./Connection.ts"
 import type { Lease } from "./Lease.ts"
+import type { Sharing } from "./SharedTurns.ts"
 
 export interface LeaseRequest {
   readonly affinity: Affinity
@@ -29,6 +30,31 @@ export type Decision =
   | { readonly _tag: "Wait" }
   | { readonly _tag: "Refuse"; readonly reason: RefuseReason }
 
-export type Unavailable = "upstream_http_only" | "dial_backoff" | "sockets_closed"
+type Unavailable = "upstream_http_only" | "dial_backoff" | "sockets_closed"
 
 export type RefuseReason = "anchor_lost" | "session_warm" | "pool_full" | "session_busy" | "shutdown" | Unavailable
+
+/** What the pool hears, synchronously. */
+export interface RosterHooks {
+  readonly now: () => number
+  /** Why nothing should be dialled there now. */
+  readonly trouble: (affinity: Affinity) => Unavailable | undefined
+  /** How turns share what is dialled there; undefined: they don't. */
+  readonly sharing: (affinity: Affinity) => Sharing | undefined
+  readonly onIdle: (connection: Connection) => void
+  /** A turn is over that took its lane along. */
+  readonly onLaneGone: (connection: Connection) => void
+  readonly onEvicted: (connection: Connection, eviction: Eviction) => void
+}
+
+/** What a refusal says to the client. */
+export const refusals: Readonly<Record<RefuseReason, string>> = {
+  anchor_lost: "no connection holds the response that the request continues",
+  session_warm: "the session has a warm connection",
+  pool_full: "every connection is in use",
+  session_busy: "every connection of the session is in use",
+  shutdown: "the proxy is shutting down",
+  upstream_http_only: "the upstream takes no WebSocket",
+  sockets_closed: "the upstream closes its sockets before it says anything on them",
+  dial_backoff: "the upstream could not be reached just now",
+}

@@ -37,7 +37,7 @@ export class Evictor extends Context.Service<Evictor, { readonly sweep: Effect.E
         )
         pool.evictIdle(
           "idle",
-          ({ affinity, idle }) => idle !== undefined && now - idle.state.since >= affinity.upstream.idleTtl,
+          ({ affinity, idleSince }) => idleSince !== undefined && now - idleSince >= affinity.upstream.idleTtl,
         )
         pool.heartbeat(beat++)
       })

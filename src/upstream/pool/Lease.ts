@@ -20,8 +20,14 @@ export interface Lease {
    * Headers of the upgrade's answer, names in lower case; none on a reused connection: they belonged to its first turn.
    */
   readonly handshake: Readonly<Record<string, string>>
-  /** The connection's own scope, for what must live exactly as long as it does. */
-  readonly connectionScope: Scope.Scope
+  /** True: the chain begins with this lease. */
+  readonly isNew: boolean
+  /** The chain's own scope, for what must live exactly as long as it does. */
+  readonly chainScope: Scope.Scope
+  /** The `stream_id` under which the turn must be sent; undefined: it has the connection for itself. */
+  readonly lane: string | undefined
+  /** The chain that the new one begins from, since a turn is running on that; undefined: it begins from nothing. */
+  readonly source: ChainId | undefined
   /** The turns that have ended on the chain. */
   readonly ended: EndedTurns
   /** Frames that come before the turn listens belong to no turn, and evict the connection. */
@@ -30,6 +36,8 @@ export interface Lease {
   readonly send: (frame: Uint8Array) => boolean
   readonly pause: () => void
   readonly resume: () => void
+  /** The upstream has refused the lane's name: it has no lanes. */
+  readonly noLanes: () => void
   /** The turn is over and the chain idle. */
   readonly complete: (worth: Worth) => void
   /** Nothing was sent: the chain is idle again as it was. */

@@ -8,37 +8,37 @@
 import { Scope } from "effect"
 import type { SettingsValues } from "../../config/Settings.ts"
 import type { Affinity } from "./Affinity.ts"
-import type { Eviction } from "./Connection.ts"
 import { Connection } from "./Connection.ts"
-import type { Decision, LeaseRequest, RefuseReason, Unavailable } from "./Decision.ts"
+import type { Decision, LeaseRequest, RefuseReason, RosterHooks } from "./Decision.ts"
 import type { ChainId } from "../../turn/memory/TurnMemory.ts"
-import type { Chain } from "./ConnectionState.ts"
 import type { Holder } from "./FairShare.ts"
 import { givesWay } from "./FairShare.ts"
-import { Groups } from "./Groups.ts"
+import type { Place } from "./Groups.ts"
+import {
+  allGroup,
+  blankGroup,
+  countedGroups,
+  first,
+  Groups,
+  idleGroups,
+  scopeGroup,
+  sessionGroup,
+  uncontinuedGroup,
+} from "./Groups.ts"
+import { hasRoom, mayRun } from "./Lanes.ts"
 
 /** So many conversations that no turn continued a session keeps; the turn that begins another one takes the coldest. */
 const keepUncontinued = 8
 
-/** What the pool hears, synchronously. */
-export interface RosterHooks {
-  readonly now: () => number
-  /** Why nothing should be dialled there now. */
-  readonly trouble: (affinity: Affinity) => Unavailable | undefined
-  readonly onIdle: (connection: Connection) => void
-  readonly onEvicted: (connection: Connection, eviction: Eviction) => void
-}
-
 export class Roster {
   readonly #connections = new Set<Connection>()
-  /** The connection that each chain is on. */
-  readonly #chains = new Map<ChainId, Connection>()
+  readonly #places = new Map<ChainId, Place>()
   /** Every connection in every state, by what the caps count. */
-  readonly #counted = new Groups()
+  readonly #counted = new Groups<Connection>()
   /** Every connection in every state, by its scope alone. */
-  readonly #scopes = new Groups()
-  /** The idle connections, the coldest first. */
-  readonly #idle = new Groups()
+  readonly #scopes = new Groups<Connection>()
+  /** The idle chains, the coldest first. */
+  readonly #idle = new Groups<Place>()
   readonly #settings: SettingsValues
   readonly #scope: Scope.Scope
   readonly #hooks: RosterHooks
@@ -71,27 +71,50 @@ export class Roster {
 
     if (request.anchor !== undefined) {
       const chain = request.anchor()
-      const holder = chain === undefined ? undefined : this.#chains.get(chain)
-      const lease = this.#takeFitting(holder, session)
+      const holder = chain === undefined ? undefined : this.#places.get(chain)
+      const lease = this.#takeFitting(holder, session) ?? (holder && this.#lane(request, holder))
       if (lease !== undefined) return lease
-      if (holder?.state._tag === "Open" && holder.idle === undefined && !waited) return { _tag: "Wait" }
+      if (holder !== undefined && holder.connection.idleSince === undefined && !waited) return { _tag: "Wait" }
       if (request.onlyHolder === true) return { _tag: "Refuse", reason: "anchor_lost" }
     } else {
-      for (const chain of request.recall()) {
-        const lease = this.#takeFitting(this.#chains.get(chain), session)
-        if (lease !== undefined) return lease
-      }
+      const places = request.recall().flatMap((chain) => this.#places.get(chain) ?? [])
+      const lease = first(places, (place) => this.#takeFitting(place, session))
+      const lane = lease ?? first(places, (place) => this.#lane(request, place))
+      if (lane !== undefined) return lane
     }
 
-    const blank = this.#takeFitting(this.#coldest(blankGroup(affinity)), session)
+    const blank = this.#takeFitting(this.#coldest(blankGroup(affinity), session), session)
     if (blank !== undefined) return blank
     if (request.warmUp === true && this.#isWarm(request)) return { _tag: "Refuse", reason: "session_warm" }
     const uncontinued = uncontinuedGroup(affinity, session)
     if (request.anchor === undefined && this.#idle.size(uncontinued) >= keepUncontinued) {
-      const cold = this.#take(this.#coldest(uncontinued), session)
+      const cold = this.#take(this.#coldest(uncontinued, session), session)
       if (cold !== undefined) return cold
     }
-    return this.#newConnection(request, waited)
+    const lane = this.#lane(request)
+    if (lane !== undefined) return lane
+    return !waited && this.#opensShared(request) ? { _tag: "Wait" } : this.#newConnection(request, waited)
+  }
+
+  /** A lane more: one that begins from a response whose own lane is in use, or any. */
+  #lane({ affinity, session }: LeaseRequest, source?: Place): Decision | undefined {
+    const siblings = sessionGroup(affinity.scope, session)
+    if (siblings === undefined || (source !== undefined && source.chain.state._tag !== "Leased")) return undefined
+    const connection = this.#counted.oldestThat(siblings, (connection) => {
+      const { affinity: held, isShared, state } = connection
+      const fits = isShared && held.key === affinity.key && connection === (source?.connection ?? connection)
+      return fits && this.#ready(connection) && state._tag === "Open" && hasRoom(state)
+    })
+    const lease = connection?.leaseLane(source?.chain.id)
+    return lease === undefined ? undefined : { _tag: "Lease", lease }
+  }
+
+  /** Whether a connection opens that the turn can share. */
+  #opensShared({ affinity, session }: LeaseRequest): boolean {
+    const siblings = sessionGroup(affinity.scope, session)
+    if (siblings === undefined || this.#hooks.sharing(affinity)?.known() !== true) return false
+    const opens = ({ affinity: { key }, state }: Connection) => state._tag === "Connecting" && key === affinity.key
+    return this.#counted.oldestThat(siblings, opens) !== undefined
   }
 
   #newConnection({ affinity, anchor, fresh, session }: LeaseRequest, waited: boolean): Decision {
@@ -110,20 +133,25 @@ export class Roster {
     const full = () => this.#connections.size >= maxConnections || scopeFull()
     if (siblings !== undefined && busy === "http" && inSession() > 0) {
       // A turn with an anchor that no connection holds must not end the chain that the session has.
-      const cold = anchor === undefined && fresh !== true ? this.#coldest(siblings) : undefined
-      const lease = cold?.affinity.key === affinity.key ? this.#take(cold, session) : undefined
+      const cold = anchor === undefined && fresh !== true ? this.#coldest(siblings, session) : undefined
+      const lease = cold?.connection.affinity.key === affinity.key ? this.#take(cold, session) : undefined
       if (lease !== undefined) return lease
       if (inSession() > 0) return refuse("session_busy")
     }
-    const fits = ({ affinity: { key } }: Connection) => fresh !== true && key === affinity.key
+    const fits = (place: Place) => place.connection.affinity.key === affinity.key && this.#suits(place, session)
+    const suiting = (group: string) => (fresh === true ? undefined : this.#idle.oldestThat(group, fits))
     if (siblings !== undefined) {
-      const sibling = this.#roomIn(siblings, sessionFull, () => this.#idle.oldestThat(siblings, fits))
+      const sibling = this.#roomIn(siblings, sessionFull, () => suiting(siblings))
       if (sibling !== undefined) return this.#take(sibling, session) ?? refuse("session_busy")
       if (sessionFull()) return refuse("session_busy")
     }
     const all = allGroup(affinity)
-    const suiting = () => (fresh === true ? undefined : this.#idle.oldest(all))
-    const taken = this.#roomIn(mine, full, suiting, () => !scopeFull() && this.#takeShare(scope))
+    const taken = this.#roomIn(
+      mine,
+      full,
+      () => suiting(all),
+      () => !scopeFull() && this.#takeShare(scope),
+    )
     if (taken !== undefined) return this.#take(taken, session) ?? refuse("pool_full")
     if (full()) return refuse("pool_full")
     return { _tag: "Dial", connection: this.#reserve(affinity, session) }
@@ -137,15 +165,15 @@ export class Roster {
   #roomIn(
     group: string,
     full: () => boolean,
-    suiting: () => Connection | undefined,
+    suiting: () => Place | undefined,
     others: () => boolean = () => false,
-  ): Connection | undefined {
+  ): Place | undefined {
     while (full()) {
-      const cold = this.#idle.oldest(group)
+      const cold = this.#coldestFree(group)
       if (cold !== undefined && !this.#ready(cold)) continue
       const suits = suiting()
       if (suits !== undefined) {
-        if (this.#ready(suits)) return suits
+        if (this.#ready(suits.connection)) return suits
       } else if (!others()) {
         if (cold === undefined) return undefined
         cold.evict("capacity", "")
@@ -160,15 +188,15 @@ export class Roster {
     const scopes = this.#scopes.count + (connections === 0 ? 1 : 0)
     const asking = { connections, scopes, cap: this.#settings.maxConnections }
     const from = givesWay(asking, this.#holders(scope))
-    const cold = from === undefined ? undefined : this.#idle.oldest(scopeGroup(from))
+    const cold = from === undefined ? undefined : this.#coldestFree(scopeGroup(from))
     if (cold !== undefined && this.#ready(cold)) cold.evict("capacity", "")
     return cold !== undefined
   }
 
   *#holders(except: string): Iterable<Holder> {
     for (const [scope, connections] of this.#scopes.sizes()) {
-      const cold = scope === except ? undefined : this.#idle.oldest(scopeGroup(scope))?.idle
-      if (cold !== undefined) yield { scope, connections, coldSince: cold.state.since }
+      const coldSince = scope === except ? undefined : this.#coldestFree(scopeGroup(scope))?.idleSince
+      if (coldSince !== undefined) yield { scope, connections, coldSince }
     }
   }
 
@@ -176,22 +204,26 @@ export class Roster {
   #reserve(affinity: Affinity, session: string | undefined): Connection {
     const connection = new Connection(++this.#lastId, affinity, Scope.forkUnsafe(this.#scope), {
       now: this.#hooks.now,
-      onChain: (connection) => {
-        this.#chains.set(++this.#lastChain, connection)
-        return this.#lastChain
-      },
-      onIdle: (connection) => {
-        const { idle } = connection
-        if (idle !== undefined) for (const name of idleGroups(connection, idle)) this.#idle.add(name, connection)
+      sharing: session === undefined ? undefined : this.#hooks.sharing(affinity),
+      nextChain: () => ++this.#lastChain,
+      onChain: (connection, chain) => this.#places.set(chain.id, { chain, connection }),
+      onIdle: (connection, chain) => {
+        const place = this.#places.get(chain.id)
+        if (place !== undefined) for (const name of idleGroups(place)) this.#idle.add(name, place)
         this.#hooks.onIdle(connection)
+      },
+      onChainGone: (connection, chain) => {
+        this.#places.delete(chain.id)
+        this.#hooks.onLaneGone(connection)
       },
       onEvicted: (connection, eviction, chains) => {
         this.#connections.delete(connection)
         this.#scopes.remove(connection.affinity.scope, connection)
         for (const name of countedGroups(connection)) this.#counted.remove(name, connection)
-        for (const chain of chains) {
-          this.#chains.delete(chain.id)
-          for (const name of idleGroups(connection, chain)) this.#idle.remove(name, connection)
+        for (const { id } of chains) {
+          const place = this.#places.get(id)
+          if (place !== undefined) for (const name of idleGroups(place)) this.#idle.remove(name, place)
+          this.#places.delete(id)
         }
         this.#hooks.onEvicted(connection, eviction)
       },
@@ -203,27 +235,28 @@ export class Roster {
     return connection
   }
 
-  #take(connection: Connection | undefined, session: string | undefined): Decision | undefined {
-    if (connection === undefined) return undefined
-    const { idle } = connection
-    if (idle === undefined) return undefined
-    for (const name of idleGroups(connection, idle)) this.#idle.remove(name, connection)
+  #take(place: Place | undefined, session: string | undefined): Decision | undefined {
+    if (place === undefined) return undefined
+    const { chain, connection } = place
+    if (chain.state._tag !== "Idle" || !this.#suits(place, session)) return undefined
+    for (const name of idleGroups(place)) this.#idle.remove(name, place)
     for (const name of countedGroups(connection)) this.#counted.remove(name, connection)
-    const lease = connection.lease(session)
+    const lease = connection.lease(chain, session)
     for (const name of countedGroups(connection)) this.#counted.add(name, connection)
     return lease === undefined ? undefined : { _tag: "Lease", lease }
   }
 
-  #takeFitting(connection: Connection | undefined, session: string | undefined): Decision | undefined {
-    if (connection === undefined || !this.#ready(connection) || !this.#fits(connection, session)) return undefined
-    return this.#take(connection, session)
+  #takeFitting(place: Place | undefined, session: string | undefined): Decision | undefined {
+    if (place === undefined || !this.#ready(place.connection) || !this.#fits(place.connection, session))
+      return undefined
+    return this.#take(place, session)
   }
 
   /** Whether the session has a connection that a turn of this affinity can use. */
   #isWarm({ affinity, session }: LeaseRequest): boolean {
     const siblings = sessionGroup(affinity.scope, session)
-    const cold = siblings === undefined ? undefined : this.#coldest(siblings)
-    return cold?.affinity.key === affinity.key
+    const cold = siblings === undefined ? undefined : this.#coldest(siblings, session)
+    return cold?.connection.affinity.key === affinity.key
   }
 
   /** A connection that changes its session counts for the new one, which may be full. */
@@ -233,43 +266,35 @@ export class Roster {
     return this.#counted.size(siblings) < this.#settings.maxConnectionsPerSession
   }
 
-  /** Whether the connection is idle and young enough; one that is past its time is evicted here. */
+  /** Whether a turn may begin there now. What is shared is its session's alone. */
+  #suits({ connection }: Place, session: string | undefined): boolean {
+    const { isShared, session: held, state } = connection
+    if (state._tag !== "Open") return false
+    return !isShared || (held === session && mayRun(state) && !this.#isOld(connection))
+  }
+
+  #isOld({ affinity, state }: Connection): boolean {
+    return state._tag === "Open" && this.#hooks.now() - state.openedAt >= affinity.upstream.maxAge
+  }
+
+  /** Whether the connection is young enough; one that is past its time is evicted here, if no turn has it. */
   #ready(connection: Connection): boolean {
-    const { affinity, idle, state } = connection
-    if (state._tag !== "Open" || idle === undefined) return false
-    const { idleTtl, maxAge } = affinity.upstream
-    if (this.#hooks.now() - state.openedAt >= maxAge) connection.evict("age", "")
-    else if (this.#hooks.now() - idle.state.since >= idleTtl) connection.evict("idle", "")
-    return connection.idle !== undefined
+    const { affinity, idleSince, state } = connection
+    if (state._tag !== "Open") return false
+    const isOld = this.#isOld(connection)
+    if (idleSince === undefined) return !isOld
+    if (isOld) connection.evict("age", "")
+    else if (this.#hooks.now() - idleSince >= affinity.upstream.idleTtl) connection.evict("idle", "")
+    return this.#connections.has(connection)
   }
 
-  /** The coldest idle connection of a group that is still young enough. */
-  #coldest(group: string): Connection | undefined {
-    let connection = this.#idle.oldest(group)
-    while (connection !== undefined && !this.#ready(connection)) connection = this.#idle.oldest(group)
-    return connection
+  /** The coldest idle chain of a group at which a turn may begin. */
+  #coldest(group: string, session: string | undefined): Place | undefined {
+    return this.#idle.oldestThat(group, (place) => this.#ready(place.connection) && this.#suits(place, session))
   }
-}
 
-const scopeGroup = (scope: string) => `scope ${scope}`
-const sessionGroup = (scope: string, session: string | undefined) =>
-  session === undefined ? undefined : `session ${scope}\n${session}`
-const allGroup = (affinity: Affinity) => `all ${affinity.key}`
-const blankGroup = (affinity: Affinity) => `blank ${affinity.key}`
-/** Turns without a session share one group. */
-const uncontinuedGroup = (affinity: Affinity, session: string | undefined) =>
-  session === undefined ? `once ${affinity.key}` : `once ${affinity.key}\n${session}`
-
-const countedGroups = ({ affinity: { scope }, session }: Connection) => {
-  const siblings = sessionGroup(scope, session)
-  return siblings === undefined ? [] : [siblings]
-}
-
-/** The groups of `#idle` that a connection with this idle chain is in. */
-const idleGroups = (connection: Connection, { worth }: Chain) => {
-  const { affinity, session } = connection
-  const groups = [scopeGroup(affinity.scope), allGroup(affinity), ...countedGroups(connection)]
-  if (worth === "none") groups.push(blankGroup(affinity))
-  else if (worth === "once") groups.push(uncontinuedGroup(affinity, session))
-  return groups
+  /** Of the connections of a group that no turn has, the one whose chain is idle longest. */
+  #coldestFree(group: string): Connection | undefined {
+    return this.#idle.oldestThat(group, ({ connection }) => connection.idleSince !== undefined)?.connection
+  }
 }

@@ -126,7 +126,8 @@ const lostReasons: Partial<Record<EvictReason, TurnError["reason"]>> = {
   closed: "upstream_closed",
   protocol: "upstream_protocol",
   overflow: "upstream_protocol",
-  unsolicited: "upstream_protocol",
+  unsolicited: "foreign_event",
   ping_timeout: "ping_timeout",
+  slow_client: "slow_client",
   shutdown: "shutdown",
 }

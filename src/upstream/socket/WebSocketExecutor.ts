@@ -22,6 +22,7 @@ import { TurnClock } from "../../turn/attempt/TurnClock.ts"
 import * as Sinks from "../../turn/Sinks.ts"
 import { itemsIn, lineageInSteps, planned } from "../../turn/memory/Lineage.ts"
 import { becauseOf } from "../../turn/memory/Near.ts"
+import type { Plan } from "../../turn/memory/Plan.ts"
 import { plan } from "../../turn/memory/Plan.ts"
 import type { RecallKey } from "../../turn/memory/TurnMemory.ts"
 import { TurnMemory } from "../../turn/memory/TurnMemory.ts"
@@ -33,6 +34,7 @@ import { hopOf } from "../../wire/Hops.ts"
 import { bodyInSteps } from "../../wire/RequestBody.ts"
 import { affinityOf } from "../pool/Affinity.ts"
 import { ConnectionPool } from "../pool/ConnectionPool.ts"
+import type { Lease } from "../pool/Lease.ts"
 import { codexSink, isSelfContained, membersOnSocket } from "../route/CodexRules.ts"
 import type { RoutedTurn } from "../route/Routing.ts"
 import { Routing } from "../route/Routing.ts"
@@ -45,7 +47,7 @@ const goesOn: ReadonlySet<string> = new Set(["response.completed", "response.inc
 /** One try to carry a turn; `fresh`: on a new connection, which remembers nothing, so that the whole input is sent. */
 export interface Attempt {
   readonly fresh: boolean
-  /** Why it is made; undefined: it is the turn's first. */
+  /** Why it is made; undefined: it is the turn's first. With `fork_refused` the whole input is sent. */
   readonly reason?: RetryReason
 }
 
@@ -104,7 +106,7 @@ const make = Effect.gen(function* () {
     const key = { affinity: affinity.key, session }
     const { body, lineage } = yield* inSlices(read(turn, key))
     const { anchor, chains } = lineage
-    const recall = () => memory.recall(key, lineage, settings.reasoning)
+    const recall = () => (attempt.reason === "fork_refused" ? [] : memory.recall(key, lineage, settings.reasoning))
     if (body.bytes.length > maxMessage && !chains && recall().length === 0) {
       const size = frameSize(body, { fromItem: 0, set, omit })
       if (size > maxMessage) return yield* tooBig(size, maxMessage)
@@ -120,17 +122,18 @@ const make = Effect.gen(function* () {
       fresh,
       warmUp: clientSocket?.warmUp === true,
     })
-    const { chain } = lease
+    const { chain, lane } = lease
     const told = Sinks.ofAttempt(turn.shown, codexSink(turn, sink, lease.handshake))
-    if (!lease.reused) {
+    const checkpoint = memory.checkpointOf(lease.source ?? chain)
+    if (lease.isNew) {
       const attached = Effect.andThen(memory.attach(chain), heads.attach(chain))
-      yield* Scope.provide(attached, lease.connectionScope)
+      yield* Scope.provide(attached, lease.chainScope)
     }
-    const checkpoint = memory.checkpointOf(chain)
     const decision = plan(lineage, checkpoint, settings.reasoning, limits.refusesAnchors(affinity.key))
     const near = () => (fresh ? undefined : memory.near(key, lineage, settings.reasoning))
     const because = becauseOf(decision, near, checkpoint !== undefined)
-    const options = set === undefined && omit === undefined ? decision : { ...decision, set, omit }
+    const all = lane === undefined ? set : new Map([...(set ?? []), ["stream_id", JSON.stringify(lane)]])
+    const options = all === undefined && omit === undefined ? decision : { ...decision, set: all, omit }
     const size = frameSize(body, options)
     if (size > maxMessage) {
       lease.release()
@@ -142,6 +145,7 @@ const make = Effect.gen(function* () {
       connection: lease.reused ? "reused" : "new",
       input: decision._tag === "Suffix" ? "suffix" : "full",
       ...because,
+      ...(isFork(lease, decision) ? { reason: "forked" } : {}),
       connectionId: lease.connectionId,
       itemsSent: itemsIn(lineage) - decision.fromItem,
       items: itemsIn(lineage),
@@ -163,7 +167,8 @@ const make = Effect.gen(function* () {
     const binding = new Binding({ ended: lease.ended, naming, hasDialect: turn.upstream.known.codex })
     const finished = (end: TurnEnd) => {
       const { responseId } = end
-      if (decision.reason === "continued") limits.anchorTaken(affinity.key)
+      const forked = isFork(lease, decision)
+      if (decision.reason === "continued" && !forked) limits.anchorTaken(affinity.key)
       else if (attempt.reason === "suffix_refused") limits.anchorRefused(affinity.key)
       if (goesOn.has(end.type) && !binding.tells) {
         lease.evict("single_use")
@@ -176,7 +181,7 @@ const make = Effect.gen(function* () {
         if (beginning !== undefined && next.input !== undefined && !covers.chains) {
           heads.record(chain, beginning.group, body, next.input, beginning.known)
         }
-        lease.complete(decision._tag === "Suffix" ? "continued" : "once")
+        lease.complete(decision._tag === "Suffix" && lease.source === undefined ? "continued" : "once")
       } else if (end.type === "response.incomplete") {
         memory.forget(chain)
         lease.complete("none")
@@ -200,6 +205,11 @@ const make = Effect.gen(function* () {
         Effect.tapError(({ reason }) =>
           reason === "message_too_big" ? Effect.sync(() => limits.tooBig(affinity.url, frame.length)) : Effect.void,
         ),
+        Effect.mapError((error) => {
+          if (lease.lane === undefined || !refusesLanes(error)) return error
+          lease.noLanes()
+          return error.with({ reason: "lanes_refused" })
+        }),
       )
   })
 
@@ -222,5 +232,14 @@ const make = Effect.gen(function* () {
     execute: (turn, sink) => Effect.flatMap(routing.turn(turn), (routed) => attempt(routed, sink, { fresh: false })),
   })
 })
+
+/** Whether the turn continues a response beside another turn that does. */
+const isFork = ({ source }: Lease, { _tag, reason }: Plan) =>
+  source !== undefined && _tag === "Suffix" && reason === "continued"
+
+/** Upstreams without lanes say it in several ways: that the parameter is unknown, or unsupported (docs/protocol.md 1.4). */
+const refusesLanes = ({ answer, delivery }: TurnError): boolean =>
+  delivery === "Rejected" &&
+  /un(?:known|supported|recogni[sz]ed|expected)\b[^"]{0,64}\bstream_id\b/i.test(answer?.body ?? "")
 
 const warmingUp = (set: ReadonlyMap<string, string> | undefined) => new Map([...(set ?? []), ["generate", "false"]])

@@ -27,6 +27,7 @@ const failure = (
   }),
   shown: false,
   ownSuffix: false,
+  forked: false,
   reused: false,
   socketsClosed: false,
   selfContained: true,
@@ -96,6 +97,23 @@ describe("recoveryOf", () => {
     for (const status of [401, 403, 429, 500, 503]) {
       assert.deepStrictEqual(recoveryOf(failure(refusal(status), { reused: true }), standard), surface)
     }
+  })
+
+  it("stays on a lane where a fork was refused, and leaves lanes where those were", () => {
+    const forked = { ownSuffix: true, forked: true }
+    for (const status of [400, 404, 409, 422]) {
+      assert.deepStrictEqual(recoveryOf(failure(refusal(status), forked), standard), retry("fork_refused", false))
+    }
+    assert.deepStrictEqual(recoveryOf(failure(refusal(429), forked), standard), surface)
+    const again = { ...forked, tried: new Set<RetryReason>(["fork_refused"]) }
+    assert.deepStrictEqual(recoveryOf(failure(refusal(400), again), standard), surface)
+    const laneless: Case = { reason: "lanes_refused", delivery: "Rejected", status: 400 }
+    for (const rest of [{}, { ownSuffix: true }, { selfContained: false }, { growsConversation: true }]) {
+      assert.deepStrictEqual(recoveryOf(failure(laneless, rest), standard), retry("lanes_refused"))
+    }
+    const tried = new Set<RetryReason>(["lanes_refused"])
+    assert.deepStrictEqual(recoveryOf(failure(laneless, { tried }), standard), surface)
+    assert.deepStrictEqual(recoveryOf(failure(laneless, { shown: true }), standard), surface)
   })
 
   it("goes over HTTP where the second socket in a row was closed unheard, if the turn may run twice", () => {
