@@ -172,10 +172,11 @@ class Schedule {
     if (gone === undefined) return
     if (gone.socket.terminated > 0) return void this.gone.splice(at, 1)
     const last = this.#random(2) === 0
+    const neighbours = inAll(this.turns, gone.socket)
     gone.socket.handlers.onText(event(last ? "response.failed" : "x.delta", gone.lane, ++this.#number))
     this.seen.drained++
     if (last) this.gone.splice(at, 1)
-    for (const turn of inAll(this.turns, gone.socket)) assert.isUndefined(turn.lost, "a gone turn harms nobody")
+    for (const turn of neighbours) assert.isUndefined(turn.lost, "a gone turn harms nobody")
   }
 
   /** Something that concerns the whole connection. */
