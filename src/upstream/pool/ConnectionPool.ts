@@ -254,8 +254,8 @@ const make = Effect.gen(function* () {
   )
 
   const states = ["connecting", "leased", "idle"] as const
-  const stateOf = ({ idle, state }: Connection) =>
-    state._tag === "Connecting" ? "connecting" : idle === undefined ? "leased" : "idle"
+  const stateOf = ({ idleSince, state }: Connection) =>
+    state._tag === "Connecting" ? "connecting" : idleSince === undefined ? "leased" : "idle"
   yield* Effect.forEach(states, (state) =>
     observing.gauge("connections", () => [...roster.all()].filter((one) => stateOf(one) === state).length, { state }),
   )
