@@ -22,6 +22,8 @@ interface Target {
 export interface TargetOptions {
   /** Where to write a CPU profile of respool when it ends. */
   readonly profile: string | undefined
+  /** Settings of respool's, beside those of every scenario. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 const ownSettings = Object.fromEntries(
@@ -59,11 +61,11 @@ const folder = Effect.gen(function* () {
   return yield* Effect.orDie(fs.makeTempDirectoryScoped({ prefix: "bench-" }))
 })
 
-const respool = Effect.fnUntraced(function* (upstream: string, { profile }: TargetOptions) {
+const respool = Effect.fnUntraced(function* (upstream: string, { env, profile }: TargetOptions) {
   const flags = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]
   const child = yield* start(program(new URL("src/main.ts", root), ["serve"], flags), {
     cwd: yield* folder,
-    env: { ...respoolSettings, RESPOOL_UPSTREAM_URL: `${upstream}/v1` },
+    env: { ...respoolSettings, ...env, RESPOOL_UPSTREAM_URL: `${upstream}/v1` },
     gently: profile !== undefined,
   })
   return { url: yield* child.printed(/^OPENAI_BASE_URL=(\S+)\/v1$/), headers: {}, pids: [child.pid] }

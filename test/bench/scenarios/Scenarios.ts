@@ -4,6 +4,7 @@
 import type { Scenario } from "../harness/Scenario.ts"
 import { aborts } from "./Aborts.ts"
 import { agentLoop } from "./AgentLoop.ts"
+import { branches } from "./Branches.ts"
 import { coldStart } from "./ColdStart.ts"
 import { eventScenarios } from "./Events.ts"
 import { idleScenarios } from "./Idle.ts"
@@ -16,4 +17,5 @@ export const scenarios: ReadonlyArray<Scenario> = [
   aborts,
   coldStart,
   agentLoop,
+  branches,
 ]
