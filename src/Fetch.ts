@@ -84,11 +84,14 @@ export const createFetch = ({ fetch: given, settings = {} }: FetchOptions = {}):
     const key = isFixed ? "" : address
     const known = engines.get(key)
     if (known !== undefined || engines.size === maxAddresses) return known
-    const layer = Layer.mergeAll(
-      layerFront.pipe(Layer.provide(Settings.layer(isFixed ? settings : { ...settings, upstreamUrl: address }))),
-      Layer.succeed(FetchHttpClient.Fetch, base as typeof globalThis.fetch),
-      // A library says nothing of its own accord; an app that wants the log composes the layers.
-      Layer.succeed(References.MinimumLogLevel, "None"),
+    const layer = layerFront.pipe(
+      Layer.provide(Settings.layer(isFixed ? settings : { ...settings, upstreamUrl: address })),
+      // Below all others, so that what they do by themselves is done with it, too. A library says nothing of its own
+      // accord; an app that wants the log composes the layers.
+      Layer.provideMerge([
+        Layer.succeed(FetchHttpClient.Fetch, base as typeof globalThis.fetch),
+        Layer.succeed(References.MinimumLogLevel, "None"),
+      ]),
     )
     const engine: Engine = ManagedRuntime.make(layer)
     engines.set(key, engine)

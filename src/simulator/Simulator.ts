@@ -19,6 +19,8 @@ import { profiles } from "./Profile.ts"
 import { invalid } from "./Refusal.ts"
 import type { ConnectionRecord, Counters, FaultTurn, SimulatorState, Switches, TurnRecord } from "./SimulatorState.ts"
 import { defaultSwitches, makeState, resetState } from "./SimulatorState.ts"
+import type { Handlers, Upgrading } from "./front/Listener.ts"
+import { listen } from "./front/Platform.ts"
 import type { Connection, Runtime } from "./front/Sockets.ts"
 import { makeConnection, makeSockets } from "./front/Sockets.ts"
 import { offerTurnState, turnStateHeader } from "./turn/TurnState.ts"
@@ -130,7 +132,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
   const http = makeHttpApi(state, runtime)
   const open = new Set<Connection>()
 
-  const upgrade = (request: Request, server: Bun.Server<Connection>): Response | undefined | Promise<Response> => {
+  const upgrade = (request: Request, server: Upgrading): Response | undefined | Promise<Response> => {
     const { upgradeHeaders, upgradeRefusal, websocket, websocketOffStatus } = state.switches
     const refuseUpgrade = (response: Response): Response => {
       state.counters.refusedUpgrades++
@@ -171,42 +173,33 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
     return refuseUpgrade(refused(invalid("Not a WebSocket upgrade.")))
   }
 
-  const serve = (port: number) =>
-    Bun.serve<Connection>({
-      hostname: "127.0.0.1",
-      port,
-      idleTimeout: 0,
-      maxRequestBodySize: 1024 * 1024 * 1024,
-      fetch: (request, server) => {
-        const url = new URL(request.url)
-        if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
-        if (url.pathname === `${basePath}/responses` && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
-          return upgrade(request, server)
-        }
-        const unauthorized = notAuthorized(state, request.headers, "http")
-        if (unauthorized !== undefined) return refused(unauthorized)
-        return http.handle(request, url)
-      },
-      websocket: {
-        idleTimeout: 0,
-        maxPayloadLength: 1024 * 1024 * 1024,
-        backpressureLimit: 1024 * 1024 * 1024,
-        open: (socket) => {
-          open.add(socket.data)
-          sockets.open(socket)
-        },
-        message: sockets.message,
-        ping: sockets.ping,
-        close: (socket, code) => {
-          open.delete(socket.data)
-          sockets.close(socket, code)
-        },
-      },
-    })
+  const handlers: Handlers = {
+    fetch: (request, server) => {
+      const url = new URL(request.url)
+      if (url.pathname.startsWith("/simulator/")) return handleControl(state, request, url)
+      if (url.pathname === `${basePath}/responses` && request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+        return upgrade(request, server)
+      }
+      const unauthorized = notAuthorized(state, request.headers, "http")
+      if (unauthorized !== undefined) return refused(unauthorized)
+      return http.handle(request, url)
+    },
+    open: (socket) => {
+      open.add(socket.data)
+      sockets.open(socket)
+    },
+    message: sockets.message,
+    ping: sockets.ping,
+    close: (socket, code) => {
+      open.delete(socket.data)
+      sockets.close(socket, code)
+    },
+  }
+  const serve = (port: number) => Effect.promise(() => listen(port, handlers))
 
   /** At most the first one listens; the others are only kept for sockets that are still open. */
   const servers = yield* Effect.acquireRelease(
-    Effect.sync(() => [serve(port)]),
+    Effect.map(serve(port), (server) => [server]),
     (servers) => Effect.promise(() => Promise.all(servers.map((server) => server.stop(true)))),
   )
   const address = { port: servers[0]?.port ?? 0, listening: true }
@@ -255,11 +248,12 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
         each(ordinal, ({ socket }) => (code === undefined ? socket?.terminate() : socket?.close(code, "disconnected"))),
       ),
     listen: (on) =>
-      Effect.sync(() => {
-        if (on === address.listening) return
+      Effect.suspend(() => {
+        if (on === address.listening) return Effect.void
         address.listening = on
-        if (on) servers.unshift(serve(address.port))
-        else void servers[0]?.stop()
+        if (on) return Effect.map(serve(address.port), (server) => void servers.unshift(server))
+        void servers[0]?.stop(false)
+        return Effect.void
       }),
     push: (text, ordinal) => Effect.sync(() => each(ordinal, ({ socket }) => void socket?.send(text))),
     until: (predicate) =>

@@ -21,7 +21,7 @@ interface Printed {
 const started = Effect.fnUntraced(function* (
   runtime: keyof typeof runtimes,
   file: string,
-  more: ReadonlyArray<string>,
+  more: ReadonlyArray<string> = [],
 ) {
   const { folder } = yield* App
   const { code, stderr, stdout } = yield* run([...runtimes[runtime], `src/${file}`, ...more], {
@@ -30,7 +30,7 @@ const started = Effect.fnUntraced(function* (
   })
   assert.strictEqual(code, 0, stderr)
   assert.strictEqual(stderr, "")
-  return JSON.parse(stdout) as Printed
+  return JSON.parse(stdout) as unknown
 })
 
 const conversations = [
@@ -74,7 +74,7 @@ describe("The package, installed from its tarball", () => {
       it.effect(`carries ${name} on ${runtime}: one dial, and every later turn a suffix`, () =>
         Effect.gen(function* () {
           const simulator = yield* Simulator
-          const printed = yield* started(runtime, file, [simulator.url, ...options])
+          const printed = (yield* started(runtime, file, [simulator.url, ...options])) as Printed
           assert.deepStrictEqual(printed.ways, ["full", ...Array.from({ length: turns - 1 }, () => "suffix")])
           if (models) assert.isAbove(printed.models ?? 0, 0)
           assert.strictEqual(simulator.counters.upgrades, 1)
@@ -86,6 +86,37 @@ describe("The package, installed from its tarball", () => {
         }).pipe(Effect.provide(Simulator.layer())),
       )
     }
+
+    it.effect.each(["Bun", "Node", "Deno"] as const)("has an upstream to test against on %s", (runtime) =>
+      Effect.gen(function* () {
+        const printed = yield* started(runtime, "simulator.mjs")
+        assert.deepStrictEqual(printed, { texts: 1, broken: "Failure", upgrades: 1, websocketTurns: 1 })
+      }),
+    )
+
+    it.effect("has a kit that runs under plain vitest on Node", () =>
+      Effect.gen(function* () {
+        const { folder } = yield* App
+        const vitest = ["node_modules/vitest/vitest.mjs", "run", "src/kit.test.mjs"]
+        const { stderr, stdout } = yield* run([...runtimes.Node, ...vitest], {
+          cwd: folder,
+          env: { HOME: folder, NO_COLOR: "1" },
+        })
+        assert.match(stdout, /Tests +3 passed \(3\)/, stderr)
+      }),
+    )
+
+    it.effect("loads neither the proxy, nor its server, nor the simulator for `respool/fetch`", () =>
+      Effect.gen(function* () {
+        const modules = (yield* started("Node", "modules.mjs")) as ReadonlyArray<string>
+        assert.include(modules, "Engine.js")
+        const others = /^(cli|simulator|testing|downstream\/(http|socket|operator))\/|^(Server|Reload|Respool)\.|Bun/
+        assert.deepStrictEqual(
+          modules.filter((name) => others.test(name)),
+          [],
+        )
+      }),
+    )
 
     it.effect.each(sample(Object.entries(compilers)))("is typed for an app with %s", ([name, options]) =>
       Effect.gen(function* () {

@@ -25,7 +25,7 @@ export const pack = Effect.fnUntraced(function* (folder: string) {
 })
 
 /** What the app has installed beside respool: everything that this project has, but for respool itself. */
-const installed = ["effect", "ws", "openai", "ai", "zod", "@ai-sdk/openai", "@openai/agents", "@types/node"]
+const installed = ["effect", "ws", "openai", "ai", "zod", "@ai-sdk/openai", "@openai/agents", "@types/node", "vitest"]
 
 export class App extends Context.Service<App, { readonly folder: string }>()("test/App") {
   /** An app in a folder outside of the repository, with the packed respool in its `node_modules`. */

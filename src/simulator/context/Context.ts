@@ -2,6 +2,7 @@
  * Rebuilds what the model sees and refuses what the API refuses in it: unknown references, repeated items, calls and
  * outputs that do not belong together.
  */
+import { hash64 } from "../Hash.ts"
 import { isEdited, typeOf, unitsOf } from "./Compare.ts"
 import type { CreateRequest, InputItem } from "../request/CreateRequest.ts"
 import type { JsonObject } from "../JsonText.ts"
@@ -24,7 +25,7 @@ const named = (type: string): string => type.replaceAll("_", " ")
 const factsOf = (value: JsonObject): Facts => {
   const type = typeOf(value)
   const id = typeof value.id === "string" ? [`id ${value.id}`] : []
-  const units = unitsOf(value).map((unit) => Bun.hash.wyhash(unit, 11n))
+  const units = unitsOf(value).map((unit) => hash64(unit, 11n))
   const output = answerOf.get(type) ?? (answers.has(type) ? type : undefined)
   if (output === undefined || typeof value.call_id !== "string") {
     return { units, names: id, answers: undefined, needs: undefined }
@@ -38,7 +39,7 @@ const factsOf = (value: JsonObject): Facts => {
 
 /** A client that sends its full history sends an item again with the same text, so its facts are worked out once. */
 export const entryOf = (state: SimulatorState, raw: string, value: JsonObject, bytes = byteLength(raw)): Entry => {
-  const key = Bun.hash.wyhash(raw, 7n)
+  const key = hash64(raw, 7n)
   const known = state.facts.get(key)
   if (known !== undefined) return { raw, value, bytes, facts: known }
   const facts = factsOf(value)

@@ -2,6 +2,7 @@
  * Remembers every prefix of every conversation seen, to tell what of a context is new and what a prompt cache would
  * hold.
  */
+import { hash64 } from "../Hash.ts"
 import type { CreateRequest } from "../request/CreateRequest.ts"
 import { byteLength } from "../JsonText.ts"
 import type { Entry, Sighting, SimulatorState } from "../SimulatorState.ts"
@@ -15,14 +16,14 @@ export interface Measured {
   readonly cachedTokens: number
 }
 
-const step = (digest: bigint, unit: bigint): bigint => Bun.hash.wyhash(`${digest}:${unit}`, 13n)
+const step = (digest: bigint, unit: bigint): bigint => hash64(`${digest}:${unit}`, 13n)
 
 const preambleBytes = (request: CreateRequest): number =>
   byteLength(request.raw("instructions") ?? "") + byteLength(request.raw("tools") ?? "")
 
 /** A digest of what a prompt begins with before its items; where it changes, the cache holds nothing. */
 const preambleOf = (request: CreateRequest): bigint =>
-  Bun.hash.wyhash(`${request.raw("instructions")} ${request.raw("tools")} ${request.raw("reasoning")}`, 17n)
+  hash64(`${request.raw("instructions")} ${request.raw("tools")} ${request.raw("reasoning")}`, 17n)
 
 /** The first `length` entries and the digest of what they say. */
 export interface Seen {

@@ -1,6 +1,7 @@
 /**
  * The HTTP side: the Responses endpoints, their storage and their error bodies.
  */
+import { gunzipSync } from "node:zlib"
 import { arrivalOf } from "../request/Arrival.ts"
 import { json, makeHttpAnswers, refused } from "./HttpAnswers.ts"
 import type { Refusal } from "../Refusal.ts"
@@ -20,12 +21,12 @@ const responseNotFound = (id: string): Refusal =>
 export const headersOf = (request: Request): Readonly<Record<string, string>> => Object.fromEntries(request.headers)
 
 const decoded = async (request: Request): Promise<string | Refusal> => {
-  const bytes = await request.bytes()
+  const bytes = new Uint8Array(await request.arrayBuffer())
   const encoding = request.headers.get("content-encoding")
   if (encoding === null || encoding === "identity") return new TextDecoder().decode(bytes)
   if (encoding !== "gzip") return invalid(`Unsupported Content-Encoding '${encoding}'.`, { status: 415 })
   try {
-    return new TextDecoder().decode(Bun.gunzipSync(new Uint8Array(bytes)))
+    return new TextDecoder().decode(gunzipSync(bytes))
   } catch {
     return invalid("The request body is not valid gzip.")
   }

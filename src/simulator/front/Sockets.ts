@@ -5,7 +5,6 @@
  * (docs/protocol.md 1.4). A turn that has nothing to wait for runs to its end inside the callback of its message. The
  * profile says when a connection ends, and what a failed turn does to it.
  */
-import type { ServerWebSocket } from "bun"
 import type { Fiber } from "effect"
 import { Effect } from "effect"
 import type { Arrival } from "../request/Arrival.ts"
@@ -48,7 +47,16 @@ export interface Connection {
   readonly timers: Array<Fiber.Fiber<void>>
 }
 
-export type Socket = ServerWebSocket<Connection>
+/** One socket, as both platforms have it. */
+export interface Socket {
+  readonly data: Connection
+  readonly send: (text: string) => unknown
+  readonly sendBinary: (bytes: Uint8Array<ArrayBuffer>) => unknown
+  /** Sends a close frame. */
+  readonly close: (code?: number, reason?: string) => void
+  /** Ends it without one. */
+  readonly terminate: () => void
+}
 
 /** Runs turns and timers as fibers of the simulator's scope. */
 export interface Runtime {

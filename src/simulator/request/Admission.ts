@@ -4,6 +4,7 @@
  * A client that is refused for its token, or for a header that must come with it, gets a 401. A token is never
  * repeated, in an answer or in a report.
  */
+import { createHash } from "node:crypto"
 import type { Transport } from "./CreateRequest.ts"
 import type { Profile } from "../Profile.ts"
 import type { Refusal } from "../Refusal.ts"
@@ -12,7 +13,7 @@ import type { SimulatorState } from "../SimulatorState.ts"
 
 /** Names a token in reports without giving it away: `token-` and 12 hexadecimal digits of its SHA-256. */
 export const tokenLabel = (token: string): string =>
-  `token-${new Bun.CryptoHasher("sha256").update(token).digest("hex").slice(0, 12)}`
+  `token-${createHash("sha256").update(token).digest("hex").slice(0, 12)}`
 
 export const tokenOf = (profile: Profile, headers: Headers, transport: Transport): string | undefined => {
   const bearer = /^bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1]
