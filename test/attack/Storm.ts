@@ -2,7 +2,7 @@
  * What strangers do to a proxy in an attack: each manner goes on by itself until it is interrupted, and draws all that
  * it does from the seed. What an answer to one of them says is not judged here.
  */
-import { Duration, Effect } from "effect"
+import { Console, Duration, Effect } from "effect"
 import { connect } from "node:net"
 import { request } from "../support/Ask.ts"
 import { fuzzedBody } from "../support/BodyFuzz.ts"
@@ -101,30 +101,85 @@ const trusts = (url: string, random: Random) =>
     }
   })
 
-/** Stays, and says nothing. */
-const idles = (url: string) => connected(url, () => Effect.never)
+const manners = { leaves, stops, drips, garbles, trusts }
 
-const manners = [leaves, stops, drips, garbles, trusts]
-
-/** All of it at once, for ever: so many strangers of each manner, and so many idle ones. */
-export const storm = (url: string, { each, idle, seed }: { each: number; idle: number; seed: number }) =>
-  Effect.all(
-    [
-      ...manners.flatMap((manner, number) =>
-        Array.from({ length: each }, (_, one) => {
-          const random = makeRandom(seed * 1_000 + number * 100 + one)
-          return Effect.forever(
-            Effect.andThen(
-              Effect.suspend(() => manner(url, random)),
-              pause(1 + random(20)),
-            ),
-          )
+/**
+ * All of it at once, for ever: so many strangers of each manner, each with a pause of `pace` milliseconds on average
+ * between two of what it does. How often each was done is printed once a second.
+ */
+export const storm = (url: string, { each, pace, seed }: { each: number; pace: number; seed: number }) => {
+  const done: Record<string, number> = {}
+  const stranger = (name: string, manner: (typeof manners)["leaves"], number: number) => {
+    const random = makeRandom(seed * 1_000 + number)
+    return Effect.forever(
+      Effect.andThen(
+        Effect.suspend(() => {
+          done[name] = (done[name] ?? 0) + 1
+          return manner(url, random)
         }),
+        Effect.suspend(() => pause(1 + random(2 * pace))),
       ),
-      ...Array.from({ length: idle }, () => idles(url)),
-    ],
-    { concurrency: "unbounded", discard: true },
+    )
+  }
+  const strangers = Object.entries(manners).flatMap(([name, manner], kind) =>
+    Array.from({ length: each }, (_, one) => stranger(name, manner, kind * 100 + one)),
   )
+  const telling = Effect.forever(
+    Effect.andThen(
+      pause(1000),
+      Effect.suspend(() => Console.log(`storm ${JSON.stringify(done)}`)),
+    ),
+  )
+  return Effect.all([telling, ...strangers], { concurrency: "unbounded", discard: true })
+}
+
+/** A minute on average, until a socket that was closed is opened again, and for all to be opened at first. */
+const opensAgain = 60_000
+
+/**
+ * So many sockets that say nothing, half of them from one address and half from many; opened within a minute, and each
+ * again a while after the proxy has closed it. How many are open is printed once a second.
+ */
+export const idlers = (url: string, { count, seed }: { count: number; seed: number }) => {
+  const random = makeRandom(seed)
+  let open = 0
+  const idler = (number: number) =>
+    Effect.forever(
+      Effect.andThen(
+        Effect.callback<void>((resume) => {
+          const last = number % 2 === 0 ? 2 : 3 + random(200)
+          const socket = connect({
+            host: "127.0.0.1",
+            port: Number(new URL(url).port),
+            localAddress: `127.0.0.${last}`,
+          })
+          let counted = false
+          socket.on("connect", () => {
+            counted = true
+            open++
+          })
+          socket.on("error", () => {})
+          socket.on("close", () => {
+            if (counted) open--
+            counted = false
+            resume(Effect.void)
+          })
+          return Effect.sync(() => socket.destroy())
+        }),
+        Effect.suspend(() => pause(1 + random(2 * opensAgain))),
+      ),
+    )
+  const all = Array.from({ length: count }, (_, number) =>
+    Effect.andThen(pause((number / count) * opensAgain), idler(number)),
+  )
+  const telling = Effect.forever(
+    Effect.andThen(
+      pause(1000),
+      Effect.suspend(() => Console.log(`open ${open}`)),
+    ),
+  )
+  return Effect.all([telling, ...all], { concurrency: "unbounded", discard: true })
+}
 
 /** What the hostile upstream does: every misconduct in turn, as the seed has it, and now and then what is right. */
 export const conductOf = (seed: number): Conduct => {
