@@ -104,4 +104,16 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
     `age += Math.max(0, passedNow - passed, wallNow - wall)`,
     `age += Math.max(0, passedNow - passed)`,
   ),
+  by("test/wire/Steps.test.ts")(
+    "items-are-counted-as-spans",
+    "src/turn/memory/Lineage.ts",
+    `const itemSize = 384`,
+    `const itemSize = 48`,
+  ),
+  by("test/wire/Steps.test.ts")(
+    "messages-are-counted-as-items",
+    "src/turn/memory/Lineage.ts",
+    `? 0 : messageSize + message`,
+    `? 0 : message`,
+  ),
 ]
