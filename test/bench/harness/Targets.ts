@@ -24,6 +24,8 @@ export interface TargetOptions {
   readonly profile: string | undefined
   /** Settings of respool's, beside those of every scenario. */
   readonly env?: Readonly<Record<string, string>>
+  /** Where respool writes, once a second, how long its event loop was held at most. */
+  readonly heart?: string
 }
 
 const ownSettings = Object.fromEntries(
@@ -61,11 +63,19 @@ const folder = Effect.gen(function* () {
   return yield* Effect.orDie(fs.makeTempDirectoryScoped({ prefix: "bench-" }))
 })
 
-const respool = Effect.fnUntraced(function* (upstream: string, { env, profile }: TargetOptions) {
-  const flags = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]
+const respool = Effect.fnUntraced(function* (upstream: string, { env, heart, profile }: TargetOptions) {
+  const flags = [
+    ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
+    ...(heart === undefined ? [] : ["--preload", Bun.fileURLToPath(new URL("test/support/Heart.ts", root))]),
+  ]
   const child = yield* start(program(new URL("src/main.ts", root), ["serve"], flags), {
     cwd: yield* folder,
-    env: { ...respoolSettings, ...env, RESPOOL_UPSTREAM_URL: `${upstream}/v1` },
+    env: {
+      ...respoolSettings,
+      ...env,
+      ...(heart === undefined ? {} : { HEART_FILE: heart }),
+      RESPOOL_UPSTREAM_URL: `${upstream}/v1`,
+    },
     gently: profile !== undefined,
   })
   return { url: yield* child.printed(/^OPENAI_BASE_URL=(\S+)\/v1$/), headers: {}, pids: [child.pid] }

@@ -5,6 +5,7 @@ import type { Scenario } from "../harness/Scenario.ts"
 import { aborts } from "./Aborts.ts"
 import { agentLoop } from "./AgentLoop.ts"
 import { branches } from "./Branches.ts"
+import { bodiesScenario } from "./Bodies.ts"
 import { coldStart } from "./ColdStart.ts"
 import { eventScenarios } from "./Events.ts"
 import { idleScenarios } from "./Idle.ts"
@@ -15,6 +16,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ...turnScenarios,
   ...idleScenarios,
   aborts,
+  bodiesScenario,
   coldStart,
   agentLoop,
   branches,
