@@ -28,7 +28,7 @@ import { Upstreams } from "./upstream/route/Upstreams.ts"
 import { WebSocketExecutor } from "./upstream/socket/WebSocketExecutor.ts"
 
 /** Counts what happens, unless `RESPOOL_METRICS` is off. */
-const layerMetrics = Layer.unwrap(
+export const layerMetrics = Layer.unwrap(
   Effect.map(Settings, ({ metrics }) => (metrics === "on" ? Metrics.layer : Layer.empty)),
 ).pipe(Layer.provide(Observing.layer))
 

@@ -15,6 +15,7 @@ import { Keys } from "./downstream/auth/Keys.ts"
 import { privateFolder } from "./downstream/auth/KeysFile.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
 import { PassThrough } from "./downstream/http/PassThrough.ts"
+import * as RequestLog from "./downstream/http/RequestLog.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
@@ -28,7 +29,7 @@ import { layerBun } from "./upstream/dialer/DialerBun.ts"
 import * as CheckFiles from "./upstream/credential/CheckFiles.ts"
 import { Credentials } from "./upstream/credential/Credentials.ts"
 
-export { layerExecutor, layerExecutorNoCredentials, layerPool, layerTurns } from "./Engine.ts"
+export { layerExecutor, layerExecutorNoCredentials, layerMetrics, layerPool, layerTurns } from "./Engine.ts"
 
 /** The API's routes for an `HttpRouter`. Needs `Settings`, `AuthScope`, `Ownership`, `Executor` and `Forwarder`. */
 export const layerRoutes = Routes.layerNoDeps.pipe(
@@ -60,9 +61,13 @@ export const layerAuth = Layer.unwrap(
 
 const layerListener = Layer.unwrap(
   Effect.map(
-    Settings,
-    ({ downstreamDeflate, drainTimeout, host, listenTls, maxBody, maxClients, maxClientsPerAddress, port }) =>
+    Effect.all([Settings, RequestLog.make]),
+    ([
+      { downstreamDeflate, drainTimeout, host, listenTls, maxBody, maxClients, maxClientsPerAddress, port },
+      answered,
+    ]) =>
       BunServer.layer({
+        answered,
         hostname: host,
         port,
         drainTimeout,

@@ -4,6 +4,7 @@
 import { Duration, Effect, Layer, Queue } from "effect"
 import { Command } from "effect/cli"
 import { environmentName, rows, Settings } from "../config/Settings.ts"
+import * as Otlp from "../observe/Otlp.ts"
 import { Reload } from "../Reload.ts"
 import * as Server from "../Server.ts"
 import { Turns } from "../turn/Turns.ts"
@@ -44,6 +45,8 @@ const layerHangup = Layer.effectDiscard(
 const layerServed = layerHangup.pipe(
   Layer.provide(Reload.layer),
   Layer.provideMerge(Server.layer),
+  // Below the server, so that the last turns are sent as well.
+  Layer.provideMerge(Otlp.layer.pipe(Layer.provide(Server.layerMetrics))),
   Layer.provideMerge(Logging.layer),
   Layer.provideMerge(Settings.layerConfig),
 )

@@ -10,7 +10,8 @@ import type { TurnRecord } from "../turn/record/TurnRecord.ts"
 import { eventLoopLag } from "./EventLoopLag.ts"
 import type { MetricName } from "./MetricRows.ts"
 import { metricRows, secondsBounds } from "./MetricRows.ts"
-import { makeRegistry } from "./Series.ts"
+import * as GenAi from "./GenAi.ts"
+import { Family, makeRegistry } from "./Series.ts"
 
 /** What a turn that no attempt was made of has in place of how it travelled. */
 const none = "none"
@@ -18,8 +19,9 @@ const none = "none"
 const make = Effect.gen(function* () {
   const observing = yield* Observing
   const registry = yield* makeRegistry
-  const counters = (name: MetricName) => registry.counters(name, metricRows[name].about, metricRows[name].labels)
-  const histogram = (name: MetricName) => registry.histograms(name, metricRows[name].about, [], secondsBounds).of()
+  const counters = (name: MetricName) =>
+    new Family(metricRows[name].labels, (attributes) => registry.counter(name, metricRows[name].about, attributes))
+  const histogram = (name: MetricName) => registry.histogram(name, metricRows[name].about, {}, secondsBounds)
   const gauge = (name: MetricName, read: () => number, labels: Readonly<Record<string, string>> = {}) =>
     registry.gauge(name, metricRows[name].about, labels, read)
 
@@ -40,6 +42,8 @@ const make = Effect.gen(function* () {
   const dial = histogram("respool_dial_seconds")
   const firstEvent = histogram("respool_first_event_seconds")
   const turn = histogram("respool_turn_seconds")
+
+  const countForGenAi = yield* GenAi.counting(registry)
 
   const count = (record: TurnRecord) => {
     const { firstMs, leaseMs, outcome, usage, way } = record
@@ -63,6 +67,7 @@ const make = Effect.gen(function* () {
     if (leaseMs !== undefined) lease.observe(leaseMs / 1000)
     if (firstMs !== undefined) firstEvent.observe(firstMs / 1000)
     turn.observe(record.totalMs / 1000)
+    countForGenAi(record)
   }
 
   yield* observing.listen({

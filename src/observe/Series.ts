@@ -48,13 +48,13 @@ class Histogram {
   }
 }
 
-type Attributes = Readonly<Record<string, string>>
+export type Attributes = Readonly<Record<string, string>>
 
 /** A metric may have so many series; whatever is one more is counted under `other`, so that no label can fill memory. */
 const maxSeries = 1000
 
 /** The series of one metric, by the values of its labels. */
-class Family<Series> {
+export class Family<Series> {
   readonly #series = new Map<string, Series>()
   readonly #labels: ReadonlyArray<string>
   readonly #make: (attributes: Attributes) => Series
@@ -79,14 +79,14 @@ class Family<Series> {
 }
 
 export interface Registry {
-  readonly counters: (name: string, description: string, labels: ReadonlyArray<string>) => Family<Counter>
-  readonly histograms: (
+  readonly counter: (name: string, description: string, attributes: Attributes, unit?: string) => Counter
+  readonly histogram: (
     name: string,
     description: string,
-    labels: ReadonlyArray<string>,
+    attributes: Attributes,
     bounds: ReadonlyArray<number>,
     unit?: string,
-  ) => Family<Histogram>
+  ) => Histogram
   readonly gauge: (name: string, description: string, attributes: Attributes, read: () => number) => void
 }
 
@@ -98,21 +98,22 @@ export const makeRegistry: Effect.Effect<Registry, never, Scope.Scope> = Effect.
   const show = <Input, State>(metric: Metric.Metric<Input, State>, get: () => State) => {
     registered.push(Metric.registerUnsafe(metric, context, { get, update: () => {}, modify: () => {} }))
   }
+  // Exporters read an attribute of that name as the metric's unit.
+  const measured = (attributes: Attributes, unit: string | undefined) =>
+    unit === undefined ? attributes : { ...attributes, unit }
   return {
-    counters: (name, description, labels) =>
-      new Family(labels, (attributes) => {
-        const counter: Counter = { count: 0 }
-        const options = { description, attributes, incremental: true } as const
-        show(Metric.counter(name, options), () => ({ count: counter.count, incremental: true }))
-        return counter
-      }),
-    histograms: (name, description, labels, boundaries, unit = "s") =>
-      new Family(labels, (attributes) => {
-        const histogram = new Histogram(boundaries)
-        const options = { description, attributes: { ...attributes, unit }, boundaries }
-        show(Metric.histogram(name, options), () => histogram.state)
-        return histogram
-      }),
+    counter: (name, description, attributes, unit) => {
+      const counter: Counter = { count: 0 }
+      const options = { description, attributes: measured(attributes, unit), incremental: true } as const
+      show(Metric.counter(name, options), () => ({ count: counter.count, incremental: true }))
+      return counter
+    },
+    histogram: (name, description, attributes, boundaries, unit = "s") => {
+      const histogram = new Histogram(boundaries)
+      const options = { description, attributes: measured(attributes, unit), boundaries }
+      show(Metric.histogram(name, options), () => histogram.state)
+      return histogram
+    },
     gauge: (name, description, attributes, read) =>
       show(Metric.gauge(name, { description, attributes }), () => ({ value: read() })),
   }

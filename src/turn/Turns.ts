@@ -14,6 +14,7 @@ import { Executor } from "./Executor.ts"
 import * as Sinks from "./Sinks.ts"
 import type { TurnError } from "./TurnError.ts"
 import { failureOf } from "./TurnError.ts"
+import * as Flood from "./record/Flood.ts"
 import { Observing } from "./record/Observing.ts"
 import { fieldsOf, isBad } from "./record/TurnLine.ts"
 import type { Told, TurnRecord } from "./record/TurnRecord.ts"
@@ -48,13 +49,15 @@ const make = Effect.gen(function* () {
   const fibers = yield* FiberSet.make<TurnEnd, TurnError>()
 
   const observing = yield* Observing
+  const bounded = yield* Flood.make
   let running = 0
   yield* observing.gauge("turns_running", () => running)
 
   const log = (record: TurnRecord, exit: Exit.Exit<TurnEnd, TurnError>) => {
     const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
     const said = isBad(record, failure) ? Effect.logWarning("turn") : Effect.logInfo("turn")
-    const line = Effect.annotateLogs(said, fieldsOf(record, failure))
+    const whole = Effect.annotateLogs(said, fieldsOf(record, failure))
+    const line = failure === undefined ? whole : bounded(`turn ${record.outcome}`, whole)
     return failure?.reason === "internal"
       ? Effect.andThen(line, Effect.logError("a turn failed unexpectedly", failure.cause))
       : line

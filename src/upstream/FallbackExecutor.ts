@@ -50,7 +50,10 @@ const make = Effect.gen(function* () {
   const now = () => clock.currentTimeMillisUnsafe()
 
   /** Tells of an attempt after the first; of one over HTTP as `http_` and the reason. */
-  const retried = ({ turnId }: TurnRequest, reason: string) => Effect.sync(() => observing.retried({ turnId, reason }))
+  const retried = ({ id, turnId }: TurnRequest, reason: string) => {
+    observing.retried({ turnId, reason })
+    return Effect.annotateLogs(Effect.logDebug("a turn is tried again"), { request: id, reason })
+  }
 
   const troubleOf = (turn: RoutedTurn, scope: string) =>
     availability.trouble({ scope, url: turn.upstream.socketFor(turn.query) })

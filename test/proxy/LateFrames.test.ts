@@ -357,7 +357,7 @@ describe("A frame of a turn that has ended", () => {
         yield* run(kind, { moment, status: "completed", session: "same" })
         const lines = logged.filter((line) => line.includes("level=WARN"))
         assert.strictEqual(lines.length, 1, logged.join())
-        assert.match(lines[0] ?? "", /not asked for.*upstream=.*connection=#1.*\(response\.output_text\.delta\)/)
+        assert.match(lines[0] ?? "", /not asked for.*upstream=.*connectionId=1.*\(response\.output_text\.delta\)/)
         assert.notInclude(lines[0], late)
       }).pipe(Effect.provide(Layer.provideMerge(layer, logger)))
     })

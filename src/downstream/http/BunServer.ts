@@ -21,11 +21,12 @@
  * of a bare `Bun.serve` (Bun 1.4.5).
  */
 import type { Cause, Scope } from "effect"
-import { Context, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
+import { Clock, Context, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { HttpMiddleware } from "effect/http"
 import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { ApiError } from "../ApiError.ts"
 import { makeSockets, upgradable } from "../socket/BunSockets.ts"
 import * as Descriptors from "./Descriptors.ts"
@@ -39,7 +40,18 @@ type Handle = Parameters<typeof listen>[1]
 
 const make = Effect.fn("BunServer.make")(function* (options: Options) {
   const sockets = makeSockets(options.sockets ?? { maxMessage: 64 * 1024 * 1024, deflate: false })
-  let handle: Handle = () => webResponse(starting)
+  const clock = yield* Clock.Clock
+  const now = () => monotonicMillisOf(clock)
+  const began = new WeakMap<object, number>()
+  const tell = (request: Request, address: string | undefined, status: number, code?: string | null) =>
+    options.answered?.({ request, address, status, code: code ?? null, millis: now() - (began.get(request) ?? now()) })
+  const refusing =
+    (error: ApiError): Handle =>
+    (request, server) => {
+      tell(request, server.requestIP(request)?.address, error.status, error.code)
+      return webResponse(error)
+    }
+  let handle: Handle = refusing(starting)
   let served = false
   /** The peers with a request under way. */
   const busy = new Set<string>()
@@ -83,6 +95,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
           answerEnds(request)
         }
         const web = HttpServerResponse.toWeb(answer, { withoutBody, context, signal: source.signal })
+        tell(source, Option.getOrUndefined(request.remoteAddress), answer.status)
         answers.get(source)?.(web)
         answers.delete(source)
       })
@@ -97,12 +110,13 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
       if (resolve === undefined) return
       answers.delete(request)
       keepAlive.get(request)?.()
+      tell(request, undefined, 500, "internal_error")
       resolve(webResponse(errorOf(500)))
       if (Exit.isFailure(exit)) fork(logUnexpected(exit.cause))
     }
 
     yield* Effect.addFinalizer(() => {
-      handle = () => webResponse(unavailable)
+      handle = refusing(unavailable)
       sockets.leave()
       return Effect.andThen(FiberSet.awaitEmpty(fibers), answered).pipe(
         Effect.interruptible,
@@ -117,6 +131,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
         protocol: options.tls === undefined ? "http" : "https",
       })
       server.timeout(request, 0)
+      began.set(request, now())
       const peer = address === null ? "" : peerOf(address.address, address.port)
       busy.add(peer)
       keepAlive.set(request, () => {

@@ -9,6 +9,7 @@ import { Context, Duration, Effect, Predicate, Schema } from "effect"
 import { setTimeout } from "node:timers/promises"
 import type { SocketOptions } from "../socket/BunSockets.ts"
 import type { ClientPeer } from "../socket/ClientSocket.ts"
+import type { Answered } from "./RequestLog.ts"
 import type { Limits } from "./Descriptors.ts"
 
 export interface Certificate {
@@ -28,6 +29,8 @@ export interface Options {
   readonly idleTimeout?: Duration.Input
   /** Above these, or half of what descriptors allow, idle connections are closed. Default: that half. */
   readonly clients?: Limits
+  /** Called with each answer, when its head goes out. */
+  readonly answered?: (answered: Answered) => void
   /** Bounds of WebSockets that requests are upgraded to. Default: messages of 64 MiB, not compressed. */
   readonly sockets?: SocketOptions
 }

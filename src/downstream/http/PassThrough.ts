@@ -33,6 +33,7 @@ import { nextRound, readEncodedBytes, readRequestBytes, streamRequestBytes } fro
 import { requestId } from "../RequestId.ts"
 import { recordAnswer, tenantHeaders } from "../tenants/Tenant.ts"
 import { tenantPath } from "../tenants/TenantPaths.ts"
+import { note } from "./RequestLog.ts"
 import { failureAnswer } from "../answer/TurnFailure.ts"
 import { toHttp } from "./HttpAnswer.ts"
 
@@ -140,11 +141,11 @@ const make = Effect.gen(function* () {
 
   /** Sends a request and answers the client. */
   const relay = (asked: Request, request: ForwardRequest, id: string) =>
-    answered(request, id, (answer) => Effect.succeed(streamed(asked, answer, id)))
+    answered(asked, request, id, (answer) => Effect.succeed(streamed(asked, answer, id)))
 
   /** The answer as a tenant may read it; what it made, belongs to `owner` before it goes out. */
   const relayed = (asked: Request, request: ForwardRequest, id: string, owner: string | undefined) =>
-    answered(request, id, (answer) =>
+    answered(asked, request, id, (answer) =>
       Effect.map(tenantAnswer(answer, owner === undefined ? undefined : recordAnswer(ownership, owner)), (shown) =>
         streamed(asked, shown, id),
       ),
@@ -164,15 +165,20 @@ const make = Effect.gen(function* () {
   }
 
   const answered = (
+    asked: Request,
     request: ForwardRequest,
     id: string,
     answer: (answer: ForwardAnswer) => Effect.Effect<HttpServerResponse.HttpServerResponse, TurnError>,
   ) =>
     Effect.andThen(nextRound, send(request)).pipe(
-      Effect.map(neverSilent),
+      Effect.map((answer) => {
+        note(asked, { upstreamStatus: answer.status })
+        return neverSilent(answer)
+      }),
       Effect.flatMap(answer),
       Effect.timeoutOrElse({ duration: settings.turnTimeout, orElse: () => Effect.fail(unanswered) }),
       Effect.catchTag("TurnError", (error) => {
+        note(asked, { code: error.reason })
         const reads = request.method === "GET" || request.method === "HEAD"
         const shown = request.caller.tenant ? tenantView.failure(error) : error
         return Effect.succeed(toHttp(failureAnswer(shown, { "x-request-id": id }, reads)))

@@ -23,6 +23,7 @@ import { toHttp } from "./HttpAnswer.ts"
 import type { Seen } from "./Origins.ts"
 import * as Origins from "./Origins.ts"
 import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
+import { note } from "./RequestLog.ts"
 import { nextRound, readRequestBytes } from "./RequestBytes.ts"
 import { comesBack, hopOf } from "../../wire/Hops.ts"
 import { ClientSockets } from "../socket/ClientSockets.ts"
@@ -74,6 +75,7 @@ const make = Effect.gen(function* () {
     yield* nextRound
     const query = /\?.*$/.exec(url)?.[0] ?? ""
     const asked = yield* intake.read({ caller, headers, query, bytes, startedAt, holds, client: addressOf(request) })
+    note(request, { turn: true })
     return toHttp(yield* answers.answer(asked, { ended: () => answerEnds(request), released: release }))
   })
 
@@ -95,7 +97,9 @@ const make = Effect.gen(function* () {
       if (!asksForWebSocket(request)) return Effect.fail(wrongMethod("POST"))
       if (settings.downstreamWebsocket === "off") return Effect.fail(noUpgrade)
       const callerWith = (headers: RequestHeaders) => callerOf({ headers: Headers.fromInput(headers) }, seen)
-      return sockets.accept({ request, callerOf: callerWith })
+      return Effect.tap(sockets.accept({ request, callerOf: callerWith }), () =>
+        Effect.sync(() => note(request, { status: 101 })),
+      )
     },
     methods: () => ["POST"],
   }
@@ -111,7 +115,10 @@ const make = Effect.gen(function* () {
     answer: (request, seen) => {
       if (asksForWebSocket(request)) return Effect.fail(noUpgrade)
       if (!forwardable.has(request.method)) return Effect.fail(wrongMethod([...forwardable].join(", ")))
-      return Effect.flatMap(callerOf(request, seen), (caller) => passThrough.forward(request, caller))
+      return Effect.flatMap(callerOf(request, seen), (caller) => {
+        note(request, { scope: caller.label })
+        return passThrough.forward(request, caller)
+      })
     },
     methods: (request) => {
       const path = belowBase(request.url).split("?")[0] ?? ""
@@ -141,7 +148,13 @@ const make = Effect.gen(function* () {
         : refusal !== undefined && (yield* addsCredential)
           ? Effect.fail(refusal)
           : Effect.map(path.answer(request, seen), Origins.withoutCors)
-      return origins.marked(yield* Effect.catchTag(answer, "ApiError", HttpServerRespondable.toResponse), seen.allowed)
+      return origins.marked(
+        yield* Effect.catchTag(answer, "ApiError", (error) => {
+          note(request, { code: error.code ?? undefined })
+          return HttpServerRespondable.toResponse(error)
+        }),
+        seen.allowed,
+      )
     })
 
   const probed = (status: string) => Effect.flatMap(HttpServerRequest.HttpServerRequest, probe(status))
@@ -180,7 +193,10 @@ export const layerRoot = HttpRouter.add(
 export const layerNotFound = HttpRouter.add(
   "*",
   "/*",
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => Effect.fail(unknownUrl(request))),
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    note(request, { code: "unknown_url" })
+    return Effect.fail(unknownUrl(request))
+  }),
 )
 
 const unknownUrl = ({ method, url }: Request) => invalidUrl(method, url)

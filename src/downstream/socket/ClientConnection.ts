@@ -263,7 +263,7 @@ export class ClientConnection implements ClientPeer {
   ): number | undefined {
     const refused = Cause.findErrorOption(cause)
     if (refused._tag === "Some" && refused.value._tag === "ApiError") {
-      this.#send(lane, refusalFrame(refused.value, event))
+      this.#refuse(refused.value, event)
       return refused.value.status
     }
     const failure = failureOf(cause as Cause.Cause<TurnError>)
@@ -276,6 +276,7 @@ export class ClientConnection implements ClientPeer {
 
   /** False, as the message that it answers is done with. */
   #refuse(error: ApiError, to: Addressed): false {
+    this.#options.refused(error)
     this.#send(this.#lanes.find(to.streamId), refusalFrame(error, to))
     return false
   }

@@ -13,11 +13,13 @@ import { Settings } from "../../config/Settings.ts"
 import type { Caller } from "../../turn/Caller.ts"
 import { Observing } from "../../turn/record/Observing.ts"
 import { LatestMap } from "../../turn/memory/LatestMap.ts"
+import * as Flood from "../../turn/record/Flood.ts"
 import { Revocation } from "../../turn/Revocation.ts"
 import { Turns } from "../../turn/Turns.ts"
 import type { ApiError } from "../ApiError.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { addressOf, Admission, entering } from "../Admission.ts"
+import { refusedMessage } from "../http/RequestLog.ts"
 import { upgrade } from "./BunSockets.ts"
 import { Intake } from "../Intake.ts"
 import type { RequestHeaders } from "../Session.ts"
@@ -60,6 +62,7 @@ const make = Effect.gen(function* () {
   const now = () => monotonicMillisOf(clock)
   const run = yield* FiberSet.makeRuntime<never, void>()
 
+  const bounded = yield* Flood.make
   const connections = new Map<ClientConnection, string>()
   const counts = new Map<string, number>()
   /** Headers that the upstream told of a scope. */
@@ -106,6 +109,8 @@ const make = Effect.gen(function* () {
           intake.read({ ...message, caller, headers, query, stream: true, client }),
         ),
       headed: (told) => remember(scope, told),
+      refused: ({ code, status }) =>
+        run(bounded(`message ${status}`, refusedMessage({ scope: caller.label, client, status, code }))),
       ended: () => {
         if (connections.delete(connection)) leave(scope)
       },

@@ -25,5 +25,7 @@ export interface ConnectionOptions {
   readonly read: (message: Message) => Effect.Effect<TurnRequest, ApiError>
   readonly turns: Turns["Service"]
   readonly headed: (headers: Readonly<Record<string, string>>) => void
+  /** Called with the error of a message that became no turn. */
+  readonly refused: (error: ApiError) => void
   readonly ended: () => void
 }

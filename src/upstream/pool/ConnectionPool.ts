@@ -20,7 +20,7 @@ import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
-import { closedUnheard, ended, notAsked, usedOnce } from "./PoolLog.ts"
+import { closedUnheard, ended, notAsked, opened, usedOnce } from "./PoolLog.ts"
 import type { LeaseRequest } from "./Decision.ts"
 import { refusals } from "./Decision.ts"
 import { Roster } from "./Roster.ts"
@@ -186,7 +186,12 @@ const make = Effect.gen(function* () {
     if (error.reason === "shutdown") return
     const { host, pathname } = new URL(url)
     yield* Effect.logWarning("no connection to the upstream").pipe(
-      Effect.annotateLogs({ upstream: `${host}${pathname}`, reason: error.reason, error: error.message }),
+      Effect.annotateLogs({
+        upstream: `${host}${pathname}`,
+        reason: error.reason,
+        ...(error.answer === undefined ? {} : { upstreamStatus: error.answer.status }),
+        error: error.message,
+      }),
     )
   })
 
@@ -227,7 +232,8 @@ const make = Effect.gen(function* () {
                   outcome: outcomeOf(exit),
                   millis: now() - startedAt,
                 })
-                if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")
+                if (Exit.isSuccess(exit)) log(opened(connection, now() - startedAt))
+                else connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")
               }),
             ),
           )

@@ -12,10 +12,16 @@ export const ended = ({ affinity, id }: Connection, reason: EvictReason, detail:
   Effect.logDebug("a connection ended").pipe(
     Effect.annotateLogs({
       upstream: affinity.upstream.name,
-      connection: `#${id}`,
+      connectionId: id,
       reason,
       ...(detail === "" ? {} : { error: detail }),
     }),
+  )
+
+/** Which connection was opened, and how long it took, in milliseconds. */
+export const opened = ({ affinity, id }: Connection, millis: number) =>
+  Effect.logDebug("a connection opened").pipe(
+    Effect.annotateLogs({ upstream: affinity.upstream.name, connectionId: id, dialMs: millis }),
   )
 
 /** One line for an upstream whose sockets are of no use. */
@@ -31,7 +37,7 @@ export const notAsked = ({ affinity, id }: Connection, detail: string) =>
   Effect.logWarning("a connection was closed, since the upstream sent what was not asked for").pipe(
     Effect.annotateLogs({
       upstream: affinity.upstream.name,
-      connection: `#${id}`,
+      connectionId: id,
       ...(detail === "" ? {} : { error: detail }),
     }),
   )

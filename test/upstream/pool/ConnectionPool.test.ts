@@ -3,6 +3,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, Metric, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import type { TurnError } from "../../../src/turn/TurnError.ts"
 import { ConnectionPool } from "../../../src/upstream/pool/ConnectionPool.ts"
+import { Settings } from "../../../src/config/Settings.ts"
 import * as Metrics from "../../../src/observe/Metrics.ts"
 import * as Observing from "../../../src/turn/record/Observing.ts"
 import { Revocation } from "../../../src/turn/Revocation.ts"
@@ -13,7 +14,7 @@ import { TestDialer } from "../../support/TestDialer.ts"
 import { errorIn } from "../../support/RecordedTurn.ts"
 
 /** With its metrics. */
-const metered = Metrics.layer.pipe(Layer.provideMerge(pool()), Layer.provide(Observing.layer))
+const metered = Metrics.layer.pipe(Layer.provideMerge(pool()), Layer.provide([Observing.layer, Settings.layer()]))
 
 const states = Effect.map(ConnectionPool, (service) => service.connections().map(({ state }) => state))
 
