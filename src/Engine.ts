@@ -10,6 +10,7 @@ import { Settings } from "./config/Settings.ts"
 import { Intake } from "./downstream/Intake.ts"
 import { Session } from "./downstream/Session.ts"
 import * as Metrics from "./observe/Metrics.ts"
+import * as Traces from "./observe/Traces.ts"
 import { BodyHeads } from "./turn/memory/BodyHeads.ts"
 import { TurnMemory } from "./turn/memory/TurnMemory.ts"
 import * as Observing from "./turn/record/Observing.ts"
@@ -57,5 +58,5 @@ const layerSession = Layer.unwrap(Effect.map(Settings, ({ sessionHeader }) => Se
  * `Intake` and `Turns`: turns from bytes, without HTTP. Needs `Settings`, `Ownership` and an `Executor` with a pool.
  */
 export const layerTurns = Layer.merge(Intake.layerNoDeps.pipe(Layer.provide(layerSession)), Turns.layerNoDeps).pipe(
-  Layer.provide(Observing.layer),
+  Layer.provide([Observing.layer, Traces.layer]),
 )

@@ -44,6 +44,7 @@ describe("src", () => {
       ["upstream/credential/TokenFile.ts", "when a token expires"],
       ["upstream/credential/CodexAuth.ts", "when a token expires"],
       ["upstream/FallbackExecutor.ts", "when a warm-up's response was made"],
+      ["observe/Traces.ts", "when a span began, which others order theirs by"],
       ["downstream/tenants/Ledger.ts", "when an id was recorded, which a restart must know"],
       ["downstream/auth/KeysFile.ts", "when a key was made"],
     ])

@@ -16,7 +16,7 @@ const durations = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 1
 const sizes = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864]
 
 /** The names of providers that the conventions know. */
-const providers: Readonly<Record<string, string>> = {
+export const providers: Readonly<Record<string, string>> = {
   openai: "openai",
   codex: "openai",
   azure: "azure.ai.openai",
@@ -77,7 +77,8 @@ const makeSeries = (registry: Registry, latest: boolean) => (labels: Attributes)
   }
 }
 
-const succeeded: ReadonlySet<string> = new Set(["completed", "incomplete", "queued", "in_progress"])
+/** Outcomes that are no failure. */
+export const succeeded: ReadonlySet<string> = new Set(["completed", "incomplete", "queued", "in_progress"])
 
 /** Counts a turn that is over. */
 export const counting = Effect.fnUntraced(function* (registry: Registry) {

@@ -41,6 +41,8 @@ export interface TurnRequest {
   readonly observe?: (type: string, text: string) => void
   /** What its caller may read of the upstream's answer; undefined: all of it. */
   readonly view?: TurnView
+  /** What the upstream is told of the turn's trace, as headers; undefined: it is not traced. */
+  readonly trace?: Readonly<Record<string, string>>
   /** The client's address; undefined: the front does not know it. */
   readonly client?: string | undefined
   /** What a client's own socket adds to the request; undefined: it came another way. */
@@ -99,6 +101,8 @@ export const TurnRoute = Schema.Struct({
   /** How many input items are sent upstream; `items` is how many the client sent. */
   itemsSent: Schema.Number,
   items: Schema.Number,
+  /** How long the dial of a new connection took, in milliseconds. */
+  dialMs: Schema.optional(Schema.Number),
   /** The size of the request that is sent upstream, in bytes, and of its `input`. */
   bytesUp: Schema.Number,
   inputBytes: Schema.Number,

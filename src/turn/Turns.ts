@@ -16,6 +16,7 @@ import type { TurnError } from "./TurnError.ts"
 import { failureOf } from "./TurnError.ts"
 import * as Flood from "./record/Flood.ts"
 import { Observing } from "./record/Observing.ts"
+import { Tracing } from "./record/Tracing.ts"
 import { fieldsOf, isBad } from "./record/TurnLine.ts"
 import type { Told, TurnRecord } from "./record/TurnRecord.ts"
 import { TurnReport } from "./TurnReport.ts"
@@ -50,6 +51,7 @@ const make = Effect.gen(function* () {
 
   const observing = yield* Observing
   const bounded = yield* Flood.make
+  const tracing = yield* Tracing
   let running = 0
   yield* observing.gauge("turns_running", () => running)
 
@@ -67,13 +69,17 @@ const make = Effect.gen(function* () {
     start: (turn, sink, onEnd) =>
       Effect.suspend(() => {
         const report = new TurnReport(turn, sink, now)
+        const trace = tracing?.(turn)
+        const traced =
+          trace === undefined ? turn : { ...turn, headers: { ...turn.headers, ...trace.headers }, trace: trace.headers }
         running++
         observing.turnStarted(report)
-        return Sinks.failureOfTurn(turn, executor.execute(turn, Sinks.ofTurn(turn, report))).pipe(
+        return Sinks.failureOfTurn(turn, executor.execute(traced, Sinks.ofTurn(turn, report))).pipe(
           Effect.onExit((exit) => {
             running--
             const record = report.record(exit, onEnd(exit) ?? undefined)
             observing.turnEnded(record)
+            trace?.end(record)
             return log(record, exit)
           }),
           FiberSet.run(fibers),

@@ -78,15 +78,3 @@ export const make = Effect.gen(function* () {
     run(status < 400 ? line : bounded(`request ${status}`, line))
   }
 })
-
-/** The line of a message on a client's socket that became no turn. */
-export const refusedMessage = (fields: {
-  readonly scope: string | undefined
-  readonly client: string | undefined
-  readonly status: number
-  readonly code: string | null
-}) => {
-  const said = fields.status >= 500 ? Effect.logWarning("request") : Effect.logInfo("request")
-  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
-  return Effect.annotateLogs(said, { ...given, method: "response.create" })
-}

@@ -19,12 +19,11 @@ import { Turns } from "../../turn/Turns.ts"
 import type { ApiError } from "../ApiError.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { addressOf, Admission, entering } from "../Admission.ts"
-import { refusedMessage } from "../http/RequestLog.ts"
 import { upgrade } from "./BunSockets.ts"
 import { Intake } from "../Intake.ts"
 import type { RequestHeaders } from "../Session.ts"
 import { ClientConnection } from "./ClientConnection.ts"
-import { badUpgrade, idle, noUpgrade, revoked, tooMany, tooManyOfScope } from "./Refusals.ts"
+import { badUpgrade, idle, noUpgrade, refusedMessage, revoked, tooMany, tooManyOfScope } from "./Refusals.ts"
 import { accepted, headersOfTurns } from "./Subprotocol.ts"
 
 type Request = HttpServerRequest.HttpServerRequest

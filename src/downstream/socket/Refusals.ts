@@ -1,6 +1,7 @@
 /**
  * What a client's wish for a socket, or a message on one, is refused with, in the API's words where it has some.
  */
+import { Effect } from "effect"
 import { ApiError } from "../ApiError.ts"
 
 export const tooMany = ApiError.unavailable("server_overloaded", "The server has as many sockets as it can take.", 1)
@@ -51,3 +52,15 @@ export const notFound = (id: string) =>
     `Previous response with id '${id}' not found.`,
     "previous_response_id",
   )
+
+/** The line of a message on a client's socket that became no turn. */
+export const refusedMessage = (fields: {
+  readonly scope: string | undefined
+  readonly client: string | undefined
+  readonly status: number
+  readonly code: string | null
+}) => {
+  const said = fields.status >= 500 ? Effect.logWarning("request") : Effect.logInfo("request")
+  const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null))
+  return Effect.annotateLogs(said, { ...given, method: "response.create" })
+}

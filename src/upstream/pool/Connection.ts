@@ -13,7 +13,7 @@ import type { Socket, SocketHandlers } from "../dialer/Dialer.ts"
 import type { Affinity } from "./Affinity.ts"
 import type { Chain, ConnectionState, EvictReason, LeaseListener, Open, Worth } from "./ConnectionState.ts"
 import { hasRoom, makeShared, nextLane } from "./Lanes.ts"
-import type { Lease } from "./Lease.ts"
+import type { Beginning, Lease } from "./Lease.ts"
 import type { Carrier, Sharing } from "./SharedTurns.ts"
 import { closeNow, flow, pause, resume, SharedTurns } from "./SharedTurns.ts"
 
@@ -35,12 +35,6 @@ export interface ConnectionHooks {
   readonly sharing: Sharing | undefined
   /** `chains` are those that were on the connection. */
   readonly onEvicted: (connection: Connection, eviction: Eviction, chains: ReadonlyArray<Chain>) => void
-}
-
-/** How a lease begins: with the connection, or with a chain that another turn is on. */
-interface Beginning {
-  readonly handshake?: Readonly<Record<string, string>>
-  readonly source?: ChainId | undefined
 }
 
 /** Listens until the turn does: a frame that comes before belongs to no turn. */
@@ -130,7 +124,7 @@ export class Connection implements SocketHandlers {
   }
 
   /** The dial has succeeded; the turn that it was for gets the lease in the same step. */
-  opened(socket: Socket): Lease {
+  opened(socket: Socket, dialMs: number): Lease {
     const { now, sharing } = this.#hooks
     const state: Open = {
       _tag: "Open",
@@ -147,7 +141,7 @@ export class Connection implements SocketHandlers {
     if (sharing !== undefined && state.shared !== undefined) {
       this.#turns = new SharedTurns(state, state.shared, sharing, this.#carrier(state))
     }
-    return this.#lease(state, this.#begin(state), { handshake: socket.handshake.headers })
+    return this.#lease(state, this.#begin(state), { handshake: socket.handshake.headers, dialMs })
   }
 
   /** Leases one of its chains again, in the step in which it was chosen; undefined: that is not idle. */
@@ -197,7 +191,7 @@ export class Connection implements SocketHandlers {
   }
 
   /** `handshake`: headers of the upgrade's answer, which belong to the first turn alone. */
-  #lease(open: Open, chain: Chain, { handshake, source }: Beginning): Lease {
+  #lease(open: Open, chain: Chain, { dialMs, handshake, source }: Beginning): Lease {
     const token = ++chain.leases
     chain.state = { _tag: "Leased", token, listener: noTurn(this) }
     if (chain.lane !== undefined) chain.lane.sent = false
@@ -210,6 +204,7 @@ export class Connection implements SocketHandlers {
       chain: chain.id,
       connectionId: this.id,
       reused: handshake === undefined,
+      dialMs,
       isNew: token === 1,
       chainScope: chain.scope,
       lane: laneNow()?.name,

@@ -20,7 +20,7 @@ import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
-import { closedUnheard, ended, notAsked, opened, usedOnce } from "./PoolLog.ts"
+import { closedUnheard, couldNotDial, ended, notAsked, opened, usedOnce } from "./PoolLog.ts"
 import type { LeaseRequest } from "./Decision.ts"
 import { refusals } from "./Decision.ts"
 import { Roster } from "./Roster.ts"
@@ -124,7 +124,8 @@ const make = Effect.gen(function* () {
     },
   })
 
-  const dial = Effect.fnUntraced(function* (connection: Connection) {
+  const dial = Effect.fnUntraced(function* (connection: Connection, trace: LeaseRequest["trace"]) {
+    const startedAt = now()
     const lost = yield* Deferred.make<never, TurnError>()
     yield* Scope.addFinalizer(
       connection.scope,
@@ -138,7 +139,7 @@ const make = Effect.gen(function* () {
     const proxy = proxyFor(settings.environmentProxies, url, upstream.proxy)
     const request = {
       url,
-      headers: Redacted.value(connection.affinity.headers),
+      headers: { ...Redacted.value(connection.affinity.headers), ...trace },
       maxMessage: maxInbound,
       tls: { ...upstream.tls, ...(upstream.tlsVerify === "off" ? { verify: false as const } : {}) },
       ...(proxy === undefined ? {} : { proxy }),
@@ -172,27 +173,10 @@ const make = Effect.gen(function* () {
       return yield* error
     }
     availability.opened(connection.affinity)
-    const lease = connection.opened(socket)
+    const lease = connection.opened(socket, now() - startedAt)
     // Others may wait to share it.
     if (lease.lane !== undefined) wake()
     return lease
-  })
-
-  /**
-   * Logs each failed dial, which the back-off keeps few; the log line of a turn that goes over HTTP has the reason
-   * only.
-   */
-  const couldNotDial = Effect.fnUntraced(function* (url: string, error: TurnError) {
-    if (error.reason === "shutdown") return
-    const { host, pathname } = new URL(url)
-    yield* Effect.logWarning("no connection to the upstream").pipe(
-      Effect.annotateLogs({
-        upstream: `${host}${pathname}`,
-        reason: error.reason,
-        ...(error.answer === undefined ? {} : { upstreamStatus: error.answer.status }),
-        error: error.message,
-      }),
-    )
   })
 
   const leaseWithin = (
@@ -221,9 +205,9 @@ const make = Effect.gen(function* () {
           const { connection } = decision
           const over = availability.dialling(connection.affinity)
           const startedAt = now()
-          return yield* restore(dial(connection)).pipe(
+          return yield* restore(dial(connection, request.trace)).pipe(
             Effect.ensuring(Effect.sync(over)),
-            Effect.tapError((error) => couldNotDial(connection.affinity.url, error)),
+            Effect.tapError((error) => couldNotDial(connection, error)),
             Effect.onExit((exit) =>
               Effect.sync(() => {
                 observing.dialled({

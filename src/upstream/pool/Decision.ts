@@ -17,6 +17,8 @@ export interface LeaseRequest {
   readonly onlyHolder?: boolean
   /** Gives the chains that remember a turn which this request continues, the best first. Called inside the step. */
   readonly recall: () => ReadonlyArray<ChainId>
+  /** Headers of the turn's trace, for the dial if it needs one: they tell nothing that two turns would have to share. */
+  readonly trace?: Readonly<Record<string, string>> | undefined
   /** True: the turn needs a new connection. */
   readonly fresh?: boolean
   /** True: the turn only warms a connection up, so it needs none where its session has one. */

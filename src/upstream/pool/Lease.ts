@@ -16,6 +16,8 @@ export interface Lease {
   /** The number of the connection, for the log. */
   readonly connectionId: number
   readonly reused: boolean
+  /** How long it took to open the connection, in milliseconds; undefined: it was open. */
+  readonly dialMs: number | undefined
   /**
    * Headers of the upgrade's answer, names in lower case; none on a reused connection: they belonged to its first turn.
    */
@@ -44,4 +46,14 @@ export interface Lease {
   readonly release: () => void
   /** `detail` is for the log, in words of respool's. */
   readonly evict: (reason: EvictReason, detail?: string) => void
+}
+
+/** How a lease begins. */
+export interface Beginning {
+  /** Headers of the upgrade's answer; undefined: the connection was open. */
+  readonly handshake?: Readonly<Record<string, string>>
+  /** How long it took to open the connection, in milliseconds. */
+  readonly dialMs?: number
+  /** The chain that a new lane begins from. */
+  readonly source?: ChainId | undefined
 }

@@ -3,6 +3,7 @@
  * was sent.
  */
 import { Effect } from "effect"
+import type { TurnError } from "../../turn/TurnError.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import type { Connection } from "./Connection.ts"
 import type { EvictReason } from "./ConnectionState.ts"
@@ -23,6 +24,23 @@ export const opened = ({ affinity, id }: Connection, millis: number) =>
   Effect.logDebug("a connection opened").pipe(
     Effect.annotateLogs({ upstream: affinity.upstream.name, connectionId: id, dialMs: millis }),
   )
+
+/**
+ * One line for each failed dial, which the back-off keeps few; the line of a turn that goes over HTTP has the reason
+ * only.
+ */
+export const couldNotDial = ({ affinity }: Connection, error: TurnError) => {
+  if (error.reason === "shutdown") return Effect.void
+  const { host, pathname } = new URL(affinity.url)
+  return Effect.logWarning("no connection to the upstream").pipe(
+    Effect.annotateLogs({
+      upstream: `${host}${pathname}`,
+      reason: error.reason,
+      ...(error.answer === undefined ? {} : { upstreamStatus: error.answer.status }),
+      error: error.message,
+    }),
+  )
+}
 
 /** One line for an upstream whose sockets are of no use. */
 export const closedUnheard = ({ affinity: { upstream } }: Connection) =>

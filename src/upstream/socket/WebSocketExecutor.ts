@@ -119,6 +119,7 @@ const make = Effect.gen(function* () {
       anchor: chains ? () => (anchor === undefined ? undefined : memory.holderOf(affinity.key, anchor)) : undefined,
       onlyHolder: clientSocket !== undefined && !isSelfContained(turn),
       recall,
+      trace: turn.trace,
       fresh,
       warmUp: clientSocket?.warmUp === true,
     })
@@ -149,6 +150,7 @@ const make = Effect.gen(function* () {
       connectionId: lease.connectionId,
       itemsSent: itemsIn(lineage) - decision.fromItem,
       items: itemsIn(lineage),
+      dialMs: lease.dialMs,
       bytesUp: size,
       inputBytes: inputSize(body, decision.fromItem),
     })
