@@ -7,6 +7,7 @@ import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
 import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal"
 import { env } from "node:process"
+import { isAnother } from "./Signals.ts"
 import { Cause, Console, Effect, Exit, Layer, Predicate, Runtime } from "effect"
 
 const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildProcessSpawner.layer).pipe(
@@ -31,13 +32,16 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 /** By the shells' convention: 128 and the signal's number. */
 const endedBy = { SIGINT: 130, SIGTERM: 143 } as const
 
+/** Whether npm or `bun run` runs this, and so a shell or a process of theirs is the parent. */
+const isRunByScript = env["npm_command"] === "exec" || env["npm_lifecycle_event"] !== undefined
+
 /** The first signal closes everything in order, however long that may take; the second, of either kind, does not wait. */
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
-  let told = false
+  let told: number | undefined
   const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
     const tell = () => {
-      if (told) process.exit(endedBy[signal])
-      told = true
+      if (told !== undefined && isAnother(performance.now() - told, isRunByScript)) process.exit(endedBy[signal])
+      told ??= performance.now()
       fiber.interruptUnsafe(fiber.id)
     }
     process.on(signal, tell)
@@ -47,13 +51,10 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     for (const stopListening of listeners) stopListening()
     teardown(exit, (code) => {
       // A command that ran to its end may still be writing.
-      if (told || code !== 0) process.exit(code)
+      if (told !== undefined || code !== 0) process.exit(code)
     })
   })
 })
-
-/** Whether npm runs this, and so a shell of npm's is the parent. */
-const isRunByNpm = env["npm_command"] === "exec" || env["npm_lifecycle_event"] !== undefined
 
 /**
  * Ends, as if this were told to stop, when the parent has. npm passes a signal on to the shell that it runs a command in,
@@ -69,7 +70,7 @@ const orphaned = Effect.suspend(() => {
 
 /** Runs a command to its end, which is the end of the process as well. */
 export const run = <E>(command: Effect.Effect<void, E, Layer.Success<typeof platform>>) =>
-  (isRunByNpm ? Effect.raceFirst(command, orphaned) : command).pipe(
+  (isRunByScript ? Effect.raceFirst(command, orphaned) : command).pipe(
     Effect.provide(platform),
     Effect.tapCause(report),
     runMain({ disableErrorReporting: true, teardown }),
