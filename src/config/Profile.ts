@@ -20,6 +20,8 @@ export interface Profile {
   readonly maxMessage: number
   /** What `openai-beta` must name on the upgrade, beside what the client names. */
   readonly beta: string | undefined
+  /** An API key is taken on the upgrade as a bearer's token only, and not in `api-key` as over HTTP. */
+  readonly bearerOnUpgrade: boolean
   /** A connection serves the model of its first turn only. */
   readonly modelPerConnection: boolean
   /** The rules of the ChatGPT backend hold: nothing is stored, answers stream, a turn has a state (`CodexRules`). */
@@ -37,6 +39,7 @@ const ofOpenAi: Profile = {
   maxAge: minutes(50),
   maxMessage: Number.POSITIVE_INFINITY,
   beta: undefined,
+  bearerOnUpgrade: false,
   modelPerConnection: false,
   codex: false,
   lanes: false,
@@ -44,7 +47,7 @@ const ofOpenAi: Profile = {
 
 export const profiles: Readonly<Record<ProfileName, Profile>> = {
   openai: { ...ofOpenAi, lanes: true },
-  azure: { ...ofOpenAi, url: undefined, path: "/openai/v1" },
+  azure: { ...ofOpenAi, url: undefined, path: "/openai/v1", bearerOnUpgrade: true },
   xai: { ...ofOpenAi, url: "https://api.x.ai/v1", cap: minutes(25), maxAge: minutes(20) },
   vercel: {
     ...ofOpenAi,

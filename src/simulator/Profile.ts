@@ -37,6 +37,8 @@ export interface Profile {
   readonly failedTurn: FailedTurn
   /** Whether the error of an error frame has a `type`. */
   readonly errorTypes: boolean
+  /** Whether reasoning has a `status`, as other items have. */
+  readonly reasoningStatus: boolean
   /** Headers that may carry the token, beside `authorization`. */
   readonly tokenHeaders: { readonly websocket: ReadonlyArray<string>; readonly http: ReadonlyArray<string> }
   /** Whether a request needs a token even where any token is accepted. */
@@ -72,6 +74,7 @@ const openai: Profile = {
   continues: "stored",
   failedTurn: "its parent",
   errorTypes: true,
+  reasoningStatus: false,
   tokenHeaders: { websocket: [], http: [] },
   tokenRequired: false,
   requiredHeaders: [],
@@ -104,6 +107,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
     continues: "latest",
     failedTurn: "the latest",
     errorTypes: false,
+    reasoningStatus: true,
     models: ["grok-4", "grok-4-fast"],
   },
   vercel: {

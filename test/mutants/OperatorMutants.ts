@@ -178,4 +178,25 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `this.size < 0`,
     noticedBy: ["test/turn/memory/LatestMap.test.ts"],
   },
+  {
+    name: "api-key-stays-where-azure-does-not-look",
+    file: "src/config/Profile.ts",
+    find: `bearerOnUpgrade: true`,
+    replace: `bearerOnUpgrade: false`,
+    noticedBy: ["test/proxy/Profiles.test.ts"],
+  },
+  {
+    name: "api-key-moves-for-everybody",
+    file: "src/upstream/pool/Affinity.ts",
+    find: `known.bearerOnUpgrade && key !== undefined`,
+    replace: `key !== undefined`,
+    noticedBy: ["test/proxy/Profiles.test.ts"],
+  },
+  {
+    name: "ctrl-c-through-a-script-counts-twice",
+    file: "src/cli/Signals.ts",
+    find: `!isHandedOn || after`,
+    replace: `isHandedOn || after`,
+    noticedBy: ["test/cli/Signals.test.ts"],
+  },
 ]

@@ -8,7 +8,7 @@ import type { SimulatorOptions, SimulatorService } from "../../src/simulator/Sim
 import type { UpstreamOptions } from "../../src/config/UpstreamSettings.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import type { Asked } from "../support/Ask.ts"
-import { outputOf } from "../support/Ask.ts"
+import { outputOf, way } from "../support/Ask.ts"
 import { eventsOf } from "../support/Events.ts"
 import { simulatorOf } from "../support/Several.ts"
 import { user } from "../support/Items.ts"
@@ -262,5 +262,74 @@ describe("Azure", () => {
         assert.include(answer.text, "DeploymentNotFound")
       }),
     ),
+  )
+})
+
+describe("A key in api-key", () => {
+  const atAzure = (accepts: ReadonlyArray<string>) =>
+    simulatorOf({ profile: "azure", deployments: ["m"], accepts, script: agent({ rounds: 0 }) })
+
+  const ways: ReadonlyArray<readonly [what: string, headers: Readonly<Record<string, string>>]> = [
+    ["alone", { "api-key": "test-key-a" }],
+    ["with a blank authorization", { "api-key": "test-key-a", authorization: " " }],
+    ["with blanks around it", { "api-key": " test-key-a " }],
+    ["beside the same as a bearer", { "api-key": "test-key-a", authorization: "Bearer test-key-a" }],
+    ["beside another bearer, which counts", { "api-key": "test-key-b", authorization: "Bearer test-key-a" }],
+    ["in other letters", { "API-Key": "test-key-a" }],
+  ]
+  for (const [what, headers] of ways) {
+    it.effect(`is a bearer's on Azure's upgrade, and continues: ${what}`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* atAzure(["test-key-a"])
+        const settings = { upstreams: [{ name: "main", profile: "azure" as const, url: simulator.url }] }
+        const told = yield* Effect.gen(function* () {
+          const asked = { key: undefined, headers }
+          const first = yield* post({ model: "m", input: [user("One")] }, asked)
+          const second = yield* post({ model: "m", input: [user("One"), ...outputOf(first), user("Two")] }, asked)
+          return [way(first), way(second)]
+        }).pipe(Effect.provide(TestProxy.layerProxy(settings)))
+        assert.deepStrictEqual(told, [
+          ["websocket", "no_checkpoint"],
+          ["websocket", "continued"],
+        ])
+        assert.deepStrictEqual(
+          simulator.connections.map(({ headers }) => headers["authorization"]),
+          ["Bearer test-key-a"],
+        )
+      }),
+    )
+  }
+
+  it.effect("that Azure does not know is refused by its own words, and over HTTP it stays where it was", () =>
+    Effect.gen(function* () {
+      const simulator = yield* atAzure(["test-key-a"])
+      const upstreams = [{ name: "main", profile: "azure" as const, url: simulator.url }]
+      const wrong = { key: undefined, headers: { "api-key": "test-key-b" } }
+      const refused = yield* post({ model: "m", input: "x" }, wrong).pipe(
+        Effect.provide(TestProxy.layerProxy({ upstreams })),
+      )
+      assert.strictEqual(refused.status, 401)
+      assert.include(refused.text, "invalid_api_key")
+      const right = { key: undefined, headers: { "api-key": "test-key-a" } }
+      const answer = yield* post({ model: "m", input: "x" }, right).pipe(
+        Effect.provide(TestProxy.layerProxy({ upstreams, transport: "http" })),
+      )
+      assert.deepStrictEqual([answer.status, ...way(answer)], [200, "http", "transport_http"])
+    }),
+  )
+
+  it.effect("goes to any other upstream as it came", () =>
+    Effect.gen(function* () {
+      const upstream = yield* simulatorOf({ script })
+      const asked = { key: undefined, headers: { "api-key": "test-key-a" } }
+      yield* post({ model: "gpt-5.5", input: "x" }, asked).pipe(
+        Effect.provide(TestProxy.layerProxy({ upstreamUrl: upstream.url })),
+      )
+      const [connection] = upstream.connections
+      assert.deepStrictEqual(
+        [connection?.headers["api-key"], connection?.headers["authorization"]],
+        ["test-key-a", undefined],
+      )
+    }),
   )
 })

@@ -37,6 +37,8 @@ export interface PerformOptions {
   readonly createdAt: number
   readonly inputTokens: number
   readonly cachedTokens: number
+  /** Whether reasoning has a `status`. */
+  readonly reasoningStatus: boolean
   /** Leaves `output` out of `response.completed`. */
   readonly sparse: boolean
   /** Leaves the lane's name out of every event. */
@@ -98,10 +100,11 @@ export const perform = (options: PerformOptions): Performed => {
   const reasoning = (part: Extract<Part, { readonly _tag: "Reasoning" }>): void => {
     const id = ids.item("rs")
     const encrypted = part.encrypted === undefined ? ids.opaque(320) : part.encrypted
-    const item = (summary: string, content: string | null) =>
-      `{"type":"reasoning","summary":[${summary}]${content === null ? "" : `,"encrypted_content":${quote(content)}`},"id":"${id}"}`
+    const statusOf = (status: string) => (options.reasoningStatus ? `,"status":"${status}"` : "")
+    const item = (status: string, summary: string, content: string | null) =>
+      `{"type":"reasoning"${statusOf(status)},"summary":[${summary}]${content === null ? "" : `,"encrypted_content":${quote(content)}`},"id":"${id}"}`
     reasoningBytes += byteLength(encrypted ?? "") + byteLength(part.summary.join(""))
-    added(item("", encrypted?.slice(0, 24) ?? null))
+    added(item("in_progress", "", encrypted?.slice(0, 24) ?? null))
     for (const [index, text] of part.summary.entries()) {
       const at = `${itemAt(id)},"summary_index":${index}`
       emit("response.reasoning_summary_part.added", `${at},"part":{"type":"summary_text","text":""}`)
@@ -110,7 +113,13 @@ export const perform = (options: PerformOptions): Performed => {
       emit("response.reasoning_summary_text.done", `${at},"text":${quote(text)}`)
       emit("response.reasoning_summary_part.done", `${at},"part":{"type":"summary_text","text":${quote(text)}}`)
     }
-    done(item(part.summary.map((text) => `{"type":"summary_text","text":${quote(text)}}`).join(","), encrypted))
+    done(
+      item(
+        "completed",
+        part.summary.map((text) => `{"type":"summary_text","text":${quote(text)}}`).join(","),
+        encrypted,
+      ),
+    )
   }
 
   const call = (kind: "function_call" | "custom_tool_call", name: string, field: string, text: string): void => {

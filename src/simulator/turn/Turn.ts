@@ -196,6 +196,7 @@ export const begin = (
     createdAt: Math.floor(state.now() / 1000),
     inputTokens: measured.inputTokens,
     cachedTokens: measured.cachedTokens,
+    reasoningStatus: state.profile.reasoningStatus,
     sparse: state.switches.sparseTerminal && record.transport === "websocket",
     nameless: !state.switches.namesLanes,
   })

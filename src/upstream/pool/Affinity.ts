@@ -50,6 +50,12 @@ const merged = (given: string | undefined, needed: string | undefined): string |
 export const credentialOf = ({ shown }: Destination): string =>
   shown === undefined ? "none" : `${shown.owner} ${shown.identity}`
 
+/** The credential's headers as the upgrade must have them. */
+const onUpgrade = (shown: Readonly<Record<string, string>>, { known }: Upstream): Readonly<Record<string, string>> => {
+  const { "api-key": key, ...others } = shown
+  return known.bearerOnUpgrade && key !== undefined ? { authorization: `Bearer ${key}`, ...others } : shown
+}
+
 /** The affinity of a turn at its upstream. `ownHop`: this proxy's entry among the hops of a request. */
 export const affinityOf = (turn: RoutedTurn, scope: string, ownHop: string): Affinity => {
   const { shown, upstream } = turn
@@ -78,7 +84,7 @@ export const affinityOf = (turn: RoutedTurn, scope: string, ownHop: string): Aff
   headers["user-agent"] = turn.headers["user-agent"] ?? userAgent
   // A way that leads back to this proxy is known by it.
   if (profileOf(upstream.url) === "custom") headers["cdn-loop"] = withHop(turn.headers["cdn-loop"], ownHop)
-  if (shown !== undefined) Object.assign(headers, Redacted.value(shown.headers))
+  if (shown !== undefined) Object.assign(headers, onUpgrade(Redacted.value(shown.headers), upstream))
   return {
     key: hash("sha256", parts, "base64url"),
     scope,
