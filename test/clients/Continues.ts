@@ -6,7 +6,7 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { typeOf, unitsOf } from "../../src/simulator/context/Compare.ts"
 import type { Json, JsonObject } from "../../src/simulator/JsonText.ts"
-import type { Script, TurnRecord } from "../../src/simulator/Simulator.ts"
+import type { Script, SimulatorOptions, TurnRecord } from "../../src/simulator/Simulator.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { assertOwnAnchors, overhear } from "../support/Overheard.ts"
 import { TestProxy } from "../support/TestProxy.ts"
@@ -25,6 +25,9 @@ const changing = new Set([
   "performance",
   "usage",
   "totalUsage",
+  "usage_metadata",
+  "tokenUsage",
+  "estimatedTokenUsage",
   "headers",
 ])
 
@@ -65,8 +68,12 @@ const assertContinued = (turns: ReadonlyArray<TurnRecord>, before?: string) => {
   }
 }
 
+type Profile = NonNullable<SimulatorOptions["profile"]>
+
 export interface Expected {
   readonly script?: Script
+  /** The upstream, if it is another than OpenAI's. */
+  readonly upstream?: Pick<SimulatorOptions, "accepts" | "deployments" | "models"> & { readonly profile: Profile }
   /** `left out`: the client sends none back, so that only the continued chain has it. Default `sent back`. */
   readonly reasoning?: "sent back" | "left out"
   /** How to hold the conversation without the proxy, where that takes another way. */
@@ -76,14 +83,14 @@ export interface Expected {
 }
 
 /** The conversation straight against a simulator of its own. */
-const alone = (converse: Converse, script: Script) =>
+const alone = (converse: Converse, script: Script, upstream?: Expected["upstream"]) =>
   Effect.gen(function* () {
     const { counters, turns, url } = yield* Simulator
     const answers = yield* Effect.promise(() => converse(url))
     assert.strictEqual(counters.httpTurns, turnCount)
     assert.strictEqual(counters.executions, turnCount)
     return { answers, turns }
-  }).pipe(Effect.provide(Simulator.layer({ script })))
+  }).pipe(Effect.provide(Simulator.layer({ script, ...upstream })))
 
 /**
  * Asserts that a conversation through the proxy takes one upgrade, that every later turn continues and none is refused,
@@ -92,7 +99,7 @@ const alone = (converse: Converse, script: Script) =>
  */
 export const continues = (
   converse: Converse,
-  { reasoning = "sent back", script = places, steady, straight = converse }: Expected = {},
+  { reasoning = "sent back", script = places, steady, straight = converse, upstream }: Expected = {},
 ) =>
   Effect.gen(function* () {
     const proxy = yield* TestProxy
@@ -110,7 +117,7 @@ export const continues = (
     assert.strictEqual(counters.editedItems, 0)
     assert.strictEqual(proxy.logged.filter((line) => line.includes("input=suffix")).length, turnCount - 1)
 
-    const plain = yield* alone(straight, script)
+    const plain = yield* alone(straight, script, upstream)
     const same = (one: unknown, other: unknown) => assert.deepStrictEqual(named(one, steady), named(other, steady))
     same(said(turns), said(plain.turns))
     same(thoughts(plain.turns), reasoning === "sent back" ? thoughts(turns) : turns.map(() => []))
@@ -120,7 +127,11 @@ export const continues = (
       [...turns.keys()],
     )
     same(answers, plain.answers)
-  }).pipe(Effect.provide(TestProxy.layer({ simulator: { script } })))
+  }).pipe(
+    Effect.provide(
+      TestProxy.layer({ settings: { profile: upstream?.profile ?? "openai" }, simulator: { script, ...upstream } }),
+    ),
+  )
 
 /** A conversation straight against a simulator, whose turns come on sockets. */
 const aloneOnSocket = (converse: Converse, script: Script) =>
