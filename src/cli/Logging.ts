@@ -7,6 +7,7 @@
 import { Effect, Layer, Logger, Option, References } from "effect"
 import { GlobalFlag } from "effect/cli"
 import { Settings } from "../config/Settings.ts"
+import { logfmt } from "./LogLine.ts"
 
 const levels = { debug: "Debug", info: "Info", warn: "Warn", error: "Error", none: "None" } as const
 
@@ -16,7 +17,7 @@ export const layerTo = (write: (line: string) => void) =>
     Effect.gen(function* () {
       const { logFormat, logLevel } = yield* Settings
       const flag = Option.flatten(yield* Effect.serviceOption(GlobalFlag.LogLevel))
-      const format = logFormat === "json" ? Logger.formatJson : Logger.formatLogFmt
+      const format = logFormat === "json" ? Logger.formatJson : logfmt
       return Layer.merge(
         Logger.layer([Logger.map(format, write)]),
         Layer.succeed(

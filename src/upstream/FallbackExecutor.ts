@@ -4,7 +4,7 @@
  * A turn goes over HTTP at once when it can't go over the socket. Otherwise each attempt's failure is put to
  * `recoveryOf`, the one place that decides between a retry, HTTP and the client (docs/life-of-a-turn.md, Retries).
  */
-import { Clock, Context, Effect, Layer, Redacted } from "effect"
+import { Clock, Context, Effect, Layer, Redacted, Tracer } from "effect"
 import { Settings } from "../config/Settings.ts"
 import type { Credential } from "../turn/Caller.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnSink } from "../turn/Executor.ts"
@@ -189,17 +189,24 @@ const make = Effect.gen(function* () {
     return reason === undefined ? overSocket({ fresh: false }) : overHttp(reason)
   }
 
-  const execute = Effect.fn("FallbackExecutor.execute")((turn: TurnRequest, sink: TurnSink) =>
-    Effect.flatMap(routing.turn(turn), (turn) => {
-      const horizon = new Horizon(sink)
-      return Effect.catchTag(routed(turn, horizon), "TurnError", (error) =>
-        isRefusedCredential(error) ? again(turn, horizon, error) : Effect.fail(onClientSocket(turn, horizon, error)),
-      )
-    }),
-  )
+  const execute = (turn: TurnRequest, sink: TurnSink) =>
+    traced(
+      Effect.flatMap(routing.turn(turn), (turn) => {
+        const horizon = new Horizon(sink)
+        return Effect.catchTag(routed(turn, horizon), "TurnError", (error) =>
+          isRefusedCredential(error) ? again(turn, horizon, error) : Effect.fail(onClientSocket(turn, horizon, error)),
+        )
+      }),
+    )
 
   return FallbackExecutor.of({ execute })
 })
+
+/** A turn in a span of its own, where there is a tracer that keeps it: else it would cost as much as the turn's lease. */
+const traced = <A, E>(turn: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(Tracer.Tracer, (tracer) =>
+    tracer === Tracer.nativeTracer ? turn : Effect.withSpan(turn, "FallbackExecutor.execute"),
+  )
 
 const credentialRefused = "credential_refused"
 

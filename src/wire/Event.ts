@@ -126,7 +126,7 @@ export const toSse = (type: string, frame: string): string => {
 const encoder = new TextEncoder()
 
 const membersIn = (bytes: Uint8Array, span: Span): ReadonlyArray<Member> =>
-  Result.getOrElse(scanObject(bytes, span), () => [])
+  Result.getOrElse(scanObject(bytes, { ...span, isUtf8: true }), () => [])
 
 const memberIn = (bytes: Uint8Array, span: Span, key: string): Member | undefined =>
   membersIn(bytes, span).findLast((member) => member.key === key)

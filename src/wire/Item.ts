@@ -10,10 +10,10 @@
 import { Result } from "effect"
 import type { MemberFilter } from "./Canonical.ts"
 import type { Digester } from "./Digest.ts"
-import type { Member, Span } from "./Json.ts"
+import type { Members, Span } from "./Json.ts"
 import { callFilter, isModelType, itemFilter, modelPart, nameOf, ruleOf } from "./ItemRules.ts"
 import { isNull, isString, notNull, notNullInElements } from "./ItemRules.ts"
-import { scanObject } from "./Json.ts"
+import { hasTwice, memberOf, scanObject } from "./Json.ts"
 import { byteAt, decodeString, textOf } from "./JsonString.ts"
 import { plainNumbers } from "./JsonNumber.ts"
 import { condensed, largestArguments } from "./Condensed.ts"
@@ -52,8 +52,6 @@ interface ReasoningParts {
   readonly content: string | undefined
 }
 
-type Members = ReadonlyMap<string, Member>
-
 /** A phase that is no string is nothing anybody knows, so it counts like any unknown member. */
 const messageFilter = (idCounts: boolean): MemberFilter => {
   const counts = itemFilter({ idCounts, statusCounts: false, apart: new Set(["type", "content"]) })
@@ -90,7 +88,7 @@ export function* itemInSteps(
 export const itemOf = (text: string, digester: Digester): Item => {
   const bytes = encoder.encode(text)
   const long: Array<Span> = []
-  if (bytes.length > maxShort) scanObject(bytes, { long })
+  if (bytes.length > maxShort) scanObject(bytes, { isUtf8: true, long })
   return atOnce(itemInSteps(bytes, { start: 0, end: bytes.length }, long, digester)) ?? opaque("too large")
 }
 
@@ -102,7 +100,7 @@ const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   const id = stringAt(bytes, members, "id")
   if (type === undefined && present(bytes, members, "type")) return opaque(digester.item(bytes, span))
   if (type === "reasoning") return readReasoning(bytes, span, members, id, digester)
-  const reference = members.get("id")
+  const reference = memberOf(members, "id")
   if ((type === "item_reference" || type === undefined) && reference !== undefined && pointsOnly(bytes, members)) {
     return {
       ...opaque(digester.rolling("reference", digester.value(bytes, reference))),
@@ -116,9 +114,9 @@ const readItem = (bytes: Uint8Array, span: Span, digester: Digester): Item => {
   }
   const rule = ruleOf(type)
   const idCounts = rule.named === undefined || !present(bytes, members, rule.named)
-  const args = members.get("arguments")
+  const args = memberOf(members, "arguments")
   const argumentsApart = args !== undefined && isString(bytes, args.start)
-  const action = rule.declared === undefined ? undefined : members.get(rule.declared)
+  const action = rule.declared === undefined ? undefined : memberOf(members, rule.declared)
   const actionApart = action !== undefined && byteAt(bytes, action.start) === 0x7b
   const filter = callFilter(idCounts, rule.status === "counts", (argumentsApart ? 1 : 0) + (actionApart ? 2 : 0))
   // Of a reference that says more than which item it stands for, all counts.
@@ -142,27 +140,27 @@ const opaque = (form: string): Item => ({
 })
 
 const membersOf = (bytes: Uint8Array, { end, start }: Span, elementsOf?: string): Members | undefined => {
-  const scanned = scanObject(bytes, elementsOf === undefined ? { start, end } : { start, end, elementsOf })
+  const known = { start, end, isUtf8: true }
+  const scanned = scanObject(bytes, elementsOf === undefined ? known : { ...known, elementsOf })
   if (Result.isFailure(scanned)) return undefined
-  const members = new Map(scanned.success.map((member) => [member.key, member]))
-  return members.size === scanned.success.length ? members : undefined
+  return hasTwice(scanned.success) ? undefined : scanned.success
 }
 
 const present = (bytes: Uint8Array, members: Members, key: string): boolean => {
-  const member = members.get(key)
+  const member = memberOf(members, key)
   return member !== undefined && !isNull(bytes, member.start)
 }
 
 /** Whether an item says no more than which item it stands for. What else it says is for the upstream to judge. */
 const pointsOnly = (bytes: Uint8Array, members: Members): boolean => {
-  for (const [key, { start }] of members) {
+  for (const { key, start } of members) {
     if (key === "id" ? !isString(bytes, start) : key !== "type" && !isNull(bytes, start)) return false
   }
   return true
 }
 
 const stringAt = (bytes: Uint8Array, members: Members, key: string): string | undefined => {
-  const member = members.get(key)
+  const member = memberOf(members, key)
   return member === undefined || !isString(bytes, member.start)
     ? undefined
     : decodeString(bytes, member.start, member.end)
@@ -181,7 +179,7 @@ const argumentsForm = (bytes: Uint8Array, member: Span, digester: Digester): str
   if (member.end - member.start > largestArguments) return digester.item(bytes, member)
   const text = decodeString(bytes, member.start, member.end)
   if (!text.isWellFormed() || text.startsWith(byteOrderMark)) return digester.item(bytes, member)
-  if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)
+  if (Result.isFailure(scanObject(encoder.encode(text), { isUtf8: true }))) return digester.item(bytes, member)
   const plain = encoder.encode(plainNumbers(text))
   return digester.value(plain, { start: 0, end: plain.length })
 }
@@ -196,7 +194,7 @@ const readReasoning = (
   digester: Digester,
 ): Item => {
   const digestOf = (key: string) => {
-    const member = members.get(key)
+    const member = memberOf(members, key)
     if (member === undefined || isNull(bytes, member.start)) return undefined
     if (key === "encrypted_content") return digester.value(bytes, member)
     return emptyList.test(textOf(bytes, member)) ? undefined : digester.value(bytes, member, notNullInElements)
@@ -210,7 +208,7 @@ const readReasoning = (
   }
   // Without encrypted content the upstream can find the reasoning only by the item's id, so the id counts.
   const { content, encrypted, summary } = reasoning
-  const known = id === undefined || encrypted !== undefined ? undefined : members.get("id")
+  const known = id === undefined || encrypted !== undefined ? undefined : memberOf(members, "id")
   const said = [encrypted, summary, content, known === undefined ? undefined : digester.value(bytes, known)]
   const form = digester.list([frame, ...said.map((part) => part ?? "-")])
   return { ...opaque(form), kind: "reasoning", name: nameOf("reasoning"), fromModel: true, id, reasoning }
@@ -226,7 +224,7 @@ const readMessage = (
   const hasContent = present(bytes, members, "content")
   const frame = digester.item(bytes, span, hasContent ? messageFrame : emptyMessageFrame)
   const phase = stringAt(bytes, members, "phase")
-  const content = hasContent ? members.get("content") : undefined
+  const content = hasContent ? memberOf(members, "content") : undefined
   const texts: Array<Span | undefined> = []
   const parts: Array<string> = []
   const add = (text: Span | undefined, part: string) => {
@@ -244,7 +242,7 @@ const readMessage = (
     // Content that is neither a string nor a list counts as one part.
     if (elements === undefined && content !== undefined) add(undefined, digester.item(bytes, content))
   }
-  const said = phase === undefined ? undefined : members.get("phase")
+  const said = phase === undefined ? undefined : memberOf(members, "phase")
   const form = digester.list([frame, said === undefined ? "no phase" : digester.value(bytes, said), ...parts])
   const role = stringAt(bytes, members, "role")
   return {
@@ -262,10 +260,10 @@ const readPart = (bytes: Uint8Array, part: Span): { readonly text: Span | undefi
   const members = membersOf(bytes, part)
   const type = members === undefined ? undefined : stringAt(bytes, members, "type")
   const keep = type === "output_text" || type === "refusal" ? modelPart : notNull
-  const text = members?.get("text")
+  const text = members === undefined ? undefined : memberOf(members, "text")
   const isText = (type === "input_text" || type === "output_text") && text !== undefined && isString(bytes, text.start)
   if (members === undefined || !isText) return { text: undefined, keep }
-  for (const [key, { end, start }] of members) {
+  for (const { end, key, start } of members) {
     if (key !== "type" && key !== "text" && keep(0, key, bytes, start, end)) return { text: undefined, keep }
   }
   return { text, keep }

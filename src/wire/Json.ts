@@ -16,6 +16,7 @@ import type { Span } from "./JsonString.ts"
 import { type Steps, stepSize } from "./Steps.ts"
 
 export type { KnownText, Member, Span }
+export type Members = ReadonlyArray<Member>
 export { longName, maxDepth } from "./scan/JsonScan.ts"
 
 const firstPause = (bytes: Uint8Array, { known, start = 0 }: ScanOptions): Paused => {
@@ -54,7 +55,7 @@ const knownStack = Uint8Array.of(0, openObject, openArray)
 export const scanObject = (bytes: Uint8Array, options: ScanOptions = {}): Scanned => {
   const paused = firstPause(bytes, options)
   const end = options.end ?? bytes.length
-  if (behindUtf8(bytes, paused.utf8, end, end) < 0) return notUtf8(paused.utf8)
+  if (options.isUtf8 !== true && behindUtf8(bytes, paused.utf8, end, end) < 0) return notUtf8(paused.utf8)
   return scan(bytes, options, paused, end) ?? expected("more", end, end)
 }
 
@@ -74,6 +75,20 @@ export function* scanInSteps(bytes: Uint8Array, options: ScanOptions = {}, step 
     if (scanned !== undefined) return scanned
     yield
   }
+}
+
+/** An object of more members is searched by a set. Most have few, for which that takes longer than comparing them. */
+const fewMembers = 16
+
+/** Whether a name stands twice. */
+export const hasTwice = (members: Members): boolean =>
+  members.length > fewMembers
+    ? new Set(members.map(({ key }) => key)).size < members.length
+    : members.some(({ key }, index) => members.findIndex((other) => other.key === key) < index)
+
+export const memberOf = (members: Members, key: string): Member | undefined => {
+  for (const member of members) if (member.key === key) return member
+  return undefined
 }
 
 const notUtf8 = (start: number) => refuse("invalid_utf8", "The text is not valid UTF-8", start)

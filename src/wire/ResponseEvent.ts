@@ -25,10 +25,12 @@ const encoder = new TextEncoder()
 /** Undefined when the text is not JSON, or holds no object of that name. */
 export const readResponse = (frame: string): ResponseEvent | undefined => {
   const bytes = encoder.encode(frame)
-  const response = Result.getOrElse(scanObject(bytes), () => []).findLast(({ key }) => key === "response")
+  const response = Result.getOrElse(scanObject(bytes, { isUtf8: true }), () => []).findLast(
+    ({ key }) => key === "response",
+  )
   if (response === undefined || bytes[response.start] !== 0x7b) return undefined
   const { end, start } = response
-  const members = scanObject(bytes, { start, end, elementsOf: "output" })
+  const members = scanObject(bytes, { start, end, isUtf8: true, elementsOf: "output" })
   return Result.isSuccess(members) ? { frame, bytes, response, members: members.success } : undefined
 }
 

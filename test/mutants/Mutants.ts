@@ -52,8 +52,8 @@ export const ofTurns: ReadonlyArray<Mutant> = [
   mutant(
     "arguments-as-text",
     "src/wire/Item.ts",
-    `  if (Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)`,
-    `  if (text !== "" || Result.isFailure(scanObject(encoder.encode(text)))) return digester.item(bytes, member)`,
+    `  if (Result.isFailure(scanObject(encoder.encode(text), { isUtf8: true }))) return digester.item(bytes, member)`,
+    `  if (text !== "") return digester.item(bytes, member)`,
   ),
   mutant(
     "encrypted-content-ignored",
@@ -318,10 +318,11 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "checkpoint-lost",
     "src/turn/memory/TurnMemory.ts",
-    `    forget(chain)
-    const entry = {`,
-    `    if (entries.has(chain)) return forget(chain)
-    const entry = {`,
+    `    const before = entries.get(chain)
+`,
+    `    const before = entries.get(chain)
+    if (before !== undefined) return forget(chain)
+`,
   ),
   mutant(
     "checkpoint-outlives-connection",
@@ -394,8 +395,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "interrupted-lease-goes-idle",
     "src/upstream/pool/ConnectionPool.ts",
-    `            Effect.sync(() => lease.evict(Exit.hasInterrupts(exit) ? "cancelled" : "failed")),`,
-    `            Effect.sync(() => Exit.hasInterrupts(exit) ? lease.release() : lease.evict("failed")),`,
+    `Effect.sync(() => lease.evict(Exit.hasInterrupts(exit) ? "cancelled" : "failed")),`,
+    `Effect.sync(() => Exit.hasInterrupts(exit) ? lease.release() : lease.evict("failed")),`,
   ),
   mutant(
     "late-end-kills-successor",
@@ -1128,8 +1129,33 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   limiting(
     "announced-bytes-count",
     "src/downstream/http/RequestBytes.ts",
-    `  if (announced <= gatheredAtMost && !holds(announced)) return yield* tooMuch`,
-    `  if (!holds(announced)) return yield* tooMuch`,
+    `    if ((announced ?? 0) <= gatheredAtMost && !holds(announced ?? 0))`,
+    `    if (!holds(announced ?? 0))`,
+  ),
+  by("test/proxy/Framing.test.ts")(
+    "turn-begins-before-what-came-behind-its-body-is-seen",
+    "src/downstream/http/RequestBytes.ts",
+    `        if (settled) round = setImmediate(ended, whole)
+        else ended(whole)`,
+    `        ended(whole)`,
+  ),
+  by("test/downstream/auth/AuthScope.test.ts")(
+    "caller-is-known-by-half-of-what-it-sends",
+    "src/downstream/auth/AuthScope.ts",
+    `    if (header === undefined || headers["api-key"] !== undefined) return`,
+    `    if (header === undefined) return`,
+  ),
+  by("test/upstream/pool/Affinity.test.ts")(
+    "affinity-of-another-program-or-token",
+    "src/upstream/pool/Affinity.ts",
+    `  if (before?.made === made && `,
+    `  if (before !== undefined && `,
+  ),
+  by("test/turn/memory/TurnMemory.test.ts")(
+    "checkpoint-before-takes-the-new-one-along",
+    "src/turn/memory/TurnMemory.ts",
+    `    if (before !== undefined) removed(chain, before, entry)`,
+    `    if (before !== undefined) removed(chain, before, undefined)`,
   ),
   limiting(
     "slow-bodies-have-five-minutes",

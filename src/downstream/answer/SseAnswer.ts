@@ -1,5 +1,5 @@
 /**
- * A turn's answer as server-sent events. The head leaves with the first event, or when `open` ends the wait for one.
+ * A turn's answer as server-sent events. The head leaves with the first events, or when `open` ends the wait for one.
  *
  * Until then an upstream error is a status (docs/life-of-a-turn.md, Horizons); from there on it is an event. Events
  * come from the transport's callback and go straight to the stream's queue, without a fiber or an Effect per event.
@@ -119,7 +119,6 @@ export class SseAnswer implements TurnSink {
     if (this.#events++ === 0) this.#head.begun()
     this.#last = text
     this.#lastType = type
-    if (this.#state._tag === "Waiting") this.#open(false)
     this.#enqueue(toSse(type, text))
     // The other half of the buffer is for events that still come once the upstream is paused, and for the platform's
     // share.
@@ -133,16 +132,19 @@ export class SseAnswer implements TurnSink {
 
   /** Lets the head go out; from here on an error is an event. */
   open() {
+    if (this.#state._tag !== "Waiting") return
+    if (this.#piece !== "") return this.#handOn()
     // The platform keeps the head back until there is something of the body.
-    if (this.#state._tag === "Waiting") this.#open(true)
+    this.#open(comment)
   }
 
-  #open(empty: boolean) {
+  /** The head goes out, and what comes first with it in one write. */
+  #open(first: Uint8Array) {
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#state = { _tag: "Streaming", controller }
-          if (empty) controller.enqueue(comment)
+          controller.enqueue(first)
         },
         pull: () => {
           this.#taken?.()
@@ -165,15 +167,17 @@ export class SseAnswer implements TurnSink {
       },
       { highWaterMark, size: (chunk) => chunk?.byteLength ?? 0 },
     )
-    const headers = {
-      ...this.#head.all,
-      "content-type": "text/event-stream; charset=utf-8",
-      // What transforms an answer may collect it, as compressing middleware does.
-      "cache-control": "no-cache, no-transform",
-      // Asks a reverse proxy not to collect the stream (nginx reads it).
-      "x-accel-buffering": "no",
-    }
-    this.#respond({ status: 200, headers, body })
+    this.#respond({ status: 200, headers: this.#headers, body })
+  }
+
+  get #headers(): Record<string, string> {
+    const headers = this.#head.all
+    headers["content-type"] = "text/event-stream; charset=utf-8"
+    // What transforms an answer may collect it, as compressing middleware does.
+    headers["cache-control"] = "no-cache, no-transform"
+    // Asks a reverse proxy not to collect the stream (nginx reads it).
+    headers["x-accel-buffering"] = "no"
+    return headers
   }
 
   /** Sends a comment, which keeps a quiet stream alive and is not an event. */
@@ -192,7 +196,7 @@ export class SseAnswer implements TurnSink {
     const failed = Exit.isFailure(exit) && !isTerminal(this.#lastType)
     if (failed) {
       const error = failureOf(exit.cause)
-      if (this.#state._tag === "Waiting") {
+      if (this.#state._tag === "Waiting" && this.#piece === "") {
         this.#state = closed
         const answer = failureAnswer(error, this.#head.all)
         this.#respond(answer)
@@ -200,8 +204,12 @@ export class SseAnswer implements TurnSink {
       }
       this.#enqueue(this.#client.failure(error, nextNumber(this.#last) ?? this.#events))
     }
-    this.open()
     const told = { status: 200, inStream: failed }
+    if (this.#state._tag === "Waiting" && this.#piece !== "") {
+      this.#endAtOnce()
+      return told
+    }
+    this.open()
     if (this.#state._tag !== "Streaming") return told
     // From here on the platform ends the connection of a client that takes nothing; it must be told before the close.
     this.#client.ended()
@@ -211,8 +219,16 @@ export class SseAnswer implements TurnSink {
     return told
   }
 
+  /** The whole turn came in one callback, so the answer needs no stream. */
+  #endAtOnce() {
+    this.#state = closed
+    this.#client.ended()
+    this.#respond({ status: 200, headers: this.#headers, body: this.#piece })
+    this.#piece = ""
+  }
+
   #enqueue(text: string) {
-    if (this.#state._tag !== "Streaming") return
+    if (this.#state._tag !== "Streaming" && this.#state._tag !== "Waiting") return
     if (this.#piece === "") {
       SseAnswer.#unfinished.push(this)
       queueMicrotask(SseAnswer.#handOnNext)
@@ -223,9 +239,10 @@ export class SseAnswer implements TurnSink {
 
   #handOn() {
     const state = this.#state
-    if (this.#piece === "" || state._tag === "Waiting" || state._tag === "Closed") return
+    if (this.#piece === "" || state._tag === "Closed") return
     const bytes = encoder.encode(this.#piece)
     this.#piece = ""
+    if (state._tag === "Waiting") return this.#open(bytes)
     if (this.#queuedBytes === 0 && (state.controller.desiredSize ?? 0) > 0) return state.controller.enqueue(bytes)
     this.#queue.push(bytes)
     this.#queuedBytes += bytes.length

@@ -70,6 +70,29 @@ const passedThrough = (digest: Digest, headers: Headers.Headers): Caller => {
   }
 }
 
+/** So many callers are known by the header they came with. */
+const maxKnown = 256
+
+/**
+ * The caller of a header that came before is the same object again, so that what others derive from it is made once. Only
+ * what came whole and readable in `authorization` alone is remembered, and the oldest is forgotten first.
+ */
+const remembering = (digest: Digest): ((headers: Headers.Headers) => Caller) => {
+  const known = new Map<string, Caller>()
+  return (headers) => {
+    const header = headers["authorization"]
+    if (header === undefined || headers["api-key"] !== undefined) return passedThrough(digest, headers)
+    const before = known.get(header)
+    if (before !== undefined) return before
+    const caller = passedThrough(digest, headers)
+    if (caller.scope === undefined) return caller
+    known.set(header, caller)
+    const [oldest] = known.keys()
+    if (oldest !== undefined && known.size > maxKnown) known.delete(oldest)
+    return caller
+  }
+}
+
 const present = (header: string | undefined): string | undefined => {
   const value = header?.trim()
   return value === "" ? undefined : value
@@ -104,9 +127,10 @@ export class AuthScope extends Context.Service<
    */
   static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.effect(
     AuthScope,
-    Effect.map(makeDigest, (digest) => ({
-      resolve: (headers) => Effect.sync(() => passedThrough(digest, headers)),
-    })),
+    Effect.map(makeDigest, (digest) => {
+      const callerOf = remembering(digest)
+      return { resolve: (headers) => Effect.sync(() => callerOf(headers)) }
+    }),
   )
 
   /**

@@ -23,7 +23,7 @@
 import type { Cause, Scope } from "effect"
 import { Clock, Context, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { HttpMiddleware } from "effect/http"
-import { Etag, HttpEffect, HttpPlatform, HttpServer, HttpServerError } from "effect/http"
+import { Cookies, Etag, Headers, HttpEffect, HttpPlatform, HttpServer } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { NetAddress } from "effect/net"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
@@ -32,7 +32,7 @@ import { makeSockets, upgradable } from "../socket/BunSockets.ts"
 import * as Descriptors from "./Descriptors.ts"
 import type { Options, ServeError } from "./Listener.ts"
 import { listen, ListeningCertificate } from "./Listener.ts"
-import { peerOf } from "./SystemCalls.ts"
+import { Pending, pending } from "./Pending.ts"
 
 export type { Options } from "./Listener.ts"
 
@@ -42,9 +42,10 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
   const sockets = makeSockets(options.sockets ?? { maxMessage: 64 * 1024 * 1024, deflate: false })
   const clock = yield* Clock.Clock
   const now = () => monotonicMillisOf(clock)
-  const began = new WeakMap<object, number>()
-  const tell = (request: Request, address: string | undefined, status: number, code?: string | null) =>
-    options.answered?.({ request, address, status, code: code ?? null, millis: now() - (began.get(request) ?? now()) })
+  const tell = (request: Request, address: string | undefined, status: number, code?: string | null) => {
+    const millis = now() - (pending.get(request)?.beganAt ?? now())
+    options.answered?.({ request, address, status, code: code ?? null, millis })
+  }
   const refusing =
     (error: ApiError): Handle =>
     (request, server) => {
@@ -76,42 +77,56 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     const fibers = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(fibers)<never>()
     const context = yield* Effect.context<never>()
-    const answers = new WeakMap<object, (response: Response | undefined) => void>()
 
-    const send = (request: HttpServerRequest.HttpServerRequest, response: HttpServerResponse.HttpServerResponse) =>
-      Effect.gen(function* () {
+    const send = (request: HttpServerRequest.HttpServerRequest, response: HttpServerResponse.HttpServerResponse) => {
+      const answer = shaped(response)
+      const withoutBody = request.method === "HEAD"
+      if (answer.body._tag === "Stream" && !HttpServerResponse.omitsBody(answer, withoutBody)) {
+        return streamed(request, answer)
+      }
+      try {
         const source = webRequest(request)
-        const withoutBody = request.method === "HEAD"
-        let answer = shaped(response)
         if (HttpServerResponse.omitsBody(answer, withoutBody)) {
           cancelRaw(answer)
           answerEnds(request)
-        } else if (answer.body._tag === "Stream") {
-          // The head is tried first: a throw after the stream has got the request's scope would leave the scope open.
-          HttpServerResponse.toWeb(answer, { withoutBody: true })
-          yield* Effect.addFinalizer(() => Effect.sync(() => answerEnds(request)))
-          answer = HttpEffect.scopeTransferToStream(answer)
         } else if (!isOpenEnded(answer)) {
           answerEnds(request)
         }
-        const web = HttpServerResponse.toWeb(answer, { withoutBody, context, signal: source.signal })
+        const plain = withoutBody ? undefined : asItIs(answer)
+        const web = plain ?? HttpServerResponse.toWeb(answer, { withoutBody, context })
         tell(source, Option.getOrUndefined(request.remoteAddress), answer.status)
-        answers.get(source)?.(web)
-        answers.delete(source)
-      })
+        pending.get(source)?.answer(web)
+        // An exit, for which Effect's frame of a request has a short way.
+        return Effect.void
+      } catch (defect) {
+        return Effect.die(defect)
+      }
+    }
+
+    const streamed = Effect.fnUntraced(function* (
+      request: HttpServerRequest.HttpServerRequest,
+      answer: HttpServerResponse.HttpServerResponse,
+    ) {
+      const source = webRequest(request)
+      // The head is tried first: a throw after the stream has got the request's scope would leave the scope open.
+      HttpServerResponse.toWeb(answer, { withoutBody: true })
+      yield* Effect.addFinalizer(() => Effect.sync(() => answerEnds(request)))
+      const whole = HttpEffect.scopeTransferToStream(answer)
+      const web = HttpServerResponse.toWeb(whole, { context, signal: source.signal })
+      tell(source, Option.getOrUndefined(request.remoteAddress), answer.status)
+      pending.get(source)?.answer(web)
+    })
 
     // `toHandled` is uninterruptible around the application, which would outlive its client and hold up the drain.
     const app = Effect.interruptible(Effect.tapCause(httpEffect, logUnexpected))
     const handled = HttpEffect.toHandled(app, send, middleware)
 
     /** Answers a request when its fiber ended without an answer, and logs the failure, of which nothing else tells. */
-    const answerAnyway = (request: Request, exit: Exit.Exit<void>) => {
-      const resolve = answers.get(request)
-      if (resolve === undefined) return
-      answers.delete(request)
-      keepAlive.get(request)?.()
-      tell(request, undefined, 500, "internal_error")
-      resolve(webResponse(errorOf(500)))
+    const answerAnyway = (request: Pending, exit: Exit.Exit<void>) => {
+      if (request.answered) return
+      request.ends()
+      tell(request.request, undefined, 500, "internal_error")
+      request.answer(webResponse(errorOf(500)))
       if (Exit.isFailure(exit)) fork(logUnexpected(exit.cause))
     }
 
@@ -125,44 +140,31 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     })
 
     handle = (request, server) => {
-      const address = server.requestIP(request)
+      const under = new Pending(request, server, busy, { idleSeconds, beganAt: now() })
+      pending.set(request, under)
       const httpRequest = HttpServerRequest.fromWeb(request).modify({
-        remoteAddress: Option.fromNullishOr(address?.address),
+        headers: headersOf(request),
+        remoteAddress: Option.fromNullishOr(under.address),
         protocol: options.tls === undefined ? "http" : "https",
       })
-      server.timeout(request, 0)
-      began.set(request, now())
-      const peer = address === null ? "" : peerOf(address.address, address.port)
-      busy.add(peer)
-      keepAlive.set(request, () => {
-        busy.delete(peer)
-        server.timeout(request, idleSeconds)
-      })
-      request.signal.addEventListener("abort", () => busy.delete(peer), { once: true })
       return new Promise<Response | undefined>((resolve) => {
-        answers.set(request, resolve)
-        upgradable(request, server, {
-          // From here on the connection is busy until it is gone.
-          upgraded: () => {
-            answers.delete(request)
-            keepAlive.delete(request)
-            busy.add(peer)
-            resolve(undefined)
-          },
-          gone: () => busy.delete(peer),
-        })
-        const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, httpRequest))
+        under.resolve = resolve
+        // No other method upgrades a connection.
+        if (request.method === "GET") upgradable(request, server, under)
+        const fiber = Effect.runForkWith(Context.add(context, HttpServerRequest.HttpServerRequest, httpRequest))(
+          handled,
+        )
         const ended = fiber.pollUnsafe()
-        if (ended === undefined) {
-          const abort = () => fiber.interruptUnsafe(undefined, HttpServerError.ClientAbort.annotation)
-          request.signal.addEventListener("abort", abort, { once: true })
-          fiber.addObserver((exit) => {
-            request.signal.removeEventListener("abort", abort)
-            answerAnyway(request, exit)
-          })
-        } else {
-          answerAnyway(request, ended)
+        if (ended !== undefined) {
+          answerAnyway(under, ended)
+          return
         }
+        FiberSet.addUnsafe(fibers, fiber)
+        under.fiber = fiber
+        fiber.addObserver((exit) => {
+          under.fiber = undefined
+          answerAnyway(under, exit)
+        })
       })
     }
   })
@@ -196,14 +198,12 @@ export const layer = (
     Layer.provide(FileSystem.layerNoop({})),
   )
 
-const keepAlive = new WeakMap<object, () => void>()
-
 /**
  * Tells the listener that the answer to a request ends, so that a quiet connection is closed after `idleTimeout` again.
  * Only a raw body needs it: the code that closes the body calls it before the close or in the same step, since
  * afterwards Bun takes no time-out for the connection until its next request.
  */
-export const answerEnds = (request: HttpServerRequest.HttpServerRequest): void => keepAlive.get(request.source)?.()
+export const answerEnds = (request: HttpServerRequest.HttpServerRequest): void => pending.get(request.source)?.ends()
 
 const webRequest = (request: HttpServerRequest.HttpServerRequest): Request => {
   if (request.source instanceof Request) return request.source
@@ -213,6 +213,24 @@ const webRequest = (request: HttpServerRequest.HttpServerRequest): Request => {
 const isOpenEnded = ({ body }: HttpServerResponse.HttpServerResponse): boolean =>
   body._tag === "Raw" &&
   (body.body instanceof ReadableStream || (body.body instanceof Response && body.body.body !== null))
+
+/** The platform makes a record of them in a third of the time; but of this one name, which is no request's, a list. */
+const headersOf = ({ headers }: Request): Headers.Headers => {
+  const record = headers.toJSON()
+  return record["set-cookie"] === undefined ? Headers.fromRecordUnsafe(record) : Headers.fromInput(headers)
+}
+
+/** An answer whose body goes out as it is, without the copies that Effect makes of headers for all others. */
+const asItIs = ({ body, cookies, headers, status, statusText }: HttpServerResponse.HttpServerResponse) => {
+  const content = body._tag === "Raw" ? body.body : body._tag === "Uint8Array" ? body.text : undefined
+  const isPlain = typeof content === "string" || content instanceof ReadableStream
+  if (!isPlain || !Cookies.isEmpty(cookies)) return undefined
+  return new Response(content, {
+    status,
+    headers,
+    ...(statusText === undefined ? {} : { statusText }),
+  })
+}
 
 /** Cancels the body of a raw `Response`, which `toWeb` drops for HEAD without telling its stream. */
 const cancelRaw = ({ body }: HttpServerResponse.HttpServerResponse): void => {

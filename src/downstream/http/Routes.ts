@@ -4,12 +4,12 @@
  * `layerNoDeps` adds the routes to any `HttpRouter`, so an app may serve them beside others. `layerNotFound` answers
  * requests that no route fits in the API's shape too.
  */
-import { Effect, Exit, Layer } from "effect"
+import { Clock, Effect, Exit, Layer } from "effect"
 import { Headers, HttpRouter, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { Settings } from "../../config/Settings.ts"
 import * as Deadlines from "../../turn/Deadlines.ts"
 import type { Caller } from "../../turn/Caller.ts"
-import { monotonicMillis } from "../../turn/Elapsed.ts"
+import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import { Forwarder } from "../../turn/Forwarder.ts"
 import { Answers } from "../answer/Answers.ts"
 import { ApiError } from "../ApiError.ts"
@@ -24,7 +24,7 @@ import type { Seen } from "./Origins.ts"
 import * as Origins from "./Origins.ts"
 import { belowBase, invalidUrl, PassThrough } from "./PassThrough.ts"
 import { note } from "./RequestLog.ts"
-import { nextRound, readRequestBytes } from "./RequestBytes.ts"
+import { readRequestBytes } from "./RequestBytes.ts"
 import { comesBack, hopOf } from "../../wire/Hops.ts"
 import { ClientSockets } from "../socket/ClientSockets.ts"
 import { noUpgrade } from "../socket/Refusals.ts"
@@ -51,18 +51,19 @@ const make = Effect.gen(function* () {
   const admission = yield* Admission
   const origins = yield* Origins.make
   const { addsCredential } = yield* Forwarder
+  const clock = yield* Clock.Clock
   const deadlines = yield* Deadlines.make
   const ownHop = hopOf(settings)
 
-  const callerOf = Effect.fnUntraced(function* ({ headers }: Pick<Request, "headers">, { foreign, refusal }: Seen) {
-    const caller = yield* auth.resolve(headers)
-    // Without a scope no id can be checked, so the request must not reach the shared account.
-    if (caller.tenant && caller.scope === undefined) return yield* unknownTenant
-    const isOwn = caller.credential?.owner === "caller"
-    if (refusal !== undefined && caller.credential !== undefined && !isOwn) return yield* refusal
-    if (foreign !== undefined && !isOwn) return yield* foreign
-    return caller
-  })
+  const callerOf = ({ headers }: Pick<Request, "headers">, { foreign, refusal }: Seen) =>
+    Effect.flatMap(auth.resolve(headers), (caller): Effect.Effect<Caller, ApiError> => {
+      // Without a scope no id can be checked, so the request must not reach the shared account.
+      if (caller.tenant && caller.scope === undefined) return Effect.fail(unknownTenant)
+      const isOwn = caller.credential?.owner === "caller"
+      if (refusal !== undefined && caller.credential !== undefined && !isOwn) return Effect.fail(refusal)
+      if (foreign !== undefined && !isOwn) return Effect.fail(foreign)
+      return Effect.succeed(caller)
+    })
 
   const turn = Effect.fnUntraced(function* (
     request: Request,
@@ -71,8 +72,7 @@ const make = Effect.gen(function* () {
     { holds, release }: Place,
   ) {
     const { headers, url } = request
-    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines })
-    yield* nextRound
+    const bytes = yield* readRequestBytes(request, { maxBytes: settings.maxBody, holds, deadlines, settled: true })
     const query = /\?.*$/.exec(url)?.[0] ?? ""
     const asked = yield* intake.read({ caller, headers, query, bytes, startedAt, holds, client: addressOf(request) })
     note(request, { turn: true })
@@ -81,15 +81,16 @@ const make = Effect.gen(function* () {
 
   // A caller that is not let in takes no place. Once there is an answer the turn may go on; it gives up its place when
   // it ends.
-  const postTurn = Effect.fnUntraced(function* (request: Request, seen: Seen) {
-    const startedAt = yield* monotonicMillis
-    const caller = yield* callerOf(request, seen)
-    return yield* Effect.acquireUseRelease(
-      admission.enter(entering(request, caller.scope)),
-      (place) => turn(request, caller, startedAt, place),
-      ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
+  const postTurn = (request: Request, seen: Seen) => {
+    const startedAt = monotonicMillisOf(clock)
+    return Effect.flatMap(callerOf(request, seen), (caller) =>
+      Effect.acquireUseRelease(
+        admission.enter(entering(request, caller.scope)),
+        (place) => turn(request, caller, startedAt, place),
+        ({ release }, exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(release)),
+      ),
     )
-  })
+  }
 
   const responses: Served = {
     answer: (request, seen) => {
@@ -138,24 +139,29 @@ const make = Effect.gen(function* () {
 
   /** The answer of a path, unless it is none that a web page may have: then before anything else is done. */
   const served = (path: Served) =>
-    Effect.gen(function* () {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      if (comesBack(request.headers["cdn-loop"], ownHop)) return yield* upstreamIsThisProxy
-      const seen = yield* origins.look(request)
-      const { refusal } = seen
-      const answer = Origins.isPreflight(request)
-        ? preflight(request, path, seen)
-        : refusal !== undefined && (yield* addsCredential)
-          ? Effect.fail(refusal)
-          : Effect.map(path.answer(request, seen), Origins.withoutCors)
-      return origins.marked(
-        yield* Effect.catchTag(answer, "ApiError", (error) => {
-          note(request, { code: error.code ?? undefined })
-          return HttpServerRespondable.toResponse(error)
-        }),
-        seen.allowed,
-      )
-    })
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      comesBack(request.headers["cdn-loop"], ownHop)
+        ? Effect.fail(upstreamIsThisProxy)
+        : Effect.flatMap(origins.look(request), (seen) =>
+            Effect.matchEffect(answerOf(path, request, seen), {
+              onSuccess: (response) => Effect.succeed(origins.marked(response, seen.allowed)),
+              onFailure: (error) => {
+                note(request, { code: error.code ?? undefined })
+                const told = HttpServerRespondable.toResponse(error)
+                return Effect.map(told, (response) => origins.marked(response, seen.allowed))
+              },
+            }),
+          ),
+    )
+
+  const answerOf = (path: Served, request: Request, seen: Seen): Answer => {
+    if (Origins.isPreflight(request)) return preflight(request, path, seen)
+    const { refusal } = seen
+    const answered = Effect.suspend(() => Effect.map(path.answer(request, seen), Origins.withoutCors))
+    return refusal === undefined
+      ? answered
+      : Effect.flatMap(addsCredential, (adds) => (adds ? Effect.fail(refusal) : answered))
+  }
 
   const probed = (status: string) => Effect.flatMap(HttpServerRequest.HttpServerRequest, probe(status))
 

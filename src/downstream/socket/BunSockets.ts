@@ -41,7 +41,7 @@ interface Upgrading {
  *
  * @internal
  */
-export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, { gone, upgraded }: Upgrading) =>
+export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, upgrading: Upgrading) =>
   upgrades.set(request, (peer, headers) => {
     upgrades.delete(request)
     const data: ClientPeer = {
@@ -50,13 +50,13 @@ export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, { g
       drained: () => peer.drained(),
       alive: () => peer.alive(),
       closed: () => {
-        gone()
+        upgrading.gone()
         peer.closed()
       },
       leave: () => peer.leave(),
     }
     const isSocket = server.upgrade(request, { data, headers })
-    if (isSocket) upgraded()
+    if (isSocket) upgrading.upgraded()
     return isSocket
   })
 

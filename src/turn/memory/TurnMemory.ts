@@ -27,17 +27,6 @@ interface Entry extends RecallKey {
   readonly checkpoint: Checkpoint
 }
 
-/** The groups in which an entry is found, and by which digest in each. */
-const placesOf = ({ affinity, checkpoint: { input }, session }: Entry): ReadonlyArray<readonly [string, string]> => {
-  const places: Array<readonly [string, string]> = []
-  if (session !== undefined) places.push([ofSession(session), ""])
-  if (input === undefined) return places
-  places.push([affinity, input.digest])
-  if (session !== undefined) places.push([under(affinity, session), input.digest])
-  if (input.opening !== undefined) places.push([byOpening(affinity), input.opening])
-  return places
-}
-
 export class TurnMemory extends Context.Service<
   TurnMemory,
   {
@@ -62,60 +51,110 @@ export class TurnMemory extends Context.Service<
   static readonly layer = Layer.sync(TurnMemory, () => make())
 }
 
-/**
- * One key for an affinity and a name in it. An affinity is a digest, without line ends, so no two pairs share a key.
- */
-const under = (affinity: string, session: string | undefined) =>
-  session === undefined ? affinity : `${affinity}\n${session}`
+/** The chains that one thing leads to: one, in nearly all cases, for which a set would be an object too many. */
+type Chains = ChainId | Set<ChainId>
 
-/** The group of all chains of a session, in whatever affinity. No affinity is empty, so it is none of `under`'s. */
-const ofSession = (session: string) => `\nsession ${session}`
+/** Chains by a digest or a name, the latest behind the others. */
+type Index = Map<string, Chains>
 
-/** The group of all chains of an affinity, in which they are found by how the conversation opens. */
-const byOpening = (affinity: string) => `\nopening ${affinity}`
+const listed = (chains: Chains): Iterable<ChainId> => (typeof chains === "number" ? [chains] : chains)
+
+const add = (index: Index, name: string, chain: ChainId) => {
+  const before = index.get(name)
+  if (before === undefined || before === chain) {
+    index.set(name, chain)
+  } else if (typeof before === "number") {
+    index.set(name, new Set([before, chain]))
+  } else {
+    before.delete(chain)
+    before.add(chain)
+  }
+}
+
+const remove = (index: Index, name: string, chain: ChainId) => {
+  const before = index.get(name)
+  if (before === undefined) return
+  if (typeof before === "number" ? before === chain : before.delete(chain) && before.size === 0) index.delete(name)
+}
+
+/** What is found inside of one affinity. */
+class Found {
+  readonly prefixes: Index = new Map()
+  readonly openings: Index = new Map()
+  readonly sessions = new Map<string, Index>()
+  /** Chains by the id of their latest response. */
+  readonly anchors = new Map<string, ChainId>()
+
+  /** By the prefix, in a session, or in the whole affinity where none is named. */
+  of(session: string | undefined): Index | undefined {
+    return session === undefined ? this.prefixes : this.sessions.get(session)
+  }
+
+  add(chain: ChainId, { checkpoint: { input, responseId }, session }: Entry) {
+    this.anchors.set(responseId, chain)
+    if (input === undefined) return
+    add(this.prefixes, input.digest, chain)
+    if (input.opening !== undefined) add(this.openings, input.opening, chain)
+    if (session === undefined) return
+    const mine = this.sessions.get(session)
+    if (mine === undefined) this.sessions.set(session, new Map([[input.digest, chain]]))
+    else add(mine, input.digest, chain)
+  }
+
+  /** `stays` is the chain's entry now, in this affinity: what both are found by stays. */
+  remove(chain: ChainId, { checkpoint: { input, responseId }, session }: Entry, stays: Entry | undefined) {
+    const now = stays?.checkpoint
+    if (responseId !== now?.responseId && this.anchors.get(responseId) === chain) this.anchors.delete(responseId)
+    if (input === undefined) return
+    const { digest, opening } = input
+    if (opening !== undefined && opening !== now?.input?.opening) remove(this.openings, opening, chain)
+    const isSame = digest === now?.input?.digest
+    if (!isSame) remove(this.prefixes, digest, chain)
+    const mine = session === undefined ? undefined : this.sessions.get(session)
+    if (session === undefined || mine === undefined || (isSame && session === stays?.session)) return
+    remove(mine, digest, chain)
+    if (mine.size === 0) this.sessions.delete(session)
+  }
+
+  get isEmpty(): boolean {
+    return this.anchors.size === 0 && this.prefixes.size === 0
+  }
+}
 
 /** So many chains are looked at for the one that comes nearest. */
 const maxCandidates = 64
 
 const make = (): TurnMemory["Service"] => {
   const entries = new Map<ChainId, Entry>()
-  /** Chains by the key that `under` makes, then by the digest of the prefix. */
-  const prefixesIn = new Map<string, Map<string, Set<ChainId>>>()
-  const anchors = new Map<string, ChainId>()
+  const foundIn = new Map<string, Found>()
+  /** All chains of a session, in whatever affinity. */
+  const inSession: Index = new Map()
 
-  const index = (group: string, prefix: string, chain: ChainId) => {
-    let prefixes = prefixesIn.get(group)
-    if (prefixes === undefined) prefixesIn.set(group, (prefixes = new Map()))
-    const chains = prefixes.get(prefix)
-    if (chains === undefined) prefixes.set(prefix, new Set([chain]))
-    else chains.add(chain)
-  }
-
-  const unindex = (group: string, prefix: string, chain: ChainId) => {
-    const prefixes = prefixesIn.get(group)
-    const chains = prefixes?.get(prefix)
-    if (prefixes === undefined || chains === undefined) return
-    chains.delete(chain)
-    if (chains.size === 0) prefixes.delete(prefix)
-    if (prefixes.size === 0) prefixesIn.delete(group)
+  const removed = (chain: ChainId, entry: Entry, stays: Entry | undefined) => {
+    const { affinity, session } = entry
+    const found = foundIn.get(affinity)
+    found?.remove(chain, entry, stays?.affinity === affinity ? stays : undefined)
+    if (found?.isEmpty === true) foundIn.delete(affinity)
+    if (session !== undefined && session !== stays?.session) remove(inSession, session, chain)
   }
 
   const forget = (chain: ChainId) => {
     const entry = entries.get(chain)
     if (entry === undefined) return
     entries.delete(chain)
-    const { affinity, checkpoint } = entry
-    const anchor = under(affinity, checkpoint.responseId)
-    if (anchors.get(anchor) === chain) anchors.delete(anchor)
-    for (const [group, prefix] of placesOf(entry)) unindex(group, prefix, chain)
+    removed(chain, entry, undefined)
   }
 
   const record = (chain: ChainId, { affinity, session }: RecallKey, checkpoint: Checkpoint) => {
-    forget(chain)
+    const before = entries.get(chain)
     const entry = { affinity, session, checkpoint }
     entries.set(chain, entry)
-    anchors.set(under(affinity, checkpoint.responseId), chain)
-    for (const [group, prefix] of placesOf(entry)) index(group, prefix, chain)
+    let found = foundIn.get(affinity)
+    if (found === undefined) foundIn.set(affinity, (found = new Found()))
+    found.add(chain, entry)
+    if (session !== undefined) add(inSession, session, chain)
+    // Last, so that no map is emptied and made again.
+    if (before !== undefined) removed(chain, before, entry)
   }
 
   const recall = (
@@ -123,11 +162,11 @@ const make = (): TurnMemory["Service"] => {
     lineage: Lineage,
     policy: ReasoningPolicy,
   ): ReadonlyArray<ChainId> => {
-    const group = prefixesIn.get(under(affinity, session))
+    const group = foundIn.get(affinity)?.of(session)
     if (group === undefined || !lineage.comparable) return []
     const found: Array<ChainId> = []
     for (const chains of beginnings(group, lineage)) {
-      for (const chain of chains) {
+      for (const chain of listed(chains)) {
         const checkpoint = entries.get(chain)?.checkpoint
         // A checkpoint with other deciding members can't be continued. Its chain may be in use, so it is left as it is.
         if (checkpoint === undefined || checkpoint.members !== lineage.members) continue
@@ -143,10 +182,10 @@ const make = (): TurnMemory["Service"] => {
       session === undefined
         ? opening === undefined
           ? undefined
-          : prefixesIn.get(byOpening(affinity))?.get(opening)
-        : prefixesIn.get(ofSession(session))?.get("")
+          : foundIn.get(affinity)?.openings.get(opening)
+        : inSession.get(session)
     let left = maxCandidates
-    for (const chain of chains ?? []) {
+    for (const chain of chains === undefined ? [] : listed(chains)) {
       const entry = entries.get(chain)
       if (entry !== undefined) {
         const inAffinity = entry.affinity === affinity
@@ -166,12 +205,12 @@ const make = (): TurnMemory["Service"] => {
   }
 
   /** The chains that remember each of the lineage's prefixes, the longest first: looked for among the fewer of the two. */
-  const beginnings = (group: ReadonlyMap<string, ReadonlySet<ChainId>>, lineage: Lineage) => {
+  const beginnings = (group: Index, lineage: Lineage): ReadonlyArray<Chains> => {
     const { prefixes } = lineage
     if (prefixes.length <= group.size) return prefixes.toReversed().flatMap(({ digest }) => group.get(digest) ?? [])
-    const found: Array<readonly [count: number, chains: ReadonlySet<ChainId>]> = []
+    const found: Array<readonly [count: number, chains: Chains]> = []
     for (const [digest, chains] of group) {
-      const [chain = -1] = chains
+      const [chain = -1] = listed(chains)
       const count = entries.get(chain)?.checkpoint.input?.count ?? -1
       if (prefixOver(lineage, count)?.digest === digest) found.push([count, chains])
     }
@@ -183,7 +222,7 @@ const make = (): TurnMemory["Service"] => {
     record,
     forget,
     checkpointOf: (chain) => entries.get(chain)?.checkpoint,
-    holderOf: (affinity, responseId) => anchors.get(under(affinity, responseId)),
+    holderOf: (affinity, responseId) => foundIn.get(affinity)?.anchors.get(responseId),
     recall,
     near,
     size: () => entries.size,

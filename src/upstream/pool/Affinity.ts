@@ -11,6 +11,7 @@ import packageJson from "../../../package.json" with { type: "json" }
 import { profileOf } from "../../config/Profile.ts"
 import { withHop } from "../../wire/Hops.ts"
 import { memberText } from "../../wire/RequestBody.ts"
+import type { Credential } from "../../turn/Caller.ts"
 import type { Destination, RoutedTurn } from "../route/Routing.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 
@@ -56,12 +57,31 @@ const onUpgrade = (shown: Readonly<Record<string, string>>, { known }: Upstream)
   return known.bearerOnUpgrade && key !== undefined ? { authorization: `Bearer ${key}`, ...others } : shown
 }
 
+/** Names of the headers that decide, by upstream. */
+const namesOf = new WeakMap<Upstream, ReadonlyArray<string>>()
+
+const namesAt = (upstream: Upstream): ReadonlyArray<string> => {
+  let names = namesOf.get(upstream)
+  if (names === undefined) {
+    names = [...new Set([...handshakeHeaders, ...upstream.forwardHeaders])]
+    namesOf.set(upstream, names)
+  }
+  return names
+}
+
+/** The latest affinity of a credential, and all that it was made of. Nobody else has the credential. */
+const latest = new WeakMap<Credential, { readonly made: string; readonly affinity: Affinity }>()
+
+/** A longer text is not kept. */
+const maxMade = 4096
+
 /** The affinity of a turn at its upstream. `ownHop`: this proxy's entry among the hops of a request. */
 export const affinityOf = (turn: RoutedTurn, scope: string, ownHop: string): Affinity => {
-  const { shown, upstream } = turn
+  const { headers, shown, upstream } = turn
   const url = upstream.socketFor(turn.query)
   const credential = credentialOf(turn)
-  const headers: Record<string, string> = {}
+  const names = namesAt(upstream)
+  const valueOf = (name: string) => (name === beta ? merged(headers[name], upstream.known.beta) : headers[name])
   let parts = ""
   const part = (text: string) => {
     parts += `${text.length}:${text}`
@@ -73,24 +93,30 @@ export const affinityOf = (turn: RoutedTurn, scope: string, ownHop: string): Aff
   part(memberText(turn.body, "user") ?? "")
   part(memberText(turn.body, "safety_identifier") ?? "")
   if (upstream.known.modelPerConnection) part(memberText(turn.body, "model") ?? "")
-  for (const name of new Set([...handshakeHeaders, ...upstream.forwardHeaders])) {
-    const value = name === beta ? merged(turn.headers[name], upstream.known.beta) : turn.headers[name]
+  for (const name of names) {
+    const value = valueOf(name)
     if (value === undefined) continue
-    headers[name] = value
     part(name)
     part(value)
   }
   // Who asks is told, and splits no pool: the program that opens a connection is not always the one that uses it.
-  headers["user-agent"] = turn.headers["user-agent"] ?? userAgent
-  // A way that leads back to this proxy is known by it.
-  if (profileOf(upstream.url) === "custom") headers["cdn-loop"] = withHop(turn.headers["cdn-loop"], ownHop)
-  if (shown !== undefined) Object.assign(headers, onUpgrade(Redacted.value(shown.headers), upstream))
-  return {
-    key: hash("sha256", parts, "base64url"),
-    scope,
-    upstream,
-    credential,
-    url,
-    headers: Redacted.make(headers),
+  const asks = headers["user-agent"] ?? userAgent
+  const hops = headers["cdn-loop"]
+  const made = `${ownHop} ${hops?.length ?? -1} ${hops ?? ""}${asks.length} ${asks}${parts}`
+  const before = shown === undefined ? undefined : latest.get(shown)
+  if (before?.made === made && before.affinity.upstream === upstream) return before.affinity
+
+  const told: Record<string, string> = {}
+  for (const name of names) {
+    const value = valueOf(name)
+    if (value !== undefined) told[name] = value
   }
+  told["user-agent"] = asks
+  // A way that leads back to this proxy is known by it.
+  if (profileOf(upstream.url) === "custom") told["cdn-loop"] = withHop(hops, ownHop)
+  if (shown !== undefined) Object.assign(told, onUpgrade(Redacted.value(shown.headers), upstream))
+  const key = hash("sha256", parts, "base64url")
+  const affinity: Affinity = { key, scope, upstream, credential, url, headers: Redacted.make(told) }
+  if (shown !== undefined && made.length <= maxMade) latest.set(shown, { made, affinity })
+  return affinity
 }

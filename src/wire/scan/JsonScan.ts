@@ -31,6 +31,8 @@ export interface ScanOptions {
   /** Where the text begins and ends in the bytes. Default: it fills them. */
   readonly start?: number
   readonly end?: number
+  /** True: the text is known to be UTF-8, as what an encoder made, or a part of what was looked at before. */
+  readonly isUtf8?: boolean
   /** The name of the array of which the elements are wanted. */
   readonly elementsOf?: string
   /** The text up to here is known, so that only the rest is read; `start` is not looked at. */

@@ -19,6 +19,39 @@ const everythingButTheCredential = ({ scope, label, credential }: Caller) =>
   [scope, label, credential?.identity].join(" ")
 
 describe("AuthScope.layerPassthrough", () => {
+  it.effect("knows a caller again by exactly what it sends, and never for another", () =>
+    Effect.gen(function* () {
+      const first = yield* withAuthorization("Bearer test-key-a")
+      assert.strictEqual(yield* withAuthorization("Bearer test-key-a"), first)
+      const others: ReadonlyArray<{ readonly authorization?: string; readonly "api-key"?: string }> = [
+        { authorization: "Bearer test-key-b" },
+        { authorization: "Basic test-key-a" },
+        { authorization: "Bearer test-key-a", "api-key": "test-key-b" },
+        { "api-key": "Bearer test-key-a" },
+        { "api-key": "test-key-a" },
+        { authorization: "Bearer test-key-a, Bearer test-key-b" },
+      ]
+      for (const headers of others) {
+        const other = yield* resolve(headers)
+        assert.notStrictEqual(other.credential?.identity, first.credential?.identity, JSON.stringify(headers))
+        assert.deepStrictEqual(sent(other), headers.authorization, JSON.stringify(headers))
+        const again = yield* resolve(headers)
+        assert.strictEqual(everythingButTheCredential(again), everythingButTheCredential(other))
+      }
+      assert.strictEqual(yield* withAuthorization("Bearer test-key-a"), first)
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
+  it.effect("forgets callers that others came after, which then are who they were", () =>
+    Effect.gen(function* () {
+      const first = yield* withAuthorization("Bearer test-key-a")
+      for (let i = 0; i < 300; i++) yield* withAuthorization(`Bearer test-key-${i}`)
+      const again = yield* withAuthorization("Bearer test-key-a")
+      assert.notStrictEqual(again, first)
+      assert.strictEqual(everythingButTheCredential(again), everythingButTheCredential(first))
+    }).pipe(Effect.provide(AuthScope.layerPassthrough)),
+  )
+
   it.effect("gives a caller without a credential no scope and sends none", () =>
     Effect.gen(function* () {
       for (const headers of [{}, { authorization: "" }, { authorization: " \t " }]) {
