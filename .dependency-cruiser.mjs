@@ -7,7 +7,7 @@
 const arrows = {
   cli: ["top", "observe", "config", "downstream", "turn", "upstream", "wire", "simulator"],
   top: ["config", "observe", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
-  downstream: ["config", "turn", "wire"],
+  downstream: ["config", "observe", "turn", "wire"],
   upstream: ["config", "turn", "wire"],
   turn: ["wire"],
   observe: ["turn", "config", "wire"],
@@ -55,6 +55,12 @@ export default {
         { path: "^src/upstream/", pathNot: [room, ...others].map((other) => `^src/upstream/${other}/`) },
         `upstream/${room} imports of upstream ${others.length === 0 ? "nothing" : `only ${others.join(", ")}`}.`,
       ),
+    ),
+    refused(
+      "downstream-observes",
+      { path: "^src/downstream/", pathNot: "^src/downstream/operator/" },
+      { path: "^src/observe/" },
+      "Of downstream only operator imports observe: nothing of a turn's path knows it.",
     ),
     refused("no-circle-of-files", {}, { circular: true }, "Files import each other in a circle."),
     {

@@ -19,6 +19,7 @@ import * as RequestLog from "./downstream/http/RequestLog.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
+import { Live, UpstreamsInForce } from "./observe/live/Live.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
 import { layerExecutorNoCredentials, layerTurns } from "./Engine.ts"
@@ -28,6 +29,7 @@ import { Revocation } from "./turn/Revocation.ts"
 import { layerBun } from "./upstream/dialer/DialerBun.ts"
 import * as CheckFiles from "./upstream/credential/CheckFiles.ts"
 import { Credentials } from "./upstream/credential/Credentials.ts"
+import { Upstreams } from "./upstream/route/Upstreams.ts"
 
 export { layerExecutor, layerExecutorNoCredentials, layerMetrics, layerPool, layerTurns } from "./Engine.ts"
 
@@ -95,9 +97,23 @@ const layerWarnings = Layer.effectDiscard(
   }),
 )
 
+/** What an operator may look at, unless `RESPOOL_METRICS` is off. */
+const layerOperator = Layer.unwrap(
+  Effect.map(Settings, ({ metrics }) => (metrics === "on" ? OperatorRoutes.layer : Layer.empty)),
+).pipe(
+  Layer.provide(Live.layerNoDeps),
+  Layer.provide([
+    Observing.layer,
+    Layer.effect(
+      UpstreamsInForce,
+      Effect.map(Upstreams, ({ all }) => all),
+    ),
+  ]),
+)
+
 /** The whole proxy without its `Dialer`, settings and the platform's file system. `HttpServer` tells the address. */
 export const layerNoDialer = Layer.merge(
-  HttpRouter.serve(Layer.mergeAll(layerRoutes, OperatorRoutes.layer, Routes.layerRoot, Routes.layerNotFound), {
+  HttpRouter.serve(Layer.mergeAll(layerRoutes, layerOperator, Routes.layerRoot, Routes.layerNotFound), {
     disableLogger: true,
     disableListenLog: true,
   }),

@@ -15,7 +15,14 @@ const platform = Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, NodeChildPr
 )
 
 /** Errors that the user can mend: each is shown as one line. Only an unexpected one shows its trace. */
-const userErrors = new Set(["SettingsError", "ServeError", "KeysFileError", "DemoError", "SimulatorError"])
+const userErrors = new Set([
+  "SettingsError",
+  "ServeError",
+  "KeysFileError",
+  "DemoError",
+  "SimulatorError",
+  "NotAnswered",
+])
 
 const report = (cause: Cause.Cause<unknown>) => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.void

@@ -137,9 +137,9 @@ export const rows = {
     "how a stream tells of an error: by an `error` event, or by a `response.failed` for clients that know only that",
   ),
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
-  metrics: oneOf(["on", "off"], "on", "whether turns and connections are counted, and the counts shown at `/metrics`"),
+  metrics: oneOf(["on", "off"], "on", "whether turns and connections are counted, and what was counted shown"),
   operatorToken: apiKey(
-    "asked of whoever wants to read `/metrics`, and then enough from anywhere; without it only this machine may",
+    "asked of whoever wants to look into the proxy (`/metrics`, `respool why`), and then enough from anywhere; without it only this machine may",
   ),
   operatorTokenFile: path("file of that token, for where a secret must not stand in the environment"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),

@@ -45,6 +45,7 @@ const rows = {
   respool_first_event_seconds: seconds("From a turn's request until its first event went to the client"),
   respool_turn_seconds: seconds("From a turn's request until the turn was over"),
   respool_connections: gauge("Upstream connections: connecting, leased to a turn, or idle", ["state"]),
+  respool_connections_max: gauge("The most upstream connections that there may be: RESPOOL_MAX_CONNECTIONS"),
   respool_turns_running: gauge("Turns that are not over"),
   respool_turns_waiting: gauge("Turns that wait for a connection, as RESPOOL_BUSY has it"),
   respool_buffered_bytes: gauge("Bytes of answers that wait for clients which are behind"),

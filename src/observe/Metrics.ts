@@ -82,7 +82,7 @@ const make = Effect.gen(function* () {
     offered: ({ labels, name, read }) => gauge(`respool_${name}`, read, labels),
   })
 
-  gauge("respool_event_loop_lag_seconds", yield* eventLoopLag)
+  yield* observing.gauge("event_loop_lag_seconds", yield* eventLoopLag)
   gauge("process_resident_memory_bytes", () => process.memoryUsage.rss())
   gauge("process_start_time_seconds", () => startedAt)
 })

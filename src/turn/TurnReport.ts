@@ -5,6 +5,7 @@
 import { Cause, Exit } from "effect"
 import { isTerminal, textAt } from "../wire/Event.ts"
 import { inputSize } from "../wire/Frame.ts"
+import type { RequestBody } from "../wire/RequestBody.ts"
 import { readMember } from "../wire/RequestBody.ts"
 import { readResponse } from "../wire/ResponseEvent.ts"
 import { toldBy } from "./attempt/OutputCollector.ts"
@@ -16,6 +17,12 @@ import { failureOf, shownCode } from "./TurnError.ts"
 
 /** A longer name is of no model, in UTF-16 units. */
 const longestModel = 128
+
+/** The model that a client names; undefined: none that can be shown. */
+export const modelOf = (body: RequestBody): string | undefined => {
+  const model = readMember(body, "model")
+  return typeof model === "string" && model.length <= longestModel ? model : undefined
+}
 
 export class TurnReport implements TurnSink, RunningTurn {
   // What every event needs comes first, so that it lies together in memory.
@@ -69,13 +76,12 @@ export class TurnReport implements TurnSink, RunningTurn {
     const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
     const end = Exit.isSuccess(exit) ? exit.value : this.#endSeen
     const since = (at: number | undefined) => (at === undefined ? undefined : at - startedAt)
-    const model = readMember(body, "model")
     const { way } = this
     return {
       turn: this.turn,
       way,
       events: this.events,
-      model: typeof model === "string" && model.length <= longestModel ? model : undefined,
+      model: modelOf(body),
       outcome: outcomeOf(end, failure, told),
       told,
       upstreamStatus: failure?.answer?.status,

@@ -199,4 +199,40 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: `isHandedOn || after`,
     noticedBy: ["test/cli/Signals.test.ts"],
   },
+  {
+    name: "chain-counts-from-its-first-turn-only",
+    file: "src/upstream/pool/Lanes.ts",
+    find: `worth === "once" ? 1 : chain.turns + 1`,
+    replace: `1`,
+    noticedBy: ["test/observe/live/Live.test.ts"],
+  },
+  {
+    name: "ring-forgets-the-latest",
+    file: "src/observe/live/Ring.ts",
+    find: `this.#kept[this.given++ % this.#most] = one`,
+    replace: `if (this.given++ < this.#most) this.#kept.push(one)`,
+    noticedBy: ["test/observe/live/Hour.test.ts"],
+  },
+  {
+    name: "hour-of-yesterday",
+    file: "src/observe/live/Hour.ts",
+    find: `sum.minute >= oldest`,
+    replace: `sum.minute >= minute`,
+    noticedBy: ["test/observe/live/Hour.test.ts"],
+  },
+  {
+    name: "background-is-a-fallback",
+    file: "src/observe/live/Hour.ts",
+    find: `new Set(["transport_http", "background", "no_scope", "unusual_member"])`,
+    replace: `new Set(["transport_http", "no_scope", "unusual_member"])`,
+    noticedBy: ["test/observe/live/Hour.test.ts"],
+  },
+  {
+    name: "secret-in-the-settings-shown",
+    file: "src/observe/live/ShownSettings.ts",
+    find: `  if (secret) return "(set)"
+`,
+    replace: ``,
+    noticedBy: ["test/observe/live/Live.test.ts"],
+  },
 ]

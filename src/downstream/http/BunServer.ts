@@ -21,7 +21,7 @@
  * of a bare `Bun.serve` (Bun 1.4.5).
  */
 import type { Cause, Scope } from "effect"
-import { Clock, Context, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, FiberSet, FileSystem, Layer, Option, Path, Schema } from "effect"
 import type { HttpMiddleware } from "effect/http"
 import { Cookies, Etag, Headers, HttpEffect, HttpPlatform, HttpServer } from "effect/http"
 import { HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
@@ -31,7 +31,7 @@ import { ApiError } from "../ApiError.ts"
 import { makeSockets, upgradable } from "../socket/BunSockets.ts"
 import * as Descriptors from "./Descriptors.ts"
 import type { Options, ServeError } from "./Listener.ts"
-import { listen, ListeningCertificate } from "./Listener.ts"
+import { Draining, listen, ListeningCertificate } from "./Listener.ts"
 import { Pending, pending } from "./Pending.ts"
 
 export type { Options } from "./Listener.ts"
@@ -54,6 +54,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     }
   let handle: Handle = refusing(starting)
   let served = false
+  const draining = Deferred.makeUnsafe<void>()
   /** The peers with a request under way. */
   const busy = new Set<string>()
 
@@ -133,6 +134,7 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
     yield* Effect.addFinalizer(() => {
       handle = refusing(unavailable)
       sockets.leave()
+      Deferred.doneUnsafe(draining, Exit.void)
       return Effect.andThen(FiberSet.awaitEmpty(fibers), answered).pipe(
         Effect.interruptible,
         Effect.timeoutOption(options.drainTimeout ?? "30 seconds"),
@@ -179,19 +181,20 @@ const make = Effect.fn("BunServer.make")(function* (options: Options) {
   })
   return Context.make(HttpServer.HttpServer, server).pipe(
     Context.add(ListeningCertificate, { replace: replaceCertificate }),
+    Context.add(Draining, { begun: Deferred.await(draining) }),
   )
 })
 
 const Bound = Schema.Struct({ address: Schema.String, port: Schema.Number })
 
 /**
- * `HttpServer`, its certificate, and the services that `HttpRouter` needs beside it. There is no `FileSystem` among them, since a
+ * `HttpServer`, its certificate, when it drains, and the services that `HttpRouter` needs beside it. There is no `FileSystem` among them, since a
  * stand-in would hide that of the application.
  */
 export const layer = (
   options: Options,
 ): Layer.Layer<
-  HttpServer.HttpServer | ListeningCertificate | HttpPlatform.HttpPlatform | Path.Path | Etag.Generator,
+  HttpServer.HttpServer | ListeningCertificate | Draining | HttpPlatform.HttpPlatform | Path.Path | Etag.Generator,
   ServeError
 > =>
   Layer.mergeAll(Layer.effectContext(make(options)), HttpPlatform.layer, Path.layer, Etag.layerWeak).pipe(

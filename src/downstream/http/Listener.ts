@@ -56,6 +56,11 @@ export class ListeningCertificate extends Context.Service<
   }
 >()("respool/downstream/ListeningCertificate") {}
 
+/** Tells when the listener begins to drain, so that an answer which would go on for ever ends. */
+export class Draining extends Context.Service<Draining, { readonly begun: Effect.Effect<void> }>()(
+  "respool/downstream/Draining",
+) {}
+
 interface Listener {
   /** What Bun says of the address; its types lack it. */
   readonly address: unknown

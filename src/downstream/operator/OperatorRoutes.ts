@@ -1,39 +1,97 @@
 /**
- * What an operator may look at, for a proxy that has its port alone: the metrics, at `/metrics`.
+ * What an operator may look at, for a proxy that has its port alone: the metrics at `/metrics`, and below `/_respool/` a
+ * stream of frames with what goes on, and the turns of a request.
  */
-import { Effect, Layer } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { FileSystem } from "effect"
+import { Effect, Layer, Option, Schedule, Stream } from "effect"
+import type { HttpServerRequest } from "effect/http"
+import { HttpRouter, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import { Settings } from "../../config/Settings.ts"
+import type { View } from "../../observe/live/Frame.ts"
+import { Live } from "../../observe/live/Live.ts"
+import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { ApiError } from "../ApiError.ts"
+import { Draining } from "../http/Listener.ts"
+import { paced } from "../http/Paced.ts"
 import * as OperatorAccess from "./OperatorAccess.ts"
+import { asIs, shown } from "./Shown.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+
+/** So many pages and terminals may look at a time. */
+const mostReaders = 16
+
+const searchOf = ({ url }: Request) => new URL(url, "http://localhost").searchParams
+
+const viewOf = (request: Request): View => {
+  const search = searchOf(request)
+  const from = Number(search.get("from") ?? 0)
+  return {
+    from: Number.isSafeInteger(from) && from >= 0 ? from : 0,
+    state: search.get("state") ?? undefined,
+  }
+}
 
 const make = Effect.gen(function* () {
-  const { metrics } = yield* Settings
-  const mayLook = yield* OperatorAccess.make
-  const context = yield* Effect.context<never>()
-
-  const answer = Effect.gen(function* () {
-    const request = yield* HttpServerRequest.HttpServerRequest
-    yield* mayLook(request)
-    if (request.method !== "GET" && request.method !== "HEAD") return yield* onlyGet
-    return HttpServerResponse.text(PrometheusMetrics.formatUnsafe(context), {
-      contentType: "text/plain; version=0.0.4; charset=utf-8",
-      headers: { "cache-control": "no-store", "x-content-type-options": "nosniff" },
-    })
+  const { clientTimeout } = yield* Settings
+  const access = yield* OperatorAccess.make
+  const live = yield* Live
+  const draining = Option.match(yield* Effect.serviceOption(Draining), {
+    onNone: () => Effect.never,
+    onSome: ({ begun }) => begun,
   })
+  const context = yield* Effect.context<FileSystem.FileSystem>()
+  let readers = 0
 
-  return metrics === "on" ? HttpRouter.add("*", "/metrics", answer) : Layer.empty
+  const metrics = shown(access.mayLook, () =>
+    Effect.sync(() =>
+      HttpServerResponse.text(PrometheusMetrics.formatUnsafe(context), {
+        contentType: "text/plain; version=0.0.4; charset=utf-8",
+        headers: asIs,
+      }),
+    ),
+  )
+
+  const turns = shown(access.mayLookAtPage, (request) =>
+    Effect.map(monotonicMillis, (now) =>
+      HttpServerResponse.jsonUnsafe(
+        { now, turns: live.turnsOf(searchOf(request).get("request") ?? "") },
+        { headers: asIs },
+      ),
+    ),
+  )
+
+  const events = shown(access.mayLookAtPage, (request) =>
+    Effect.suspend(() => {
+      if (readers >= mostReaders) return Effect.fail(tooManyReaders)
+      const next = live.reader(viewOf(request))
+      const frames = Stream.fromEffectSchedule(
+        Effect.sync(() => `data: ${JSON.stringify(next())}\n\n`),
+        Schedule.spaced("1 second"),
+      ).pipe(Stream.encodeText, Stream.interruptWhen(draining))
+      const counted = Effect.acquireRelease(
+        Effect.sync(() => void readers++),
+        () => Effect.sync(() => void readers--),
+      )
+      const body = Stream.unwrap(Effect.as(counted, paced(frames, clientTimeout, Effect.void)))
+      return Effect.succeed(
+        HttpServerResponse.stream(body, {
+          contentType: "text/event-stream; charset=utf-8",
+          headers: { ...asIs, "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
+        }),
+      )
+    }),
+  )
+
+  return Layer.mergeAll(
+    HttpRouter.add("*", "/metrics", metrics),
+    HttpRouter.add("*", "/_respool/events", events),
+    HttpRouter.add("*", "/_respool/turns", turns),
+  )
 })
 
-/** Needs `Settings` and the server's address. */
+/** Needs `Settings`, `Live` and the server's address. */
 export const layer = Layer.unwrap(make)
 
-const onlyGet = new ApiError({
-  status: 405,
-  message: "Not allowed to use this method here; use GET.",
-  type: "invalid_request_error",
-  code: "method_not_allowed",
-  param: null,
-  headers: { allow: "GET" },
-})
+const tooManyReaders = ApiError.unavailable("server_overloaded", "Too many pages and terminals look already.", 5)

@@ -40,9 +40,34 @@ interface Listener {
   readonly retried?: (retried: Retried) => void
   /** Called with each gauge, with those that were offered before as well. */
   readonly offered?: (gauge: Gauge) => void
+  /** Called with who tells the connections, with those that were there before as well. */
+  readonly connectionsOffered?: (read: ReadConnections) => void
 }
 
-type GaugeName = "connections" | "turns_running" | "turns_waiting" | "buffered_bytes" | "client_sockets"
+/** An upstream connection, as it is shown to people. */
+export interface ShownConnection {
+  readonly id: number
+  readonly upstream: string
+  readonly state: "connecting" | "leased" | "idle"
+  /** In milliseconds since it opened; undefined: it is not open yet. */
+  readonly age: number | undefined
+  /** The session's name as its client wrote it; undefined: there is none. */
+  readonly session: string | undefined
+  /** How many turns the conversation that it holds has; of several the longest. */
+  readonly turns: number
+}
+
+/** Every upstream connection that there is. */
+export type ReadConnections = () => Iterable<ShownConnection>
+
+type GaugeName =
+  | "connections"
+  | "connections_max"
+  | "turns_running"
+  | "turns_waiting"
+  | "buffered_bytes"
+  | "client_sockets"
+  | "event_loop_lag_seconds"
 
 /** A figure that is read when somebody asks for it. */
 interface Gauge {
@@ -51,7 +76,7 @@ interface Gauge {
   readonly read: () => number
 }
 
-export interface Observing extends Required<Omit<Listener, "offered">> {
+export interface Observing extends Required<Omit<Listener, "offered" | "connectionsOffered">> {
   readonly listen: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
   /** Offers a gauge for as long as the current scope lasts. */
   readonly gauge: (
@@ -59,6 +84,8 @@ export interface Observing extends Required<Omit<Listener, "offered">> {
     read: () => number,
     labels?: Gauge["labels"],
   ) => Effect.Effect<void, never, Scope.Scope>
+  /** Offers to tell the connections for as long as the current scope lasts. */
+  readonly connections: (read: ReadConnections) => Effect.Effect<void, never, Scope.Scope>
 }
 
 const kept = <A>(all: Set<A>, one: A) =>
@@ -72,6 +99,7 @@ const kept = <A>(all: Set<A>, one: A) =>
 const make = (): Observing => {
   const listeners = new Set<Listener>()
   const gauges = new Set<Gauge>()
+  const pools = new Set<ReadConnections>()
   const offer = (gauge: Gauge) => {
     for (const listener of listeners) listener.offered?.(gauge)
   }
@@ -95,12 +123,19 @@ const make = (): Observing => {
       Effect.tap(kept(listeners, listener), () =>
         Effect.sync(() => {
           for (const gauge of gauges) listener.offered?.(gauge)
+          for (const pool of pools) listener.connectionsOffered?.(pool)
         }),
       ),
     gauge: (name, read, labels = {}) => {
       const gauge = { name, read, labels }
       return Effect.tap(kept(gauges, gauge), () => Effect.sync(() => offer(gauge)))
     },
+    connections: (read) =>
+      Effect.tap(kept(pools, read), () =>
+        Effect.sync(() => {
+          for (const listener of listeners) listener.connectionsOffered?.(read)
+        }),
+      ),
   }
 }
 
@@ -114,6 +149,7 @@ const nobody: Observing = {
   retried: nothing,
   listen: () => Effect.void,
   gauge: () => Effect.void,
+  connections: () => Effect.void,
 }
 
 export const Observing = Context.Reference<Observing>("respool/turn/Observing", { defaultValue: () => nobody })

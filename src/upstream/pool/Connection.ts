@@ -12,7 +12,7 @@ import { eventType } from "../../wire/Event.ts"
 import type { Socket, SocketHandlers } from "../dialer/Dialer.ts"
 import type { Affinity } from "./Affinity.ts"
 import type { Chain, ConnectionState, EvictReason, LeaseListener, Open, Worth } from "./ConnectionState.ts"
-import { hasRoom, makeShared, nextLane } from "./Lanes.ts"
+import { counted, hasRoom, makeShared, nextLane } from "./Lanes.ts"
 import type { Beginning, Lease } from "./Lease.ts"
 import type { Carrier, Sharing } from "./SharedTurns.ts"
 import { closeNow, flow, pause, resume, SharedTurns } from "./SharedTurns.ts"
@@ -181,6 +181,7 @@ export class Connection implements SocketHandlers {
       lane,
       state: { _tag: "Idle", since: this.#hooks.now() },
       worth: "none",
+      turns: 0,
       leases: 0,
       ended: new EndedTurns(),
     }
@@ -233,7 +234,7 @@ export class Connection implements SocketHandlers {
       },
       noLanes: () => this.#hooks.sharing?.learned(false),
       complete: (worth) => {
-        if (isMine()) this.#idle(open, chain, worth)
+        if (isMine()) this.#idle(open, counted(chain, worth), worth)
       },
       release: () => {
         if (isMine()) this.#idle(open, chain, chain.worth)

@@ -20,7 +20,7 @@ import { Dialer } from "../dialer/Dialer.ts"
 import type { Lease } from "./Lease.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import { proxyFor } from "../../config/ProxyRules.ts"
-import { closedUnheard, couldNotDial, ended, notAsked, opened, usedOnce } from "./PoolLog.ts"
+import { closedUnheard, couldNotDial, ended, notAsked, opened, show, usedOnce } from "./PoolLog.ts"
 import type { LeaseRequest } from "./Decision.ts"
 import { refusals } from "./Decision.ts"
 import { Roster } from "./Roster.ts"
@@ -71,6 +71,7 @@ const make = Effect.gen(function* () {
   const observing = yield* Observing
   const poolScope = yield* Effect.scope
   const now = () => monotonicMillisOf(clock)
+  const age = ageOf(clock)
 
   const waiters = new Set<Deferred.Deferred<void>>()
   // Deferred to a microtask: resumed here, a waiter would re-enter `decide` while it runs, or wait again for ever.
@@ -93,7 +94,7 @@ const make = Effect.gen(function* () {
   }
   const laneSupport = new LaneSupport(settings, now)
   const roster = new Roster(settings, poolScope, {
-    now: ageOf(clock),
+    now: age,
     sharing: (affinity) => laneSupport.sharing(affinity),
     trouble: (affinity) => {
       const trouble = availability.trouble(affinity)
@@ -243,13 +244,13 @@ const make = Effect.gen(function* () {
     }),
   )
 
-  const states = ["connecting", "leased", "idle"] as const
-  const stateOf = ({ idleSince, state }: Connection) =>
-    state._tag === "Connecting" ? "connecting" : idleSince === undefined ? "leased" : "idle"
-  yield* Effect.forEach(states, (state) =>
-    observing.gauge("connections", () => [...roster.all()].filter((one) => stateOf(one) === state).length, { state }),
-  )
-  yield* observing.gauge("turns_waiting", () => waiters.size)
+  yield* show({
+    observing,
+    connections: () => roster.all(),
+    most: settings.maxConnections,
+    waiting: () => waiters.size,
+    now: age,
+  })
 
   return ConnectionPool.of({
     lease,

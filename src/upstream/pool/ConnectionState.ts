@@ -103,6 +103,8 @@ export interface Chain {
   state: Leased | Idle | Draining
   /** As it was when the chain was last idle. */
   worth: Worth
+  /** How many turns its conversation has, as far as it has gone on here. */
+  turns: number
   /** How often it was leased; the latest lease has this as its token. */
   leases: number
   /** So that a late frame of theirs is known. */

@@ -5,7 +5,7 @@
  * Every lane has a name of its own, the first one too: then what comes without a name is the connection's, and no lane's.
  * A name is used by one chain only, so nothing that comes late can be taken for another chain's.
  */
-import type { Chain, EvictReason, Lane, Open, Shared } from "./ConnectionState.ts"
+import type { Chain, EvictReason, Lane, Open, Shared, Worth } from "./ConnectionState.ts"
 
 /** The API's own limits (docs/protocol.md 1.4). */
 const maxNames = 32
@@ -62,4 +62,10 @@ export const drainsOn = ({ lane, state }: Chain, now: number): boolean =>
 export const isBehind = ({ chains }: Open): boolean => {
   const leased = chains.filter(({ state }) => state._tag === "Leased")
   return leased.length > 0 && leased.every(({ lane }) => lane?.waiting !== undefined)
+}
+
+/** The chain with the turn counted that it has completed. */
+export const counted = (chain: Chain, worth: Worth): Chain => {
+  chain.turns = worth === "none" ? 0 : worth === "once" ? 1 : chain.turns + 1
+  return chain
 }

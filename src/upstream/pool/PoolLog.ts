@@ -3,6 +3,7 @@
  * was sent.
  */
 import { Effect } from "effect"
+import type { Observing, ShownConnection } from "../../turn/record/Observing.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import type { Upstream } from "../route/Upstreams.ts"
 import type { Connection } from "./Connection.ts"
@@ -65,3 +66,55 @@ export const usedOnce = ({ name }: Upstream) =>
   Effect.logWarning("the upstream's ids do not tell its turns apart, so each of its connections carries one turn").pipe(
     Effect.annotateLogs({ upstream: name }),
   )
+
+/** What of the pool is shown to whoever wants to know what goes on. */
+interface Pool {
+  readonly observing: Observing
+  readonly connections: () => Iterable<Connection>
+  /** How many connections there may be. */
+  readonly most: number
+  /** How many turns wait for one. */
+  readonly waiting: () => number
+  /** Milliseconds of `ageOf`. */
+  readonly now: () => number
+}
+
+const states = ["connecting", "leased", "idle"] as const
+
+const stateOf = ({ idleSince, state }: Connection): (typeof states)[number] =>
+  state._tag === "Connecting" ? "connecting" : idleSince === undefined ? "leased" : "idle"
+
+/** The session's name as the client wrote it: its key is the scope, with its length in front, and the name. */
+const nameIn = (key: string | undefined, scope: string): string | undefined => {
+  const inScope = `${scope.length}:${scope}`
+  return key?.startsWith(inScope) === true ? key.slice(inScope.length) : undefined
+}
+
+const shown = (connection: Connection, now: number): ShownConnection => {
+  const { affinity, id, session, state } = connection
+  const open = state._tag === "Open" ? state : undefined
+  return {
+    id,
+    upstream: affinity.upstream.name,
+    state: stateOf(connection),
+    age: open === undefined ? undefined : now - open.openedAt,
+    session: nameIn(session, affinity.scope),
+    turns: Math.max(0, ...(open?.chains.map(({ turns }) => turns) ?? [])),
+  }
+}
+
+/** For as long as the current scope lasts. */
+export const show = Effect.fnUntraced(function* ({ connections, most, now, observing, waiting }: Pool) {
+  const count = (state: string) => {
+    let found = 0
+    for (const connection of connections()) if (stateOf(connection) === state) found++
+    return found
+  }
+  yield* Effect.forEach(states, (state) => observing.gauge("connections", () => count(state), { state }))
+  yield* observing.gauge("connections_max", () => most)
+  yield* observing.gauge("turns_waiting", waiting)
+  yield* observing.connections(function* () {
+    const at = now()
+    for (const connection of connections()) yield shown(connection, at)
+  })
+})

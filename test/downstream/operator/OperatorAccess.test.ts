@@ -24,19 +24,24 @@ const behind = Effect.fnUntraced(function* (settings: SettingsOptions = {}) {
   }
 })
 
+/** All that an operator may look at. */
+const paths = ["/metrics", "/_respool/events", "/_respool/turns"]
+
 /** What every URL that does not exist is answered, but for its path. */
 const assertNothing = Effect.fnUntraced(function* (
   { send }: Effect.Success<ReturnType<typeof behind>>,
   headers: Headers,
   method = "GET",
 ) {
-  const told = yield* send(headers, { method })
   const other = yield* send({}, { path: "/nothing", method })
-  assert.deepStrictEqual(
-    [told.status, told.text, [...told.headers.keys()]],
-    [404, other.text.replace("/nothing", "/metrics"), [...other.headers.keys()]],
-    JSON.stringify(headers),
-  )
+  for (const path of paths) {
+    const told = yield* send(headers, { path, method })
+    assert.deepStrictEqual(
+      [told.status, told.text, [...told.headers.keys()]],
+      [404, other.text.replace("/nothing", path), [...other.headers.keys()]],
+      `${path} ${JSON.stringify(headers)}`,
+    )
+  }
 })
 
 /** Headers of a browser for a page of another origin. */
