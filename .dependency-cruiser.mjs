@@ -5,6 +5,8 @@
 
 /** Each room, and the rooms that it may import besides itself. `top` stands for the files of `src` itself. */
 const arrows = {
+  // What runs in a browser: it is bundled, and nobody imports it.
+  page: ["observe"],
   cli: ["top", "observe", "config", "downstream", "turn", "upstream", "wire", "simulator"],
   top: ["config", "observe", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
   downstream: ["config", "observe", "turn", "wire"],

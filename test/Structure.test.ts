@@ -47,6 +47,7 @@ describe("src", () => {
       ["observe/Traces.ts", "when a span began, which others order theirs by"],
       ["downstream/tenants/Ledger.ts", "when an id was recorded, which a restart must know"],
       ["downstream/auth/KeysFile.ts", "when a key was made"],
+      ["page/main.ts", "when a turn ended, for a person"],
     ])
     const reads = /currentTime(Millis|Nanos)|\bDate\.now|\bnew Date\b|\bDateTime\.now/
     const found = sources.filter(

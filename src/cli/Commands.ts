@@ -12,6 +12,7 @@ import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { keys } from "./KeysCommand.ts"
 import { serve } from "./Serve.ts"
 import { runSimulator } from "./SimulatorProcess.ts"
+import { top } from "./Top.ts"
 import { why } from "./Why.ts"
 
 const demoCommand = Command.make(
@@ -65,7 +66,7 @@ const simulator = Command.make(
 
 const respool = Command.make("respool").pipe(
   Command.withDescription("A WebSocket connection pool in front of the OpenAI Responses API."),
-  Command.withSubcommands([serve, checkCommand, healthCommand, why, demoCommand, keys, simulator]),
+  Command.withSubcommands([serve, checkCommand, healthCommand, top, why, demoCommand, keys, simulator]),
 )
 
 /** What is typed wrong is one line. The help is where it says. */

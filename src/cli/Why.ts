@@ -10,6 +10,7 @@ import type { TurnEntry } from "../observe/live/TurnEntry.ts"
 import { factsOf } from "../observe/live/Words.ts"
 import { getAsOperator, NotAnswered } from "./Running.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
+import { plain } from "./TopScreen.ts"
 
 interface Told {
   readonly now: number
@@ -19,7 +20,7 @@ interface Told {
 const written = (entry: TurnEntry, now: number): string => {
   const facts = factsOf(entry, now)
   const width = Math.max(...facts.map(([about]) => about.length))
-  return facts.map(([about, fact]) => `${about.padEnd(width)}  ${fact}`).join("\n")
+  return facts.map(([about, fact]) => plain(`${about.padEnd(width)}  ${fact}`)).join("\n")
 }
 
 const asked = Effect.fnUntraced(function* (id: string, json: boolean) {

@@ -139,7 +139,7 @@ export const rows = {
   decisionHeaders: oneOf(["on", "off"], "on", "the `x-respool-*` and `server-timing` response headers"),
   metrics: oneOf(["on", "off"], "on", "whether turns and connections are counted, and what was counted shown"),
   operatorToken: apiKey(
-    "asked of whoever wants to look into the proxy (`/metrics`, `respool why`), and then enough from anywhere; without it only this machine may",
+    "asked of whoever wants to look into the proxy (`/metrics`, the page at `/_respool/`), and then enough from anywhere; without it only this machine may",
   ),
   operatorTokenFile: path("file of that token, for where a secret must not stand in the environment"),
   logLevel: oneOf(["info", "debug", "warn", "error", "none"], "info", "the least level that is logged"),

@@ -235,4 +235,25 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     replace: ``,
     noticedBy: ["test/observe/live/Live.test.ts"],
   },
+  {
+    name: "cookie-under-any-name",
+    file: "src/downstream/operator/OperatorAccess.ts",
+    find: `(refusal === undefined && hasCookie(request))`,
+    replace: `hasCookie(request)`,
+    noticedBy: ["test/observe/live/Page.test.ts"],
+  },
+  {
+    name: "form-under-any-name",
+    file: "src/downstream/operator/OperatorAccess.ts",
+    find: `expected !== undefined && seen.refusal === undefined && !isOfAPage(seen)`,
+    replace: `expected !== undefined && !isOfAPage(seen)`,
+    noticedBy: ["test/observe/live/Page.test.ts"],
+  },
+  {
+    name: "terminal-obeys-names",
+    file: "src/cli/TopScreen.ts",
+    find: `[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]`,
+    replace: `[\\p{Cf}]`,
+    noticedBy: ["test/cli/Top.test.ts"],
+  },
 ]

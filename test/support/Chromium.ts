@@ -55,6 +55,8 @@ export const makeBrowser = Effect.fnUntraced(function* (hosts: ReadonlyArray<str
   )
   const control = yield* Effect.promise(() => controlIn(browser.stderr))
   return {
+    /** Where it takes commands. */
+    control,
     /** Opens a page in a tab of its own. */
     open: (url: string) =>
       Effect.promise(async () => {

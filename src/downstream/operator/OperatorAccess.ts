@@ -55,7 +55,7 @@ export interface OperatorAccess {
 }
 
 /** The cookie's name; it holds until the proxy ends, since its value is drawn at the start. */
-const cookieName = "respool_operator"
+export const cookieName = "respool_operator"
 
 export const make: Effect.Effect<OperatorAccess, SettingsError, FileSystem.FileSystem | Settings> = Effect.gen(
   function* () {
@@ -109,4 +109,4 @@ export const make: Effect.Effect<OperatorAccess, SettingsError, FileSystem.FileS
   },
 )
 
-const nothingThere = ({ method, url }: Pick<Request, "method" | "url">) => invalidUrl(method, url)
+export const nothingThere = ({ method, url }: Pick<Request, "method" | "url">) => invalidUrl(method, url)

@@ -1,6 +1,6 @@
 /**
  * What an operator may look at, for a proxy that has its port alone: the metrics at `/metrics`, and below `/_respool/` a
- * stream of frames with what goes on, and the turns of a request.
+ * page of what goes on, its stream of frames, and the turns of a request.
  */
 import type { FileSystem } from "effect"
 import { Effect, Layer, Option, Schedule, Stream } from "effect"
@@ -15,6 +15,7 @@ import { ApiError } from "../ApiError.ts"
 import { Draining } from "../http/Listener.ts"
 import { paced } from "../http/Paced.ts"
 import * as OperatorAccess from "./OperatorAccess.ts"
+import { pageRoutes } from "./PageRoutes.ts"
 import { asIs, shown } from "./Shown.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -85,6 +86,7 @@ const make = Effect.gen(function* () {
   )
 
   return Layer.mergeAll(
+    pageRoutes(access),
     HttpRouter.add("*", "/metrics", metrics),
     HttpRouter.add("*", "/_respool/events", events),
     HttpRouter.add("*", "/_respool/turns", turns),

@@ -79,7 +79,6 @@ interface Row {
 }
 
 export interface Frame {
-  readonly version: string
   /** In milliseconds of the proxy's clock, of which only differences mean anything. */
   readonly now: number
   /** In milliseconds since the process started. */

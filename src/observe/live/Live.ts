@@ -5,7 +5,6 @@
  * and a reader a look over the connections once a second.
  */
 import { Clock, Context, Effect, Layer } from "effect"
-import packageJson from "../../../package.json" with { type: "json" }
 import { Settings } from "../../config/Settings.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
 import type { TurnRequest } from "../../turn/Executor.ts"
@@ -121,7 +120,6 @@ const make = Effect.gen(function* () {
       const minutes = hour.since(toldMinute, at)
       const read: Counts = Object.fromEntries([...gauges].map(([name, read]) => [name, read()]))
       const frame: Frame = {
-        version: packageJson.version,
         now: at,
         up: performance.now(),
         totals: tally.totals,

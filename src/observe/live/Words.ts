@@ -1,5 +1,5 @@
 /**
- * Says in words why a turn went as it did: what the table of reasons in docs/operate.md says, for the terminal and the page.
+ * Says in words why a turn went as it did, for the terminal and the page (docs/operate.md, Reasons).
  */
 import type { TurnEntry } from "./TurnEntry.ts"
 
@@ -9,6 +9,9 @@ const overHttp = (why: string) => `${why}, so it went over HTTP`
 export const reasonWords: Readonly<Record<string, string>> = {
   continued: "the request begins with what the connection remembers",
   client_chain: "the client chains by itself, and the connection holds its previous_response_id",
+  forked: "the request continues a response that another turn continues as well, on a lane beside it",
+  fork_refused: "the upstream did not let a lane continue that response, so all of it was sent again on the lane",
+  lanes_refused: "the upstream takes no names of lanes, so it was sent again on a connection of its own",
   no_checkpoint: "nothing is remembered that comes near the request, as with a first turn",
   history_changed: "the conversation is remembered with another history",
   members_changed: "the conversation is remembered with other members of the request",
@@ -49,7 +52,7 @@ export const reasonWords: Readonly<Record<string, string>> = {
 const plural = (count: number, one: string) => `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`
 
 /** The first item, or the members, that are another than before; undefined: nothing is told. */
-const changeOf = ({ way }: Pick<TurnEntry, "way">): string | undefined => {
+export const changeOf = ({ way }: Pick<TurnEntry, "way">): string | undefined => {
   const { item, kind, members } = way?.changed ?? {}
   if (members !== undefined) return `not as before: ${members.join(", ")}`
   if (item === undefined) return undefined

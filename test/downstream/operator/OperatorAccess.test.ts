@@ -25,16 +25,19 @@ const behind = Effect.fnUntraced(function* (settings: SettingsOptions = {}) {
 })
 
 /** All that an operator may look at. */
-const paths = ["/metrics", "/_respool/events", "/_respool/turns"]
+const paths = ["/metrics", "/_respool", "/_respool/", "/_respool/events", "/_respool/turns"]
+/** Those that ask nobody for the token. */
+const unasked = paths.filter((path) => !/_respool\/?$/.test(path))
 
 /** What every URL that does not exist is answered, but for its path. */
 const assertNothing = Effect.fnUntraced(function* (
   { send }: Effect.Success<ReturnType<typeof behind>>,
   headers: Headers,
   method = "GET",
+  asked = paths,
 ) {
   const other = yield* send({}, { path: "/nothing", method })
-  for (const path of paths) {
+  for (const path of asked) {
     const told = yield* send(headers, { path, method })
     assert.deepStrictEqual(
       [told.status, told.text, [...told.headers.keys()]],
@@ -173,7 +176,7 @@ describe("/metrics with a token", () => {
           const { status } = yield* proxy.send({ ...headers, ...bearer(token) })
           assert.strictEqual(status, 200, JSON.stringify(headers))
         }
-        for (const headers of own) yield* assertNothing(proxy, headers)
+        for (const headers of own) yield* assertNothing(proxy, headers, "GET", unasked)
         for (const headers of foreign) yield* assertNothing(proxy, { ...headers, ...bearer(token) })
         const wrong = [
           `${token}x`,
@@ -182,10 +185,15 @@ describe("/metrics with a token", () => {
           `${token} ${token}`,
           encodeURIComponent(token),
         ]
-        for (const one of wrong) yield* assertNothing(proxy, bearer(one))
-        yield* assertNothing(proxy, { authorization: token })
-        yield* assertNothing(proxy, { authorization: `Basic ${Buffer.from(`:${token}`).toString("base64")}` })
-        yield* assertNothing(proxy, { cookie: `token=${token}` })
+        for (const one of wrong) yield* assertNothing(proxy, bearer(one), "GET", unasked)
+        yield* assertNothing(proxy, { authorization: token }, "GET", unasked)
+        yield* assertNothing(
+          proxy,
+          { authorization: `Basic ${Buffer.from(`:${token}`).toString("base64")}` },
+          "GET",
+          unasked,
+        )
+        yield* assertNothing(proxy, { cookie: `token=${token}` }, "GET", unasked)
         const { status } = yield* proxy.send({}, { path: `/metrics?token=${token}` })
         assert.strictEqual(status, 404)
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),

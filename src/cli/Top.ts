@@ -1,0 +1,75 @@
+/**
+ * The command `top`: shows what goes on in the running proxy, in a terminal, until it is told to stop.
+ */
+import { Console, Effect, Layer, Option, Stream } from "effect"
+import { FetchHttpClient } from "effect/http"
+import { Command, Flag } from "effect/cli"
+import { Settings } from "../config/Settings.ts"
+import type { Frame } from "../observe/live/Frame.ts"
+import { getAsOperator, NotAnswered, origin } from "./Running.ts"
+import { settingFlags, withFlags } from "./SettingFlags.ts"
+import type { Seen } from "./TopScreen.ts"
+import { after, screen } from "./TopScreen.ts"
+
+const ended = new NotAnswered({ message: "the proxy has ended what it told" })
+
+/** Where nobody looks, as in a script, a frame has all of its lines. */
+const unbounded = { rows: 200, columns: 400 }
+
+const sizeNow = () => {
+  const { columns, rows } = process.stdout
+  return process.stdout.isTTY ? { rows: (rows ?? 25) - 1, columns: columns ?? 80 } : unbounded
+}
+
+const show = Effect.fnUntraced(function* (once: boolean) {
+  const from = yield* origin
+  const answer = yield* getAsOperator("/_respool/events")
+  const write = (text: string) => Effect.sync(() => void process.stdout.write(text))
+  let seen: Seen | undefined
+  const frames = answer.stream.pipe(
+    Stream.decodeText,
+    Stream.splitLines,
+    Stream.filter((line) => line.startsWith("data: ")),
+    Stream.map((line) => {
+      seen = after(seen, JSON.parse(line.slice("data: ".length)) as Frame)
+      return screen(seen, from, sizeNow())
+    }),
+    Stream.mapError(() => ended),
+  )
+  if (once) {
+    const first = yield* Stream.runHead(frames)
+    return yield* Option.match(first, {
+      onNone: () => Effect.fail(ended),
+      onSome: (lines) => Console.log(lines.join("\n")),
+    })
+  }
+  if (!process.stdout.isTTY) {
+    yield* Stream.runForEach(frames, (lines) => Console.log(`${lines.join("\n")}\n`))
+    return yield* ended
+  }
+  // The other screen, from its top, each line cleared behind what is written; at the end the first one is back as it was.
+  yield* Effect.acquireUseRelease(
+    write("\x1b[?1049h\x1b[?25l"),
+    () => Stream.runForEach(frames, (lines) => write(`\x1b[H${lines.join("\x1b[K\r\n")}\x1b[K\x1b[J`)),
+    () => write("\x1b[?25h\x1b[?1049l"),
+  )
+  return yield* ended
+})
+
+export const top = Command.make(
+  "top",
+  {
+    once: Flag.Boolean("once").pipe(Flag.withDescription("print one frame"), Flag.withDefault(false)),
+    ...settingFlags,
+  },
+  ({ once, ...given }) =>
+    show(once as boolean).pipe(
+      Effect.provide(Layer.merge(Settings.layerConfigUnchecked, FetchHttpClient.layer)),
+      withFlags(given as Readonly<Record<string, Option.Option<string>>>),
+    ),
+).pipe(
+  Command.withDescription(
+    "Show what goes on in the proxy of these settings on this machine: turns, connections, the last hour; what its page at /_respool/ shows.",
+  ),
+  Command.withShortDescription("Show what goes on in the running proxy."),
+)
