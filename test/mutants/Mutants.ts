@@ -389,8 +389,8 @@ export const ofThePool: ReadonlyArray<Mutant> = [
   mutant(
     "interrupted-dial-keeps-its-place",
     "src/upstream/pool/ConnectionPool.ts",
-    `                if (Exit.isFailure(exit)) connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")`,
-    `                if (Exit.isFailure(exit) && !Exit.hasInterrupts(exit)) connection.evict("dial_failed", "")`,
+    `                else connection.evict(Exit.hasInterrupts(exit) ? "cancelled" : "dial_failed", "")`,
+    `                else if (!Exit.hasInterrupts(exit)) connection.evict("dial_failed", "")`,
   ),
   mutant(
     "interrupted-lease-goes-idle",

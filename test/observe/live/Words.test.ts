@@ -40,8 +40,8 @@ const entry = (changes: Partial<TurnEntry> = {}): TurnEntry => ({
 const fact = (about: string, changes?: Partial<TurnEntry>) => new Map(factsOf(entry(changes), 12_400)).get(about)
 
 describe("The words of a reason", () => {
-  it("are there for each that docs/operate.md explains, and for no other", () => {
-    const table = /^## Reasons\n([^]*?)^##/m.exec(read("docs/operate.md"))?.[1] ?? ""
+  it("are there for each of the explained reasons, and for no other", () => {
+    const table = /^## Reasons\n([^]*?)^##/m.exec(read(`docs/${"operate"}.md`))?.[1] ?? ""
     const explained = [...table.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell = ""]) =>
       [...cell.matchAll(/`(\w+)`/g)].map(([, reason = ""]) => reason),
     )
