@@ -8,8 +8,8 @@ import { Settings } from "../config/Settings.ts"
 import type { Frame } from "../observe/live/Frame.ts"
 import { getAsOperator, NotAnswered, origin } from "./Running.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
-import type { Seen } from "./TopScreen.ts"
-import { after, screen } from "./TopScreen.ts"
+import type { Seen } from "./top/TopScreen.ts"
+import { after, screen } from "./top/TopScreen.ts"
 
 const ended = new NotAnswered({ message: "the proxy has ended what it told" })
 

@@ -10,7 +10,7 @@ import type { TurnEntry } from "../observe/live/TurnEntry.ts"
 import { factsOf } from "../observe/live/Words.ts"
 import { getAsOperator, NotAnswered } from "./Running.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
-import { plain } from "./TopScreen.ts"
+import { plain } from "./top/TopScreen.ts"
 
 interface Told {
   readonly now: number

@@ -1,7 +1,7 @@
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Metric } from "effect"
-import { after, screen } from "../../src/cli/TopScreen.ts"
+import { after, screen } from "../../src/cli/top/TopScreen.ts"
 import type { Frame } from "../../src/observe/live/Frame.ts"
 import { outputOf } from "../support/Ask.ts"
 import { post } from "../support/AskProxy.ts"

@@ -251,7 +251,7 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
   },
   {
     name: "terminal-obeys-names",
-    file: "src/cli/TopScreen.ts",
+    file: "src/cli/top/TopScreen.ts",
     find: `[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]`,
     replace: `[\\p{Cf}]`,
     noticedBy: ["test/cli/Top.test.ts"],

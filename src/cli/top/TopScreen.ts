@@ -1,10 +1,10 @@
 /**
  * Draws what goes on as lines of text: what the page shows, for a terminal.
  */
-import type { Counts, Frame, Minute } from "../observe/live/Frame.ts"
-import { bytes, count, lasting, millis, percent } from "../observe/live/Format.ts"
-import type { TurnEntry } from "../observe/live/TurnEntry.ts"
-import { changeOf } from "../observe/live/Words.ts"
+import type { Counts, Frame, Minute } from "../../observe/live/Frame.ts"
+import { bytes, count, lasting, millis, percent } from "../../observe/live/Format.ts"
+import type { TurnEntry } from "../../observe/live/TurnEntry.ts"
+import { changeOf } from "../../observe/live/Words.ts"
 
 /** What was told so far, since frames tell turns and minutes once. */
 export interface Seen {
