@@ -35,7 +35,9 @@ describe("A Prometheus that scrapes the proxy", () => {
           'sum(respool_turns_total{outcome="incomplete"})': ended("incomplete").length,
           'sum(respool_turns_total{outcome="failed"})': ended("failed").length,
           'sum(respool_turns_total{outcome="upstream_error"})': ended("error").length,
-          "sum(respool_retries_total)": ended("abandoned").length,
+          // What broke off once more was not tried again.
+          'sum(respool_retries_total) + (sum(respool_turns_total{outcome="upstream_closed"}) or vector(0))':
+            ended("abandoned").length,
           'sum(respool_turns_total{input="suffix"})': records.filter(
             // What was tried again went up in full at last.
             ({ request, status }) => request?.["previous_response_id"] !== undefined && status !== "abandoned",

@@ -17,7 +17,7 @@ export const setup = async (): Promise<void> => {
     naming: name,
     outdir: folder,
   })
-  Object.assign(process.env, { RESPOOL_TEST_MAIN: `${folder}${name}` })
+  Object.assign(process.env, { BUNDLED_MAIN: `${folder}${name}` })
 }
 
 export const teardown = (): Promise<void> => rm(`${folder}${name}`)

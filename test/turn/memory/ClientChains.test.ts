@@ -75,7 +75,7 @@ describe("a client's own chain", () => {
   for (const [count, isRemembered] of [
     [1, true],
     [100, true],
-    [400, true],
+    [350, true],
     [600, false],
     [5_000, false],
   ] as const) {
