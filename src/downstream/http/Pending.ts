@@ -1,8 +1,7 @@
 /**
  * A request that is under way: who sent it, what answers it, and that its connection is not idle meanwhile.
  *
- * It is one object with methods, since the closures, the maps and the two listeners that it stands for took a twentieth
- * of a short turn's time (test/bench/README.md).
+ * It is one object with methods in place of closures, maps and two listeners, of which each request would need its own.
  */
 import type { Fiber } from "effect"
 import { HttpServerError } from "effect/http"

@@ -28,7 +28,7 @@ export interface Options {
   readonly deadlines?: Deadlines
   /** Called with how many bytes are kept now; false: there is no room for them. Default: there always is. */
   readonly holds?: (bytes: number) => boolean
-  /** True: it ends no sooner than `nextRound` would. Of a small body both waits are one, which saves a turn 10 µs. */
+  /** True: it ends no sooner than `nextRound` would. Of a small body both waits are one. */
   readonly settled?: boolean
 }
 
