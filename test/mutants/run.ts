@@ -26,6 +26,7 @@ const copied = [
   "test/config",
   "test/downstream",
   "test/lifecycle",
+  "test/observe",
   "test/proxy",
   "test/support",
   "test/turn",
@@ -78,6 +79,9 @@ interface Report {
   }>
 }
 
+/** What is said where nothing failed: then no file was found that holds a test. */
+const noTest = "no test"
+
 /** What failed first, and with what; a file that can't even be loaded counts by its message. */
 const firstFailure = ({ testResults }: Report): string => {
   const failed = testResults
@@ -85,7 +89,7 @@ const firstFailure = ({ testResults }: Report): string => {
     .find(({ status }) => status === "failed")
   if (failed !== undefined) return `${failed.fullName}: ${failed.failureMessages?.[0]?.split("\n")[0] ?? ""}`
   const unloaded = testResults.find(({ message }) => message !== undefined && message !== "")
-  return unloaded?.message?.split("\n")[0] ?? "no test"
+  return unloaded?.message?.split("\n")[0] ?? noTest
 }
 
 /** The shrunk schedule that a failed property printed: what was broken, and the number of its steps. */
@@ -104,6 +108,7 @@ const caught = (report: Report): Verdict => {
   const schedule = shrunk(report)
   if (schedule === undefined) {
     const by = firstFailure(report)
+    if (by === noTest) return { _tag: "NotPlanted", message: "there is no test that could notice it" }
     return { _tag: by.includes("Test timed out") ? "TimedOut" : "Caught", by }
   }
   const by = `${schedule.steps} step${schedule.steps === 1 ? "" : "s"}: ${schedule.broken}`
