@@ -85,7 +85,8 @@ export const createFetch = ({ fetch: given, settings = {} }: FetchOptions = {}):
     const known = engines.get(key)
     if (known !== undefined || engines.size === maxAddresses) return known
     const layer = layerFront.pipe(
-      Layer.provide(Settings.layer(isFixed ? settings : { ...settings, upstreamUrl: address })),
+      // Nobody asks a fetch for its metrics, unless the settings say so.
+      Layer.provide(Settings.layer({ metrics: "off", ...settings, ...(isFixed ? {} : { upstreamUrl: address }) })),
       // Below all others, so that what they do by themselves is done with it, too. A library says nothing of its own
       // accord; an app that wants the log composes the layers.
       Layer.provideMerge([
