@@ -2,7 +2,7 @@
  * Asks the proxy that runs with the same settings, on this machine: at the port and over the protocol that they say,
  * whoever has signed the certificate, and by no proxy. Where they have a token of the operator's, with that.
  */
-import { Effect, Redacted, Schema } from "effect"
+import { Effect, Layer, Redacted, Schema } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { hostAndPort } from "../config/Address.ts"
 import { Settings } from "../config/Settings.ts"
@@ -10,6 +10,9 @@ import { tokenOf } from "../downstream/operator/OperatorAccess.ts"
 
 /** The proxy can't be asked, or does not answer as it should. */
 export class NotAnswered extends Schema.TaggedError<NotAnswered>()("NotAnswered", { message: Schema.String }) {}
+
+/** What a command needs that asks: the settings, which need not fit together for serving, and a client. */
+export const layer = Layer.merge(Settings.layerConfigUnchecked, FetchHttpClient.layer)
 
 /** Where the proxy can be asked: an address that stands for all of the machine's can't be connected to everywhere. */
 const askedAt = (host: string): string => {

@@ -1,12 +1,10 @@
 /**
  * The command `top`: shows what goes on in the running proxy, in a terminal, until it is told to stop.
  */
-import { Console, Effect, Layer, Option, Stream } from "effect"
-import { FetchHttpClient } from "effect/http"
+import { Console, Effect, Option, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
-import { Settings } from "../config/Settings.ts"
 import type { Frame } from "../observe/live/Frame.ts"
-import { getAsOperator, NotAnswered, origin } from "./Running.ts"
+import { getAsOperator, layer, NotAnswered, origin } from "./Running.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
 import type { Seen } from "./top/TopScreen.ts"
 import { after, screen } from "./top/TopScreen.ts"
@@ -64,7 +62,7 @@ export const top = Command.make(
   },
   ({ once, ...given }) =>
     show(once as boolean).pipe(
-      Effect.provide(Layer.merge(Settings.layerConfigUnchecked, FetchHttpClient.layer)),
+      Effect.provide(layer),
       withFlags(given as Readonly<Record<string, Option.Option<string>>>),
     ),
 ).pipe(

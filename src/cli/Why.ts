@@ -2,13 +2,11 @@
  * The command `why`: asks the running proxy how a turn travelled, and why it was sent as it was.
  */
 import type { Option } from "effect"
-import { Console, Effect, Layer } from "effect"
-import { FetchHttpClient } from "effect/http"
+import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { Settings } from "../config/Settings.ts"
 import type { TurnEntry } from "../observe/live/TurnEntry.ts"
 import { factsOf } from "../observe/live/Words.ts"
-import { getAsOperator, NotAnswered } from "./Running.ts"
+import { getAsOperator, layer, NotAnswered } from "./Running.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { plain } from "./top/TopScreen.ts"
 
@@ -47,7 +45,7 @@ export const why = Command.make(
   },
   ({ id, json, ...given }) =>
     asked(id as string, json as boolean).pipe(
-      Effect.provide(Layer.merge(Settings.layerConfigUnchecked, FetchHttpClient.layer)),
+      Effect.provide(layer),
       withFlags(given as Readonly<Record<string, Option.Option<string>>>),
     ),
 ).pipe(
