@@ -13,7 +13,7 @@ import { Cause, Console, Effect, Layer, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { bench, scenarioNames } from "./Bench.ts"
 import { toStandardError } from "./harness/Scenario.ts"
-import { targetNames } from "./harness/Targets.ts"
+import { targetNames, usualTargets } from "./harness/Targets.ts"
 import { goalLines, reportLines } from "./harness/Table.ts"
 
 const command = Command.make(
@@ -26,7 +26,7 @@ const command = Command.make(
     ),
     target: Flag.String("target").pipe(
       Flag.withDescription(`some of ${targetNames.join(", ")}, separated by commas`),
-      Flag.withDefault(targetNames.join(",")),
+      Flag.withDefault(usualTargets.join(",")),
     ),
     rounds: Flag.Int("rounds").pipe(Flag.withDescription("measured rounds"), Flag.withDefault(5)),
     quick: Flag.Boolean("quick").pipe(Flag.withDescription("smaller, in a few minutes"), Flag.withDefault(false)),

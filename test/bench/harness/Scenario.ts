@@ -5,7 +5,7 @@ import type { FileSystem, Scope } from "effect"
 import { Console, Effect, Result } from "effect"
 import type { BenchError } from "./Child.ts"
 import type { TargetName } from "./Targets.ts"
-import { whySkipped } from "./Targets.ts"
+import { usualTargets, whySkipped } from "./Targets.ts"
 
 /** How much work: `smoke` only shows that the harness runs. */
 export type Size = "full" | "quick" | "smoke"
@@ -83,10 +83,11 @@ const nameOf = ({ target, variant }: Pick<Entry, "target" | "variant">) =>
 
 /** Which of the targets can be measured here, and a line for each that can't. */
 export const available = Effect.fnUntraced(function* (names: ReadonlyArray<TargetName>, settings: Settings) {
+  const chosen: ReadonlyArray<TargetName> = settings.targets ?? usualTargets
   const targets: Array<TargetName> = []
   const skipped: Array<string> = []
   for (const name of names) {
-    if (settings.targets?.includes(name) === false) continue
+    if (!chosen.includes(name)) continue
     const reason = yield* whySkipped(name)
     if (reason === undefined) targets.push(name)
     else skipped.push(`${name} skipped: ${reason}`)

@@ -5,7 +5,11 @@ import { Effect, FileSystem, Schedule } from "effect"
 import { connect } from "node:net"
 import { BenchError, program, start } from "./Child.ts"
 
-export const targetNames = ["respool", "floor", "effect", "direct", "nginx", "portkey"] as const
+/** What is measured unless others are chosen. */
+export const usualTargets = ["respool", "floor", "effect", "direct", "nginx", "portkey"] as const
+
+/** Two more that compare respool with itself: without its metrics, and as it was in another checkout. */
+export const targetNames = [...usualTargets, "uncounted", "before"] as const
 export type TargetName = (typeof targetNames)[number]
 
 /** The floor inside of Effect knows turns only, and says what they cost at least. */
@@ -47,10 +51,14 @@ const portkey = new URL("../portkey/node_modules/@portkey-ai/gateway/build/start
 // Debian's place is not on every user's path.
 const nginx = Bun.which("nginx", { PATH: `${Bun.env["PATH"] ?? ""}:/usr/sbin` })
 
+/** A checkout of another commit, with its dependencies, that `before` is started from. */
+const beforeFolder = Bun.env["BENCH_BEFORE"]
+
 /** Why a target can't be measured here. */
 export const whySkipped = (name: TargetName): Effect.Effect<string | undefined, never, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     if (name === "nginx") return nginx === null ? "there is no nginx (apt-get install nginx)" : undefined
+    if (name === "before" && beforeFolder === undefined) return "BENCH_BEFORE names no other checkout"
     if (name !== "portkey") return undefined
     const fs = yield* FileSystem.FileSystem
     return (yield* Effect.orElseSucceed(fs.exists(Bun.fileURLToPath(portkey)), () => false))
@@ -63,12 +71,16 @@ const folder = Effect.gen(function* () {
   return yield* Effect.orDie(fs.makeTempDirectoryScoped({ prefix: "bench-" }))
 })
 
-const respool = Effect.fnUntraced(function* (upstream: string, { env, heart, profile }: TargetOptions) {
+const respool = Effect.fnUntraced(function* (
+  upstream: string,
+  { env, heart, profile }: TargetOptions,
+  from: URL = root,
+) {
   const flags = [
     ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
     ...(heart === undefined ? [] : ["--preload", Bun.fileURLToPath(new URL("test/support/Heart.ts", root))]),
   ]
-  const child = yield* start(program(new URL("src/main.ts", root), ["serve"], flags), {
+  const child = yield* start(program(new URL("src/main.ts", from), ["serve"], flags), {
     cwd: yield* folder,
     env: {
       ...respoolSettings,
@@ -173,6 +185,10 @@ export const startTarget = Effect.fnUntraced(function* (name: TargetName, upstre
   switch (name) {
     case "respool":
       return yield* respool(upstream, options)
+    case "uncounted":
+      return yield* respool(upstream, { ...options, env: { ...options.env, RESPOOL_METRICS: "off" } })
+    case "before":
+      return yield* respool(upstream, options, Bun.pathToFileURL(`${beforeFolder}/`))
     case "floor":
       return yield* floor(upstream, "floor")
     case "effect":
