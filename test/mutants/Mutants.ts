@@ -502,7 +502,11 @@ const tunnelling = by("test/upstream/dialer/Tunnel.test.ts")
 const parting = by("test/proxy/SharedSockets.test.ts")
 const refreshing = by("test/upstream/credential/Credentials.test.ts")
 const filling = by("test/upstream/pool/FullPool.test.ts")
-const sharing = by("test/lifecycle/Lanes.test.ts", "test/proxy/UpstreamLanes.test.ts")
+const sharing = by(
+  "test/upstream/pool/Lanes.test.ts",
+  "test/lifecycle/Lanes.test.ts",
+  "test/proxy/UpstreamLanes.test.ts",
+)
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
 const failing = by("test/proxy/StreamErrors.test.ts")

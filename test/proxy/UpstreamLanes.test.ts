@@ -36,6 +36,15 @@ const held = Effect.fnUntraced(function* (input: JsonObject["input"], at = 4) {
   return fiber
 })
 
+/** Releases what is held, and gives the answer of a turn that was, which must complete. */
+const completed = Effect.fnUntraced(function* (running: Effect.Success<ReturnType<typeof held>>) {
+  const { release } = yield* Simulator
+  yield* release
+  const answer = yield* Fiber.join(running)
+  assert.strictEqual(answer.json?.["status"], "completed")
+  return answer
+})
+
 const views = Effect.map(ConnectionPool, (pool) => pool.connections().map(({ lanes }) => lanes))
 
 /** A conversation of one turn, and what continues it. */
@@ -59,9 +68,7 @@ describe("Turns of a session on lanes", () => {
         assert.deepStrictEqual(way(answer, "transport", "connection"), ["websocket", "reused"])
         assert.notInclude(answer.text, "stream_id")
       }
-      yield* simulator.release
-      const last = yield* Fiber.join(running)
-      assert.strictEqual(last.json?.["status"], "completed")
+      const last = yield* completed(running)
       assert.notInclude(last.text, "stream_id")
       assert.strictEqual(simulator.counters.upgrades, 1)
       const [first, ...others] = yield* names
@@ -82,8 +89,7 @@ describe("Turns of a session on lanes", () => {
       yield* client.send({ store: false, stream_id: "mine", input: "fourth" })
       const events = yield* client.answer
       assert.deepStrictEqual(new Set(events.map(({ stream_id }) => stream_id)), new Set(["mine"]))
-      yield* simulator.release
-      yield* Fiber.join(running)
+      yield* completed(running)
       assert.strictEqual(simulator.counters.upgrades, 1)
     }).pipe(Effect.provide(proxy())),
   )
@@ -94,8 +100,7 @@ describe("Turns of a session on lanes", () => {
       const histories = [yield* begun()]
       const running = yield* held([user("Branch")])
       histories.push([user("Other"), ...outputOf(yield* turn([user("Other")]))])
-      yield* simulator.release
-      histories.push([user("Branch"), ...outputOf(yield* Fiber.join(running))])
+      histories.push([user("Branch"), ...outputOf(yield* completed(running))])
       for (const history of histories) {
         const next = yield* turn([...history, user("And then?")])
         assert.deepStrictEqual(way(next, "connection", "input", "reason"), ["reused", "suffix", "continued"])
@@ -111,8 +116,7 @@ describe("Turns of a session on lanes", () => {
       const running = yield* held([...history, user("One way")])
       const forked = yield* turn([...history, user("Another way")])
       assert.deepStrictEqual(way(forked, "connection", "input", "reason"), ["reused", "suffix", "forked"])
-      yield* simulator.release
-      const first = yield* Fiber.join(running)
+      const first = yield* completed(running)
       const contexts = simulator.turns.slice(1).map(({ context }) => context.join())
       assert.include(contexts[0], "One way")
       assert.include(contexts[1], "Another way")
@@ -160,8 +164,7 @@ describe("Turns of a session on lanes", () => {
       const forked = yield* turn([...history, user("Another way")])
       assert.strictEqual(forked.status, 200)
       assert.deepStrictEqual(way(forked, "connection", "input", "reason"), ["reused", "full", "fork_refused"])
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
       assert.strictEqual(simulator.counters.upgrades, 1)
     }).pipe(Effect.provide(proxy())),
   )
@@ -213,8 +216,7 @@ describe("Turns of a session on lanes", () => {
         yield* simulator.failNext({ _tag: "Failed", at: 3, code: "server_error", message: "Sorry." })
         yield* turn(`${cut}`)
       }
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
       const used = new Map<number, Set<string | undefined>>()
       for (const { connection, streamId } of simulator.turns) {
         used.set(connection, (used.get(connection) ?? new Set()).add(streamId))
@@ -233,8 +235,7 @@ describe("Turns of a session on lanes", () => {
       assert.strictEqual(simulator.counters.upgrades, 2)
       yield* post({ input: "x" })
       assert.strictEqual(simulator.counters.upgrades, 3)
-      yield* simulator.release
-      yield* Fiber.join(running)
+      yield* completed(running)
       assert.isUndefined(simulator.turns.at(-1)?.streamId)
     }).pipe(Effect.provide(proxy())),
   )
@@ -282,8 +283,7 @@ describe("An upstream without lanes", () => {
       assert.strictEqual(first.json?.["status"], "completed")
       const running = yield* held("second")
       assert.strictEqual((yield* turn("third")).json?.["status"], "completed")
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
       assert.strictEqual(simulator.counters.upgrades, 3)
       assert.deepStrictEqual((yield* names).slice(1), [undefined, undefined])
     }).pipe(Effect.provide(proxy())),
@@ -330,8 +330,7 @@ describe("A lane that ends badly", () => {
       yield* until((lanes) => lanes.includes("Draining"))
       assert.strictEqual(simulator.counters.openSockets, 1)
       assert.strictEqual((yield* turn("beside")).json?.["status"], "completed")
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
       yield* until((lanes) => lanes.every((lane) => lane === "Idle"))
       assert.strictEqual((yield* turn("after")).json?.["status"], "completed")
       assert.strictEqual(simulator.counters.upgrades, 1)
@@ -361,8 +360,7 @@ describe("A lane that ends badly", () => {
       assert.strictEqual((yield* turn("beside")).json?.["status"], "completed")
       assert.strictEqual(simulator.counters.upgrades, 2)
       assert.strictEqual(simulator.turns[2]?.status, "running")
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
     }).pipe(Effect.provide(proxy({ pingInterval: 20_000 }))),
   )
 
@@ -386,8 +384,7 @@ describe("A lane that ends badly", () => {
         yield* simulator.configure({})
         assert.strictEqual(broken.status, status)
         assert.strictEqual((yield* turn([...history, user("And then?")])).headers.get("x-respool-input"), "suffix")
-        yield* simulator.release
-        assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+        yield* completed(running)
       }).pipe(Effect.provide(proxy({ retry: "strict" }))),
     )
   }
@@ -424,8 +421,7 @@ describe("A lane that ends badly", () => {
       yield* simulator.failNext({ _tag: "ConnectionLimit" })
       const next = yield* turn("next")
       assert.strictEqual(next.json?.["status"], "completed")
-      yield* simulator.release
-      assert.strictEqual((yield* Fiber.join(running)).json?.["status"], "completed")
+      yield* completed(running)
     }).pipe(Effect.provide(proxy())),
   )
 })
