@@ -12,7 +12,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 180_000,
     hookTimeout: 60_000,
-    globalSetup: "test/support/Bundle.ts",
+    globalSetup: ["test/support/Bundle.ts", "test/support/ByName.ts"],
     projects: [
       // All others share their workers and the modules in them, whose loading takes longer than most of these files.
       { extends: true, test: { name: "shared", include: ["test/**/*.test.ts"], exclude: alone, isolate: false } },

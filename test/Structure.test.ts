@@ -4,6 +4,7 @@ import { Effect, FileSystem } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
+import { leftOut, saying } from "./support/ByName.ts"
 import { run } from "./support/Child.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -56,31 +57,34 @@ describe("src", () => {
     assert.sameMembers(found, [...dates.keys()])
   })
 
-  it.effect("does not pass its check with arrows against the plan, nor with a circle of folders", () =>
-    Effect.gen(function* () {
-      const { code, said } = yield* checked({
-        "turn/Planted.ts": 'export { Settings } from "../config/Settings.ts"\n',
-        // An arrow that is a type's only is one, too.
-        "downstream/Planted.ts":
-          'import type { Lease } from "../upstream/pool/Lease.ts"\nexport type Planted = Lease\n',
-        "upstream/dialer/Planted.ts": 'export { Groups } from "../pool/Groups.ts"\n',
-        "planted/Planted.ts": 'export { isTerminal } from "../wire/Event.ts"\n',
-        // A circle of folders that is none of files.
-        "turn/attempt/PlantedA.ts": "export const a = 1\n",
-        "turn/attempt/PlantedB.ts": 'export { c } from "../memory/PlantedC.ts"\n',
-        "turn/memory/PlantedC.ts": "export const c = 1\n",
-        "turn/memory/PlantedD.ts": 'export { a } from "../attempt/PlantedA.ts"\n',
-      })
-      assert.notStrictEqual(code, 0)
-      for (const told of [
-        "turn-imports: src/turn/Planted.ts → src/config/Settings.ts",
-        "downstream-imports: src/downstream/Planted.ts → src/upstream/pool/Lease.ts",
-        "upstream-dialer-imports: src/upstream/dialer/Planted.ts → src/upstream/pool/Groups.ts",
-        "known-room: src/planted/Planted.ts → src/wire/Event.ts",
-      ]) {
-        assert.include(said, `error ${told}`)
-      }
-      assert.match(said, /error no-circle-of-folders: src\/turn\/(attempt|memory) →/)
-    }).pipe(Effect.provide(NodeFileSystem.layer)),
+  const why = leftOut(import.meta.url, "it starts the check of imports on a copy of the sources")
+  it.effect.skipIf(why !== undefined)(
+    `does not pass its check with arrows against the plan, nor with a circle of folders${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const { code, said } = yield* checked({
+          "turn/Planted.ts": 'export { Settings } from "../config/Settings.ts"\n',
+          // An arrow that is a type's only is one, too.
+          "downstream/Planted.ts":
+            'import type { Lease } from "../upstream/pool/Lease.ts"\nexport type Planted = Lease\n',
+          "upstream/dialer/Planted.ts": 'export { Groups } from "../pool/Groups.ts"\n',
+          "planted/Planted.ts": 'export { isTerminal } from "../wire/Event.ts"\n',
+          // A circle of folders that is none of files.
+          "turn/attempt/PlantedA.ts": "export const a = 1\n",
+          "turn/attempt/PlantedB.ts": 'export { c } from "../memory/PlantedC.ts"\n',
+          "turn/memory/PlantedC.ts": "export const c = 1\n",
+          "turn/memory/PlantedD.ts": 'export { a } from "../attempt/PlantedA.ts"\n',
+        })
+        assert.notStrictEqual(code, 0)
+        for (const told of [
+          "turn-imports: src/turn/Planted.ts → src/config/Settings.ts",
+          "downstream-imports: src/downstream/Planted.ts → src/upstream/pool/Lease.ts",
+          "upstream-dialer-imports: src/upstream/dialer/Planted.ts → src/upstream/pool/Groups.ts",
+          "known-room: src/planted/Planted.ts → src/wire/Event.ts",
+        ]) {
+          assert.include(said, `error ${told}`)
+        }
+        assert.match(said, /error no-circle-of-folders: src\/turn\/(attempt|memory) →/)
+      }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 })

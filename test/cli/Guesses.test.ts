@@ -7,7 +7,7 @@ import { Effect, FileSystem, Layer } from "effect"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { ask } from "../support/Ask.ts"
 import { selfSigned } from "../support/Certificate.ts"
-import { address, folder, run, start } from "../support/Command.ts"
+import { address, folder, main, run, start } from "../support/Command.ts"
 import { sample } from "../support/Runs.ts"
 
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
@@ -114,7 +114,6 @@ it.layer(layer)("respool", (it) => {
 const startedByShell = Effect.gen(function* () {
   const cwd = yield* folder
   const { url } = yield* Simulator
-  const main = new URL("../../src/main.ts", import.meta.url).pathname
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       Bun.spawn(["sh", "-c", `"${process.execPath}" "${main}" serve; true`], {

@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { agent } from "../../src/simulator/Script.ts"
 import { ask } from "../support/Ask.ts"
-import { address, folder, startProgram } from "../support/Command.ts"
+import { leftOut, saying } from "../support/ByName.ts"
+import { address, folder, main, startProgram } from "../support/Command.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-const main = `${root}src/main.ts`
 const npx = Bun.which("npx")
 const escape = String.fromCharCode(27)
 const ctrlC = String.fromCharCode(3)
@@ -134,10 +134,10 @@ const installed = Effect.gen(function* () {
 })
 
 describe("npx respool serve", () => {
-  const whySkipped = npx === null ? ": skipped, for there is no npx" : ""
+  const why = npx === null ? "for there is no npx" : leftOut(import.meta.url, "it starts npm")
   const command = [npx ?? "npx", "--yes", "respool", "serve"]
 
-  it.live.skipIf(npx === null)(`ends with the proxy when it gets SIGTERM${whySkipped}`, () =>
+  it.live.skipIf(why !== undefined)(`ends with the proxy when it gets SIGTERM${saying(why)}`, () =>
     Effect.gen(function* () {
       const { exitCode, printed, signal } = yield* startProgram(command, yield* installed)
       const url = yield* printed(address)
@@ -147,7 +147,7 @@ describe("npx respool serve", () => {
     }).pipe(Effect.provide(layer)),
   )
 
-  it.live.skipIf(npx === null)(`ends with the proxy at Ctrl-C, without an error${whySkipped}`, () =>
+  it.live.skipIf(why !== undefined)(`ends with the proxy at Ctrl-C, without an error${saying(why)}`, () =>
     Effect.gen(function* () {
       const { exitCode, press, shown, shows } = yield* inTerminal(command, yield* installed)
       const url = yield* shows(shownAddress)

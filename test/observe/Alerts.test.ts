@@ -12,6 +12,7 @@ import { outputOf } from "../support/Ask.ts"
 import { post } from "../support/AskProxy.ts"
 import { anchorOf, headings } from "../documents/Markdown.ts"
 import { read, root } from "../documents/Pages.ts"
+import { leftOut, saying } from "../support/ByName.ts"
 import { run } from "../support/Child.ts"
 import { eventually } from "../support/EventLoop.ts"
 import { user } from "../support/Items.ts"
@@ -19,8 +20,10 @@ import { TestProxy } from "../support/TestProxy.ts"
 
 const promtool = Bun.which("promtool") ?? undefined
 const prometheus = Bun.which("prometheus") ?? undefined
-const skipped = (what: string | undefined) =>
-  what === undefined ? " (skipped: Prometheus is not installed, apt-get install prometheus)" : ""
+const why =
+  promtool === undefined || prometheus === undefined
+    ? "for Prometheus is not installed (apt-get install prometheus)"
+    : leftOut(import.meta.url, "it starts a Prometheus")
 
 /** The page that says what each alert means. */
 const guide = `docs/${"observe"}.md`
@@ -57,7 +60,7 @@ describe("The alert rules", () => {
     }
   })
 
-  it.effect.skipIf(promtool === undefined)(`pass promtool's check and their own tests${skipped(promtool)}`, () =>
+  it.effect.skipIf(why !== undefined)(`pass promtool's check and their own tests${saying(why)}`, () =>
     Effect.gen(function* () {
       const folder = `${root}docs/deploy`
       for (const args of [
@@ -131,46 +134,44 @@ describe("The dashboard", () => {
     )
   })
 
-  it.effect.skipIf(prometheus === undefined)(
-    `has data in every panel once there were turns${skipped(prometheus)}`,
-    () =>
-      Effect.gen(function* () {
-        const simulator = yield* Simulator
-        const proxy = yield* TestProxy
-        const { url } = proxy
-        const series = yield* scraping(new URL(url).host)
-        let up = 0
-        yield* eventually(
-          () => up > 0,
-          () => "the first scrape",
-          Effect.map(series('up{job="respool"} == 1'), (found) => (up = found)),
-        )
-        // Something of everything, while it is scraped: a first turn, one that goes on, a retry and an error.
-        const turns = Effect.gen(function* () {
-          const first = yield* post({ input: [user("One")] })
-          yield* post({ input: [user("One"), ...outputOf(first), user("Two")] })
-          yield* simulator.failNext({ _tag: "Close", at: 0, code: 1011 })
-          yield* post({ input: [user("Other")] })
-          yield* simulator.failNext({ _tag: "Error", at: 0, status: 400, code: "bad_thing", message: "No." })
-          yield* post({ input: [user("Third")] })
-        })
-        const missing = new Set(
-          queries.map((query) => query.replaceAll("$job", "respool").replaceAll(/\$__(rate_interval|range)/g, "1m")),
-        )
-        yield* eventually(
-          () => missing.size === 0,
-          () => [...missing].join("\n"),
-          Effect.andThen(
-            Effect.provideService(turns, TestProxy, proxy),
-            Effect.forEach([...missing], (query) =>
-              Effect.map(series(query), (found) => (found > 0 ? missing.delete(query) : false)),
-            ),
+  it.effect.skipIf(why !== undefined)(`has data in every panel once there were turns${saying(why)}`, () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const proxy = yield* TestProxy
+      const { url } = proxy
+      const series = yield* scraping(new URL(url).host)
+      let up = 0
+      yield* eventually(
+        () => up > 0,
+        () => "the first scrape",
+        Effect.map(series('up{job="respool"} == 1'), (found) => (up = found)),
+      )
+      // Something of everything, while it is scraped: a first turn, one that goes on, a retry and an error.
+      const turns = Effect.gen(function* () {
+        const first = yield* post({ input: [user("One")] })
+        yield* post({ input: [user("One"), ...outputOf(first), user("Two")] })
+        yield* simulator.failNext({ _tag: "Close", at: 0, code: 1011 })
+        yield* post({ input: [user("Other")] })
+        yield* simulator.failNext({ _tag: "Error", at: 0, status: 400, code: "bad_thing", message: "No." })
+        yield* post({ input: [user("Third")] })
+      })
+      const missing = new Set(
+        queries.map((query) => query.replaceAll("$job", "respool").replaceAll(/\$__(rate_interval|range)/g, "1m")),
+      )
+      yield* eventually(
+        () => missing.size === 0,
+        () => [...missing].join("\n"),
+        Effect.andThen(
+          Effect.provideService(turns, TestProxy, proxy),
+          Effect.forEach([...missing], (query) =>
+            Effect.map(series(query), (found) => (found > 0 ? missing.delete(query) : false)),
           ),
-        )
-      }).pipe(
-        Effect.scoped,
-        Effect.provide([NodeFileSystem.layer, TestProxy.layerBrief()]),
-        Effect.provideService(Metric.MetricRegistry, new Map()),
-      ),
+        ),
+      )
+    }).pipe(
+      Effect.scoped,
+      Effect.provide([NodeFileSystem.layer, TestProxy.layerBrief()]),
+      Effect.provideService(Metric.MetricRegistry, new Map()),
+    ),
   )
 })

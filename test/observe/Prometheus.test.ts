@@ -2,16 +2,20 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Metric, Redacted } from "effect"
 import { Simulator } from "../../src/simulator/Simulator.ts"
+import { leftOut, saying } from "../support/ByName.ts"
 import { mixedTurns } from "../support/MixedTurns.ts"
 import { makePrometheus, prometheus } from "../support/Prometheus.ts"
 import { runs } from "../support/Runs.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 
-const why = prometheus === undefined ? " (skipped: Prometheus is not installed)" : ""
+const why =
+  prometheus === undefined
+    ? "for Prometheus is not installed (apt-get install prometheus)"
+    : leftOut(import.meta.url, "it starts a Prometheus")
 
 describe("A Prometheus that scrapes the proxy", () => {
-  it.effect.skipIf(prometheus === undefined)(
-    `has the upstream's own counts after many turns of every kind${why}`,
+  it.effect.skipIf(why !== undefined)(
+    `has the upstream's own counts after many turns of every kind${saying(why)}`,
     () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator

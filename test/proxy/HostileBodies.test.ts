@@ -4,6 +4,7 @@ import { TestProxy } from "../support/TestProxy.ts"
 import { emptyAnswer, emptyResponse, PlainUpstream } from "../support/PlainUpstream.ts"
 import { rawConnection } from "../support/RawConnection.ts"
 import { errorIn } from "../support/Ask.ts"
+import { leftOut, saying } from "../support/ByName.ts"
 
 const key = ["authorization", "Bearer test-key-a"] as const
 
@@ -13,31 +14,34 @@ const proxied = PlainUpstream.layerProxied({
 })
 
 describe("A body of a hostile shape", () => {
-  it.effect("with millions of items is sent in full, whole, and never continued", () =>
-    Effect.gen(function* () {
-      const { url } = yield* TestProxy
-      const { heard } = yield* PlainUpstream
-      const { ask } = yield* rawConnection(url)
-      for (const [items, way] of [
-        [2_000_000, "WS"],
-        [8_000_000, "POST"],
-      ] as const) {
-        const body = Buffer.concat([
-          Buffer.from(`{"model":"m","input":[1`),
-          Buffer.alloc(2 * items, ",1"),
-          Buffer.from("]}"),
-        ])
-        for (let round = 0; round < 2; round++) {
-          const answer = yield* ask({ headers: [key], body })
-          assert.strictEqual(answer.status, 200, answer.text)
-          assert.strictEqual(answer.headers.get("x-respool-input"), "full")
-          if (way === "WS") assert.strictEqual(answer.headers.get("x-respool-reason"), "too_costly")
-          const sent = heard.at(-1)
-          assert.strictEqual(sent?.method, way)
-          assert.isAtLeast(sent?.body.length ?? 0, body.length)
+  const why = leftOut(import.meta.url, "its bodies have twenty million items")
+  it.effect.skipIf(why !== undefined)(
+    `with millions of items is sent in full, whole, and never continued${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const { heard } = yield* PlainUpstream
+        const { ask } = yield* rawConnection(url)
+        for (const [items, way] of [
+          [2_000_000, "WS"],
+          [8_000_000, "POST"],
+        ] as const) {
+          const body = Buffer.concat([
+            Buffer.from(`{"model":"m","input":[1`),
+            Buffer.alloc(2 * items, ",1"),
+            Buffer.from("]}"),
+          ])
+          for (let round = 0; round < 2; round++) {
+            const answer = yield* ask({ headers: [key], body })
+            assert.strictEqual(answer.status, 200, answer.text)
+            assert.strictEqual(answer.headers.get("x-respool-input"), "full")
+            if (way === "WS") assert.strictEqual(answer.headers.get("x-respool-reason"), "too_costly")
+            const sent = heard.at(-1)
+            assert.strictEqual(sent?.method, way)
+            assert.isAtLeast(sent?.body.length ?? 0, body.length)
+          }
         }
-      }
-    }).pipe(Effect.scoped, Effect.provide(proxied)),
+      }).pipe(Effect.scoped, Effect.provide(proxied)),
   )
 
   it.effect("with a million members, or a megabyte of brackets, is 400, and so is each inside the other", () =>

@@ -7,7 +7,7 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import * as Child from "./Child.ts"
 
 /** The file that test/support/Bundle.ts made, or the sources where it did not run. */
-const { BUNDLED_MAIN: main = fileURLToPath(new URL("../../src/main.ts", import.meta.url)) } = process.env
+export const { BUNDLED_MAIN: main = fileURLToPath(new URL("../../src/main.ts", import.meta.url)) } = process.env
 
 interface Running {
   readonly pid: number

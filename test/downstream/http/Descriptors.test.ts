@@ -4,6 +4,8 @@ import { connect } from "node:net"
 import { fileURLToPath } from "node:url"
 import { limitsWithin, restFor, toShed } from "../../../src/downstream/http/Descriptors.ts"
 import type { Client } from "../../../src/downstream/http/SystemCalls.ts"
+import { leftOut, saying } from "../../support/ByName.ts"
+import { main } from "../../support/Command.ts"
 import { eventually } from "../../support/EventLoop.ts"
 
 const path = Bun.env["PATH"] ?? ""
@@ -122,7 +124,7 @@ describe("restFor", () => {
 const proxied = (descriptors: number) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const child = Bun.spawn(["sh", "-c", `ulimit -n ${descriptors}; exec ${process.execPath} src/main.ts serve`], {
+      const child = Bun.spawn(["sh", "-c", `ulimit -n ${descriptors}; exec ${process.execPath} ${main} serve`], {
         cwd: root,
         env: { PATH: path, RESPOOL_PORT: "0", RESPOOL_UPSTREAM_URL: "http://127.0.0.1:9/v1" },
         stdout: "pipe",
@@ -183,7 +185,12 @@ const status = (port: number, path: string) =>
     return answer.status
   })
 
-describe.skipIf(process.platform !== "linux")("Idle sockets of a stranger, more than there are descriptors", () => {
+const why =
+  process.platform === "linux"
+    ? leftOut(import.meta.url, "it starts proxies for a storm of sockets")
+    : "for only Linux says whose descriptors they are"
+
+describe.skipIf(why !== undefined)(`Idle sockets of a stranger, more than there are descriptors${saying(why)}`, () => {
   for (const [what, first] of [
     ["that send nothing", ""],
     ["that send a byte", "G"],

@@ -3,11 +3,15 @@ import { Context, Deferred, Effect, Layer, Redacted } from "effect"
 import type { Server, Socket } from "node:net"
 import { connect, createServer } from "node:net"
 import type { SettingsOptions } from "../../../src/config/Settings.ts"
+import { leftOut, saying } from "../../support/ByName.ts"
 import { chromium, makeBrowser } from "../../support/Chromium.ts"
 import { makeRecorder } from "../../support/Recorder.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 
-const whySkipped = chromium === undefined ? ": skipped, for Chromium is not installed (apt-get install chromium)" : ""
+const why =
+  chromium === undefined
+    ? "for Chromium is not installed (apt-get install chromium)"
+    : leftOut(import.meta.url, "it starts a browser")
 
 /** What a page reports of each try: the status and text that it could read, or that it could not. */
 type Report = Readonly<Record<string, string>>
@@ -152,7 +156,7 @@ const withCredential = (url: string): SettingsOptions => ({
   upstreams: [{ name: "u0", url, credential: { _tag: "Fixed", apiKey: Redacted.make("test-key-upstream") } }],
 })
 
-describe.skipIf(chromium === undefined)(`In a real browser${whySkipped}`, () => {
+describe.skipIf(why !== undefined)(`In a real browser${saying(why)}`, () => {
   it.layer(Browser.layer, { excludeTestServices: true })((it) => {
     for (const [what, settings, hosts] of [
       ["the upstream's own credential", withCredential, ["attacker.test", "localhost"]],

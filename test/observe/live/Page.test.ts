@@ -7,6 +7,7 @@ import { agent } from "../../../src/simulator/Script.ts"
 import { bytes, count, percent } from "../../../src/observe/live/Format.ts"
 import { ask, outputOf } from "../../support/Ask.ts"
 import { post } from "../../support/AskProxy.ts"
+import { leftOut, saying } from "../../support/ByName.ts"
 import { chromium, makeBrowser } from "../../support/Chromium.ts"
 import { scraped, sum } from "../../support/Exposition.ts"
 import { user } from "../../support/Items.ts"
@@ -14,7 +15,10 @@ import type { Tab } from "../../support/Tab.ts"
 import { openTab } from "../../support/Tab.ts"
 import { TestProxy } from "../../support/TestProxy.ts"
 
-const whySkipped = chromium === undefined ? ": skipped, for Chromium is not installed (apt-get install chromium)" : ""
+const why =
+  chromium === undefined
+    ? "for Chromium is not installed (apt-get install chromium)"
+    : leftOut(import.meta.url, "it starts a browser")
 
 /** The audit, as it runs in a page; undefined: it is not installed. */
 const audit = (() => {
@@ -84,7 +88,7 @@ const { RESPOOL_TEST_SCREENSHOTS: folder } = process.env
 const layer = (settings: Parameters<typeof TestProxy.layer>[0] = {}) =>
   TestProxy.layer({ ...settings, simulator: { script: agent({ rounds: 0 }) } })
 
-describe.skipIf(chromium === undefined)(`The page in a real browser${whySkipped}`, () => {
+describe.skipIf(why !== undefined)(`The page in a real browser${saying(why)}`, () => {
   it.layer(Browser.layer, { excludeTestServices: true })((it) => {
     it.effect("shows the figures that the metrics show, the turns, and why one went as it did", () =>
       Effect.gen(function* () {
