@@ -128,6 +128,18 @@ describe("the lifecycle of the pool", () => {
           finish 3 completed
           lease 4 b1`,
       },
+      {
+        when: "a turn is woken for what another one gets, and has then waited long enough",
+        schedule: `
+          limits total=1 scope=1 line=1 full=wait
+          lease 1 a1
+          lease 2 a1
+          lease 3 a1
+          pass 4s
+          finish 1 completed
+          pass 2s
+          pass 8s`,
+      },
     ]
     for (const { schedule, when } of broken) it.effect(when, () => replay(subject, schedule))
   })

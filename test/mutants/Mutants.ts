@@ -353,7 +353,7 @@ export const ofThePool: ReadonlyArray<Mutant> = [
     "src/upstream/pool/Connection.ts",
     `  onClose(code: number) {`,
     `  onClose(code: number) {
-    if (this.idle !== undefined) return`,
+    if (this.idleSince !== undefined) return`,
   ),
   mutant(
     "dials-not-counted",
