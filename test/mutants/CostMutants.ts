@@ -32,6 +32,36 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
     `if (at >= length) return undefined`,
     `if (at + pieceSize > length) return undefined`,
   ),
+  by("test/upstream/dialer/Dialer.test.ts")(
+    "ws-sends-any-message-in-one-frame",
+    "src/upstream/dialer/DialerWs.ts",
+    `const fragmentSize = 1 << 18`,
+    `const fragmentSize = 1 << 30`,
+  ),
+  by("test/downstream/http/RequestBytes.test.ts")(
+    "body-of-a-quick-client-is-read-without-a-break",
+    "src/downstream/http/RequestBytes.ts",
+    `if (part.length >= smallPart && inRound < perRound)`,
+    `if (part.length >= smallPart)`,
+  ),
+  by("test/downstream/socket/ClientEvent.test.ts")(
+    "pair-is-cut-between-two-steps",
+    "src/downstream/socket/ClientEvent.ts",
+    `if ((text.charCodeAt(to - 1) & 0xfc00) === 0xd800) to++`,
+    ``,
+  ),
+  by("test/downstream/socket/ClientEvent.test.ts")(
+    "clients-message-is-encoded-at-once",
+    "src/downstream/socket/ClientEvent.ts",
+    `if (text.length <= copyStep) return`,
+    `if (text.length >= 0) return`,
+  ),
+  by("test/downstream/socket/ClientEvent.test.ts")(
+    "failed-steer-repeats-any-input",
+    "src/downstream/socket/SteerFrames.ts",
+    `end - start > maxRepeated ?`,
+    `end - start < 0 ?`,
+  ),
   by("test/wire/Steps.test.ts")(
     "message-is-copied-at-once",
     "src/wire/Frame.ts",

@@ -7,8 +7,7 @@
  */
 import { Context, Duration, Effect, Predicate, Schema } from "effect"
 import { setTimeout } from "node:timers/promises"
-import type { SocketOptions } from "../socket/BunSockets.ts"
-import type { ClientPeer } from "../socket/ClientSocket.ts"
+import type { Attached, SocketOptions } from "../socket/BunSockets.ts"
 import type { Answered } from "./RequestLog.ts"
 import type { Limits } from "./Descriptors.ts"
 
@@ -45,7 +44,7 @@ export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
 }) {}
 
 /** @internal So that Bun's types are asked of nobody who runs elsewhere. */
-type Server = Bun.Server<ClientPeer>
+type Server = Bun.Server<Attached>
 
 /** The certificate that the server shows. */
 export class ListeningCertificate extends Context.Service<
@@ -80,7 +79,7 @@ export const listen = Effect.fnUntraced(function* (
   options: Options,
   fetch: (request: Request, server: Server) => Response | Promise<Response | undefined>,
   failed: () => Response,
-  websocket: Bun.WebSocketHandler<ClientPeer>,
+  websocket: Bun.WebSocketHandler<Attached>,
 ) {
   const idleSeconds = Math.min(255, Math.max(1, Math.ceil(Duration.toSeconds(options.idleTimeout ?? "120 seconds"))))
   const serve = (port: number, tls: Certificate | undefined) =>

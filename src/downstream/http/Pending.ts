@@ -5,7 +5,7 @@
  */
 import type { Fiber } from "effect"
 import { HttpServerError } from "effect/http"
-import type { ClientPeer } from "../socket/ClientSocket.ts"
+import type { Attached } from "../socket/BunSockets.ts"
 import { peerOf } from "./SystemCalls.ts"
 
 interface Times {
@@ -25,12 +25,12 @@ export class Pending {
   /** The platform's own. */
   readonly request: Request
   readonly beganAt: number
-  readonly #server: Bun.Server<ClientPeer>
+  readonly #server: Bun.Server<Attached>
   readonly #busy: Set<string>
   readonly #idleSeconds: number
   readonly #peer: string
 
-  constructor(request: Request, server: Bun.Server<ClientPeer>, busy: Set<string>, { beganAt, idleSeconds }: Times) {
+  constructor(request: Request, server: Bun.Server<Attached>, busy: Set<string>, { beganAt, idleSeconds }: Times) {
     const peer = server.requestIP(request)
     this.request = request
     this.beganAt = beganAt
@@ -68,10 +68,13 @@ export class Pending {
     this.answer(undefined)
   }
 
-  gone() {
-    this.#busy.delete(this.#peer)
+  /** To be called when that WebSocket is gone; it holds nothing of the request, which would live as long. */
+  get gone(): () => void {
+    return notBusy(this.#busy, this.#peer)
   }
 }
+
+const notBusy = (busy: Set<string>, peer: string) => () => void busy.delete(peer)
 
 /** By the platform's request. */
 export const pending = new WeakMap<object, Pending>()

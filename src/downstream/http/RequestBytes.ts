@@ -36,10 +36,7 @@ type Request = HttpServerRequest.HttpServerRequest
 
 const wholeWithin = Duration.minutes(5)
 
-/**
- * A body that is kept must bring so many bytes in every `window` (in milliseconds), or be whole: 1 KiB a second, so that
- * nobody holds a place for minutes with a byte.
- */
+/** A body that is kept must bring so many bytes in every `window` (in milliseconds): nobody holds a place with a byte. */
 const leastBytes = 30 * 1024
 const window = 30_000
 
@@ -182,6 +179,7 @@ const collect = (
 ): Effect.Effect<Uint8Array, ApiError> =>
   Effect.suspend(() => {
     const gathered = new Gathered()
+    let inRound = 0
     const read = stream.pipe(
       Stream.mapError(() => incomplete),
       Stream.runForEach((part) => {
@@ -189,8 +187,11 @@ const collect = (
         if (size > maxBytes) return Effect.fail(tooLarge(maxBytes))
         if (!holds(size)) return Effect.fail(tooMuch)
         gathered.add(part)
+        inRound += part.length
         // The listener puts chunks together while none is asked for: asked for at once, each of one byte would be a part.
-        return part.length < smallPart ? nextRound : Effect.void
+        if (part.length >= smallPart && inRound < perRound) return Effect.void
+        inRound = 0
+        return nextRound
       }),
     )
     const inTime = Effect.raceFirst(
@@ -216,8 +217,8 @@ const tooSlow = (size: () => number, timeout: Duration.Input): Effect.Effect<nev
     return yield* timedOut
   })
 
-/** A smaller part, in bytes, costs more than it brings. */
-const smallPart = 16_384
+/** In bytes: a smaller part costs more than it brings, and after so many the event loop sees to others. */
+const [smallPart, perRound] = [1 << 14, 1 << 17]
 
 const identity = (): Transform => {
   throw new Error("an identity has no decoder")

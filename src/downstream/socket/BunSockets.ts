@@ -36,26 +36,26 @@ interface Upgrading {
   readonly gone: () => void
 }
 
+/** What an open socket keeps: a class of two members, since one that is idle should hold next to nothing. */
+export class Attached {
+  readonly peer: ClientPeer
+  readonly gone: () => void
+
+  constructor(peer: ClientPeer, gone: () => void) {
+    this.peer = peer
+    this.gone = gone
+  }
+}
+
 /**
- * Lets `upgrade` upgrade this request.
+ * Lets `upgrade` upgrade this request. `gone` lives as long as the socket, and should hold nothing of the request.
  *
  * @internal
  */
-export const upgradable = (request: Request, server: Bun.Server<ClientPeer>, upgrading: Upgrading) =>
+export const upgradable = (request: Request, server: Bun.Server<Attached>, upgrading: Upgrading) =>
   upgrades.set(request, (peer, headers) => {
     upgrades.delete(request)
-    const data: ClientPeer = {
-      opened: (socket) => peer.opened(socket),
-      received: (message) => peer.received(message),
-      drained: () => peer.drained(),
-      alive: () => peer.alive(),
-      closed: () => {
-        upgrading.gone()
-        peer.closed()
-      },
-      leave: () => peer.leave(),
-    }
-    const isSocket = server.upgrade(request, { data, headers })
+    const isSocket = server.upgrade(request, { data: new Attached(peer, upgrading.gone), headers })
     if (isSocket) upgrading.upgraded()
     return isSocket
   })
@@ -70,7 +70,7 @@ const silence = 120
  */
 export const makeSockets = ({ deflate, maxMessage }: SocketOptions) => {
   const open = new Set<ClientPeer>()
-  const handlers: Bun.WebSocketHandler<ClientPeer> = {
+  const handlers: Bun.WebSocketHandler<Attached> = {
     maxPayloadLength: maxMessage,
     perMessageDeflate: deflate,
     idleTimeout: silence,
@@ -78,16 +78,19 @@ export const makeSockets = ({ deflate, maxMessage }: SocketOptions) => {
     backpressureLimit: 2 ** 31 - 1,
     closeOnBackpressureLimit: false,
     open: (socket) => {
-      open.add(socket.data)
-      socket.data.opened(clientSocket(socket))
+      const { peer } = socket.data
+      open.add(peer)
+      peer.opened(new Sending(socket))
     },
-    message: (socket, message) => socket.data.received(message),
-    drain: (socket) => socket.data.drained(),
-    ping: (socket) => socket.data.alive(),
-    pong: (socket) => socket.data.alive(),
+    message: (socket, message) => socket.data.peer.received(message),
+    drain: (socket) => socket.data.peer.drained(),
+    ping: (socket) => socket.data.peer.alive(),
+    pong: (socket) => socket.data.peer.alive(),
     close: (socket) => {
-      open.delete(socket.data)
-      socket.data.closed()
+      const { gone, peer } = socket.data
+      open.delete(peer)
+      gone()
+      peer.closed()
     },
   }
   const leave = () => {
@@ -96,10 +99,30 @@ export const makeSockets = ({ deflate, maxMessage }: SocketOptions) => {
   return { handlers, leave }
 }
 
-const clientSocket = (socket: Bun.ServerWebSocket<ClientPeer>): ClientSocket => ({
-  send: (text) => socket.send(text) > 0,
-  buffered: () => socket.getBufferedAmount(),
-  ping: () => void socket.ping(),
-  close: (code, reason) => socket.close(code, reason),
-  terminate: () => socket.terminate(),
-})
+class Sending implements ClientSocket {
+  readonly #socket: Bun.ServerWebSocket<Attached>
+
+  constructor(socket: Bun.ServerWebSocket<Attached>) {
+    this.#socket = socket
+  }
+
+  send(text: string) {
+    return this.#socket.send(text) > 0
+  }
+
+  buffered() {
+    return this.#socket.getBufferedAmount()
+  }
+
+  ping() {
+    this.#socket.ping()
+  }
+
+  close(code: number, reason: string) {
+    this.#socket.close(code, reason)
+  }
+
+  terminate() {
+    this.#socket.terminate()
+  }
+}

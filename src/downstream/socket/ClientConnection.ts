@@ -12,12 +12,11 @@ import { Steering } from "../../turn/Steering.ts"
 import type { Told } from "../../turn/record/TurnRecord.ts"
 import type { TurnError } from "../../turn/TurnError.ts"
 import { failureOf } from "../../turn/TurnError.ts"
-import { toFrame } from "../../wire/Frame.ts"
 import type { Place } from "../Admission.ts"
 import { tooMuch } from "../Admission.ts"
 import type { ApiError } from "../ApiError.ts"
-import type { Addressed, Create, Steer } from "./ClientEvent.ts"
-import { addressIn, clientEvent, expanded, ofTheSocket } from "./ClientEvent.ts"
+import type { Addressed, Create, Refused, Steer } from "./ClientEvent.ts"
+import { addressIn, clientEvent, encoded, expanded, ofTheSocket } from "./ClientEvent.ts"
 import type { ClientPeer, ClientSocket } from "./ClientSocket.ts"
 import { failureFrame, refusalFrame } from "./ErrorFrame.ts"
 import type { Lane } from "./Lanes.ts"
@@ -27,7 +26,7 @@ import { OwnResponses } from "./OwnResponses.ts"
 import type { ConnectionOptions } from "./ConnectionOptions.ts"
 import { notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
 import { SocketAnswer } from "./SocketAnswer.ts"
-import { steerFailed, steerProblem } from "./SteerFrames.ts"
+import { steerFailed, steerFrame, steerProblem } from "./SteerFrames.ts"
 
 interface Waiting {
   readonly turn: TurnRequest
@@ -41,8 +40,6 @@ interface Running {
   readonly steering: Steering
   fiber: Fiber.Fiber<TurnEnd, TurnError> | undefined
 }
-
-const encoder = new TextEncoder()
 
 export class ClientConnection implements ClientPeer {
   /** When the client last showed a sign of life, in milliseconds of the clock. */
@@ -84,7 +81,7 @@ export class ClientConnection implements ClientPeer {
     this.#inbox.push(message)
     if (this.#reading) return
     this.#reading = true
-    this.#options.run(this.#readAll)
+    this.#options.run(this.#readAll())
   }
 
   alive() {
@@ -123,37 +120,39 @@ export class ClientConnection implements ClientPeer {
   }
 
   /** Ends the turns that run, which tells the client so, and then closes the socket. */
-  readonly stop: Effect.Effect<void> = Effect.suspend(() => {
+  stop(): Effect.Effect<void> {
     this.leave()
     const fibers = [...this.#lanes.all()].flatMap(({ running }) => running?.fiber ?? [])
     return Effect.asVoid(Fiber.interruptAll(fibers))
-  })
+  }
 
   terminate() {
     this.#socket?.terminate()
   }
 
-  readonly #readAll: Effect.Effect<void> = Effect.suspend(() => {
+  #readAll(): Effect.Effect<void> {
     const text = this.#inbox.shift()
-    if (text !== undefined) return Effect.andThen(this.#arrived(text), this.#readAll)
+    if (text !== undefined) return Effect.andThen(this.#arrived(text), () => this.#readAll())
     this.#reading = false
     return Effect.void
-  })
+  }
 
   #arrived(text: string): Effect.Effect<void> {
-    const bytes = encoder.encode(text)
+    const size = Buffer.byteLength(text)
     const { enter, now, read } = this.#options
     const startedAt = now()
-    return Effect.flatMap(enter, (place) =>
-      (place.holds(bytes.length) ? read({ bytes, startedAt, holds: place.holds }) : Effect.fail(tooMuch)).pipe(
-        Effect.map((turn) => {
-          if (!this.#take(turn, place)) place.release()
-        }),
-        Effect.onError(() => Effect.sync(place.release)),
-      ),
-    ).pipe(
+    return Effect.flatMap(enter, ({ holds, release }) => {
+      const turn = Effect.flatMap(inSlices(encoded(text, size)), (bytes) => read({ bytes, startedAt, holds }))
+      const taken = Effect.flatMap(holds(size) ? turn : Effect.fail(tooMuch), (turn) =>
+        this.#take(turn, { holds, release }),
+      )
+      return taken.pipe(
+        Effect.map((isTaken) => (isTaken ? undefined : release())),
+        Effect.onError(() => Effect.sync(release)),
+      )
+    }).pipe(
       Effect.catch((error) =>
-        Effect.map(inSlices(addressIn(bytes)), (to) => {
+        Effect.map(inSlices(addressIn(text, size)), (to) => {
           this.#refuse(error, to)
           // The caller was let in before, and is not any more.
           if (error.status === 401 || error.status === 403) this.close(1008, error)
@@ -163,10 +162,13 @@ export class ClientConnection implements ClientPeer {
   }
 
   /** False: the message is done with. */
-  #take(turn: TurnRequest, place: Place): boolean {
-    if (this.#socket === undefined) return false
+  #take(turn: TurnRequest, place: Place): Effect.Effect<boolean> {
     const event = clientEvent(turn.body)
-    if (event._tag === "Steer") return this.#steer(turn, event)
+    if (event._tag === "Steer") return Effect.map(inSlices(steerFrame(turn.body)), (it) => this.#steer(turn, event, it))
+    return Effect.sync(() => this.#socket !== undefined && this.#queue(turn, place, event))
+  }
+
+  #queue(turn: TurnRequest, place: Place, event: Create | Refused): boolean {
     const error = event._tag === "Refused" ? event.error : this.#leaving?.error
     if (error !== undefined || event._tag === "Refused") return this.#refuse(error ?? notText, event)
     const lane = this.#lanes.lane(event.streamId)
@@ -177,14 +179,14 @@ export class ClientConnection implements ClientPeer {
     return true
   }
 
-  #steer({ body }: TurnRequest, event: Steer): false {
+  #steer({ body }: TurnRequest, event: Steer, frame: Uint8Array): false {
     const target = [...this.#lanes.all()].find(({ running }) => {
       return event.responseId !== undefined && running?.answer.responseId === event.responseId
     })
     const known = event.responseId !== undefined && this.#own.has(event.responseId)
     const problem = steerProblem(event, { known, running: target?.running !== undefined })
-    const sent = problem === undefined && target?.running?.steering.steer(toFrame(body, steerOptions)) === true
-    if (!sent) this.#send(target, steerFailed(problem ?? "steering_not_supported", body, event, target?.streamId))
+    const isSent = problem === undefined && target?.running?.steering.steer(frame) === true
+    if (!isSent) this.#send(target, steerFailed(problem ?? "steering_not_supported", body, event, target?.streamId))
     return false
   }
 
@@ -230,11 +232,12 @@ export class ClientConnection implements ClientPeer {
     if (anchor === undefined) return Effect.succeed(turn)
     if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return Effect.fail(notFound(anchor))
     const warmUp = this.#own.warmUp(anchor)
-    const bytes = warmUp === undefined ? undefined : expanded(warmUp, turn.body)
-    if (bytes === undefined) return Effect.succeed(turn)
+    if (warmUp === undefined) return Effect.succeed(turn)
     // What the client sent stays beside it.
     const holds = (more: number) => place.holds(turn.body.bytes.length + more)
-    return this.#options.read({ bytes, startedAt: turn.startedAt, holds })
+    return Effect.flatMap(inSlices(expanded(warmUp, turn.body)), (bytes) =>
+      bytes === undefined ? Effect.succeed(turn) : this.#options.read({ bytes, startedAt: turn.startedAt, holds }),
+    )
   }
 
   #over(
@@ -295,5 +298,3 @@ export class ClientConnection implements ClientPeer {
 }
 
 const nobody: Addressed = { streamId: undefined, eventId: undefined }
-
-const steerOptions = { fromItem: 0, omit: new Set(["event_id"]), type: "response.steer" } as const

@@ -5,10 +5,10 @@
  * What the API refuses is refused in its words: the socket stays open (docs/protocol.md 1.7).
  */
 import { Result } from "effect"
-import { scanInSteps } from "../../wire/Json.ts"
+import { scanInSteps, type Span } from "../../wire/Json.ts"
 import { textOf } from "../../wire/JsonString.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { memberSpan, readMember } from "../../wire/RequestBody.ts"
+import { itemCount, memberSpan, readMember } from "../../wire/RequestBody.ts"
 import type { Steps } from "../../wire/Steps.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 
@@ -100,11 +100,32 @@ export const clientEvent = (body: RequestBody): Create | Refused | Steer => {
   }
 }
 
+const encoder = new TextEncoder()
+
+/** So many UTF-16 units, or bytes, are written in one step. */
+const copyStep = 1 << 19
+
+/** A message's text as `size` bytes of UTF-8. */
+export function* encoded(text: string, size: number): Steps<Uint8Array> {
+  if (text.length <= copyStep) return encoder.encode(text)
+  const bytes = new Uint8Array(size)
+  for (let from = 0, at = 0; from < text.length;) {
+    if (from > 0) yield
+    let to = from + copyStep
+    // A pair is one character.
+    if ((text.charCodeAt(to - 1) & 0xfc00) === 0xd800) to++
+    at += encoder.encodeInto(text.slice(from, to), bytes.subarray(at)).written
+    from = to
+  }
+  return bytes
+}
+
 /** A longer value, in bytes as it is written, is not looked at. */
 const maxAddress = 65_536
 
 /** Whom the error for a message is for that can't be read as a body: as far as its members can be told. */
-export function* addressIn(bytes: Uint8Array): Steps<Addressed> {
+export function* addressIn(message: string, size: number): Steps<Addressed> {
+  const bytes = yield* encoded(message, size)
   const members = Result.getOrElse(yield* scanInSteps(bytes), () => [])
   const text = (name: string) => {
     const member = members.findLast(({ key }) => key === name)
@@ -119,24 +140,23 @@ export function* addressIn(bytes: Uint8Array): Steps<Addressed> {
   }
 }
 
-const encoder = new TextEncoder()
 const bracket = 0x5b
 
 /**
  * A request that continues a warm-up, as one that says everything: the warm-up's items stand before its own. Undefined
  * where the inputs are no lists.
  */
-export const expanded = (warmUp: RequestBody, body: RequestBody): Uint8Array | undefined => {
+export function* expanded(warmUp: RequestBody, body: RequestBody): Steps<Uint8Array | undefined> {
   const before = memberSpan(warmUp, "input")
   const input = memberSpan(body, "input")
   if (before !== undefined && warmUp.inputKind !== "array" && warmUp.inputKind !== "string") return undefined
   if (input !== undefined && body.inputKind !== "array" && body.inputKind !== "string") return undefined
   const items = [
-    ...(before === undefined ? [] : [itemsIn(warmUp.bytes.subarray(before.start, before.end))]),
-    ...(input === undefined ? [] : [itemsIn(body.bytes.subarray(input.start, input.end))]),
-  ].filter((part) => part.length > 0)
+    ...(before === undefined ? [] : [itemsIn(warmUp, before)]),
+    ...(input === undefined ? [] : [itemsIn(body, input)]),
+  ].filter((parts) => parts.length > 0)
   const parts: Array<Uint8Array> = [encoder.encode('{"input":[')]
-  for (const [index, part] of items.entries()) parts.push(encoder.encode(index === 0 ? "" : ","), part)
+  for (const [index, part] of items.entries()) parts.push(encoder.encode(index === 0 ? "" : ","), ...part)
   parts.push(encoder.encode("]"))
   for (const { end, key, keyEnd, keyStart, start } of body.members.values()) {
     if (key === "input" || key === "previous_response_id") continue
@@ -144,14 +164,28 @@ export const expanded = (warmUp: RequestBody, body: RequestBody): Uint8Array | u
     parts.push(encoder.encode(":"), body.bytes.subarray(start, end))
   }
   parts.push(encoder.encode("}"))
-  return Buffer.concat(parts)
+  return yield* joined(parts)
 }
 
-/** What stands between the brackets of a list; a text is one message of the user. */
-const itemsIn = (input: Uint8Array): Uint8Array => {
-  if (input[0] !== bracket) {
-    return Buffer.concat([encoder.encode('{"role":"user","content":'), input, encoder.encode("}")])
+function* joined(parts: ReadonlyArray<Uint8Array>): Steps<Uint8Array> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const part of parts) {
+    for (let from = 0; from < part.length; from += copyStep) {
+      if (from > 0) yield
+      const piece = part.subarray(from, from + copyStep)
+      bytes.set(piece, at)
+      at += piece.length
+    }
   }
-  const inner = input.subarray(1, -1)
-  return inner.some((byte) => byte > 0x20) ? inner : new Uint8Array()
+  return bytes
+}
+
+/** What stands between the brackets of a list, which is nothing where it is empty; a text is one message of the user. */
+const itemsIn = (body: RequestBody, { end, start }: Span): ReadonlyArray<Uint8Array> => {
+  const { bytes, items } = body
+  if (bytes[start] !== bracket) {
+    return [encoder.encode('{"role":"user","content":'), bytes.subarray(start, end), encoder.encode("}")]
+  }
+  return items !== undefined && itemCount(body) === 0 ? [] : [bytes.subarray(start + 1, end - 1)]
 }

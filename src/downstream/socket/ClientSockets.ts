@@ -145,7 +145,7 @@ const make = Effect.gen(function* () {
   })
 
   yield* Effect.addFinalizer(() =>
-    Effect.forEach([...connections.keys()], (connection) => connection.stop, { concurrency: "unbounded" }),
+    Effect.forEach([...connections.keys()], (connection) => connection.stop(), { concurrency: "unbounded" }),
   )
 
   yield* (yield* Observing).gauge("client_sockets", () => connections.size)

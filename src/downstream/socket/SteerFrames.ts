@@ -1,8 +1,11 @@
 /**
- * Answers a steer that can't go to the response that it names, with the input that was not used (docs/protocol.md 1.2).
+ * Makes of a steer what goes upstream, or the answer to one that can't go to the response that it names, with the input
+ * that was not used (docs/protocol.md 1.2), unless that is large.
  */
 import type { RequestBody } from "../../wire/RequestBody.ts"
-import { writtenMember } from "../../wire/RequestBody.ts"
+import { memberSpan, writtenMember } from "../../wire/RequestBody.ts"
+import { frameInSteps } from "../../wire/Frame.ts"
+import type { Steps } from "../../wire/Steps.ts"
 import { shortened } from "../ApiError.ts"
 import type { Steer } from "./ClientEvent.ts"
 
@@ -25,6 +28,18 @@ export const steerProblem = (
   return known ? "response_already_completed" : "response_not_found"
 }
 
+const ofSteer = { fromItem: 0, omit: new Set(["event_id"]), type: "response.steer" } as const
+
+export const steerFrame = (body: RequestBody): Steps<Uint8Array> => frameInSteps(body, ofSteer)
+
+/** A longer input, in bytes, is not repeated. */
+const maxRepeated = 1 << 20
+
+const inputOf = (body: RequestBody): string => {
+  const { end, start } = memberSpan(body, "input") ?? { end: 0, start: 0 }
+  return end - start > maxRepeated ? "null" : (writtenMember(body, "input") ?? "null")
+}
+
 /** `streamId`: the lane of the response, if it runs. */
 export const steerFailed = (
   code: Problem,
@@ -32,7 +47,7 @@ export const steerFailed = (
   { eventId, responseId }: Steer,
   streamId: string | undefined,
 ): string => {
-  const input = writtenMember(body, "input") ?? "null"
+  const input = inputOf(body)
   const id = JSON.stringify(shortened(responseId ?? ""))
   const event = eventId === undefined ? {} : { event_id: eventId }
   const error = JSON.stringify({ type: "invalid_request_error", code, message: messages[code], ...event })

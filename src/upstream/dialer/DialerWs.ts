@@ -18,6 +18,9 @@ import { openTunnel, tlsOptions } from "./TunnelNode.ts"
 /** How long a peer that has sent its close frame may keep the connection open, in milliseconds. */
 const closeTimeout = 1_000
 
+/** In bytes, and no more than a fraction of a millisecond for `ws` to copy and mask. */
+const fragmentSize = 1 << 18
+
 /** The codes of `ws` for a message that is too long, says that it will be, or comes in too many fragments. */
 const overflows: ReadonlySet<string | undefined> = new Set([
   "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
@@ -116,20 +119,54 @@ const connect = (request: DialRequest, handlers: SocketHandlers, upgrade: Upgrad
   return () => socket.terminate()
 }
 
-const asSocket = (socket: WsWebSocket, headers: Readonly<Record<string, string>>): Socket => ({
-  handshake: { status: 101, headers },
-  send: (frame) => {
-    if (socket.readyState !== WebSocket.OPEN) return false
-    socket.send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), { binary: false })
+const asSocket = (socket: WsWebSocket, headers: Readonly<Record<string, string>>): Socket => {
+  const messages = new Messages(socket)
+  return {
+    handshake: { status: 101, headers },
+    send: (frame) => messages.send(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)),
+    ping: () => {
+      if (socket.readyState === WebSocket.OPEN) socket.ping()
+    },
+    bufferedAmount: () => (socket.readyState === WebSocket.OPEN ? socket.bufferedAmount + messages.waiting : 0),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+  }
+}
+
+/**
+ * Sends messages one after the other, a large one in fragments: `ws` copies and masks a frame at once, byte by byte, and
+ * of 15 MiB nobody else should wait for that. A ping or pong may go between two fragments.
+ */
+class Messages {
+  /** In bytes: what `ws` was not given yet. */
+  waiting = 0
+  readonly #messages: Array<Buffer> = []
+  readonly #socket: WsWebSocket
+
+  constructor(socket: WsWebSocket) {
+    this.#socket = socket
+  }
+
+  send(message: Buffer): boolean {
+    if (this.#socket.readyState !== WebSocket.OPEN) return false
+    this.waiting += message.length
+    if (this.#messages.push(message) === 1) this.#fragment()
     return true
-  },
-  ping: () => {
-    if (socket.readyState === WebSocket.OPEN) socket.ping()
-  },
-  bufferedAmount: () => (socket.readyState === WebSocket.OPEN ? socket.bufferedAmount : 0),
-  pause: () => socket.pause(),
-  resume: () => socket.resume(),
-})
+  }
+
+  /** Sends what comes next of the first message, and goes on once the system has taken it. */
+  #fragment() {
+    const [message] = this.#messages
+    if (message === undefined || this.#socket.readyState !== WebSocket.OPEN) return
+    const part = message.subarray(0, fragmentSize)
+    const isLast = part.length === message.length
+    if (isLast) this.#messages.shift()
+    else this.#messages[0] = message.subarray(part.length)
+    this.waiting -= part.length
+    if (isLast && this.#messages.length === 0) return this.#socket.send(part, { binary: false, fin: true })
+    this.#socket.send(part, { binary: false, fin: isLast }, () => setImmediate(() => this.#fragment()))
+  }
+}
 
 /**
  * Reads a refusal's body, at most `maxAnswerBody` of it, and fails the upgrade with what has come when it ends or

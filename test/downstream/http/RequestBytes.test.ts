@@ -68,6 +68,31 @@ const expected = `${plain.length} ${hash(plain)}`
 const encodings = [...Object.entries(encoders), ["x-gzip", encoders.gzip] as const]
 
 describe("readRequestBytes", () => {
+  it.effect("lets others go on while a large body comes in one go, however quick its client is", () =>
+    Effect.gen(function* () {
+      const part = new Uint8Array(1 << 16)
+      let rounds = 0
+      let begun = 0
+      const body = new ReadableStream<Uint8Array>({
+        pull: (controller) => {
+          controller.enqueue(part.slice())
+          if (++begun === 128) controller.close()
+        },
+      })
+      const request = HttpServerRequest.fromWeb(new Request("http://proxy/", { method: "POST", body }))
+      const count = () => {
+        rounds++
+        next = setImmediate(count)
+      }
+      let next = setImmediate(count)
+      const bytes = yield* readRequestBytes(request, { maxBytes: 1 << 24 })
+      clearImmediate(next)
+      assert.strictEqual(bytes.length, 128 << 16)
+      // Two parts in a round.
+      assert.isAtLeast(rounds, 60)
+    }),
+  )
+
   it.effect("reads a body of known length, a chunked one and none", () =>
     Effect.gen(function* () {
       const { url } = yield* serving({ maxBytes: plain.length })

@@ -62,6 +62,31 @@ for (const [name, layer] of [
         for (const message of messages) assert.deepStrictEqual(yield* next, { _tag: "Text", text: message })
       }))
 
+    test("sends large messages and small ones in the order in which they were given, and pings between them", () =>
+      Effect.gen(function* () {
+        const { next: heard, socket } = yield* dial(yield* echoing)
+        // A pong may come between any two.
+        const next = Effect.repeat(heard, { while: ({ _tag }) => _tag === "Alive" })
+        const messages = ["漢".repeat(1_000_000), "small", "x".repeat(1 << 18), "y".repeat((1 << 18) + 1), "", "z"]
+        for (const message of messages) {
+          assert.isTrue(socket.send(utf8(message)))
+          socket.ping()
+        }
+        for (const message of messages) assert.deepStrictEqual(yield* next, { _tag: "Text", text: message })
+        assert.strictEqual(socket.bufferedAmount(), 0)
+        assert.isTrue(socket.send(utf8("after")))
+        assert.deepStrictEqual(yield* next, { _tag: "Text", text: "after" })
+      }))
+
+    test("counts what of a large message waits", () =>
+      Effect.gen(function* () {
+        const { next, socket } = yield* dial(yield* echoing)
+        assert.isTrue(socket.send(utf8("x".repeat(8_000_000))))
+        assert.isAbove(socket.bufferedAmount(), 4_000_000)
+        yield* next
+        assert.strictEqual(socket.bufferedAmount(), 0)
+      }))
+
     test("leaves the bytes it sends as they were", () =>
       Effect.gen(function* () {
         const { next, socket } = yield* dial(yield* echoing)
@@ -407,3 +432,25 @@ const pongs = (received: Buffer): ReadonlyArray<string> =>
   readFrames(received)
     .filter(({ opcode }) => opcode === 10)
     .map(({ payload }) => payload)
+
+describe("Dialer.layerWs", () => {
+  it.effect("sends a large message in fragments, with room for other frames between them, and a small one in one", () =>
+    Effect.gen(function* () {
+      const { peer, socket } = yield* connected()
+      const large = `${"x".repeat(1 << 19)}end`
+      for (const message of [large, "small"]) assert.isTrue(socket.send(utf8(message)))
+      socket.ping()
+      yield* peer.until((received) => received.length > large.length && readFrames(received).length === 5)
+      const frames = readFrames(peer.received())
+      assert.deepStrictEqual(
+        frames.filter(({ opcode }) => opcode !== 9).map(({ opcode, payload }) => [opcode, payload.length]),
+        [
+          [1, 1 << 18],
+          [0, 1 << 18],
+          [0, 3],
+          [1, 5],
+        ],
+      )
+    }).pipe(Effect.provide(layerWs)),
+  )
+})
