@@ -7,7 +7,7 @@
  * HTTP, a socket, or a call in the same process each bring a sink.
  */
 import type { Fiber } from "effect"
-import { Cause, Clock, Context, Effect, Exit, FiberSet, Layer } from "effect"
+import { Cause, Clock, Context, Effect, Exit, FiberSet, Layer, LogLevel } from "effect"
 import { monotonicMillisOf } from "./Elapsed.ts"
 import type { TurnEnd, TurnRequest, TurnSink } from "./Executor.ts"
 import { Executor } from "./Executor.ts"
@@ -57,8 +57,13 @@ const make = Effect.gen(function* () {
 
   const log = (record: TurnRecord, exit: Exit.Exit<TurnEnd, TurnError>) => {
     const failure = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? failureOf(exit.cause) : undefined
-    const said = isBad(record, failure) ? Effect.logWarning("turn") : Effect.logInfo("turn")
-    const whole = Effect.annotateLogs(said, fieldsOf(record, failure))
+    const bad = isBad(record, failure)
+    // A line that nobody reads is not put together.
+    const whole = Effect.flatMap(LogLevel.isEnabled(bad ? "Warn" : "Info"), (enabled) =>
+      enabled
+        ? Effect.annotateLogs(bad ? Effect.logWarning("turn") : Effect.logInfo("turn"), fieldsOf(record, failure))
+        : Effect.void,
+    )
     const line = failure === undefined ? whole : bounded(`turn ${record.outcome}`, whole)
     return failure?.reason === "internal"
       ? Effect.andThen(line, Effect.logError("a turn failed unexpectedly", failure.cause))

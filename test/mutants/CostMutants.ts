@@ -40,9 +40,9 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
   ),
   by("test/downstream/http/RequestBytes.test.ts")(
     "body-of-a-quick-client-is-read-without-a-break",
-    "src/downstream/http/RequestBytes.ts",
-    `if (part.length >= smallPart && inRound < perRound)`,
-    `if (part.length >= smallPart)`,
+    "src/downstream/http/Collected.ts",
+    `if (value.length >= smallPart && this.#inRound < perRound)`,
+    `if (value.length >= smallPart)`,
   ),
   by("test/downstream/socket/ClientEvent.test.ts")(
     "pair-is-cut-between-two-steps",

@@ -1163,15 +1163,28 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   ),
   limiting(
     "slow-bodies-have-five-minutes",
-    "src/downstream/http/RequestBytes.ts",
-    `      if (size() - before < leastBytes) break`,
+    "src/downstream/http/Collected.ts",
+    `if (this.#left <= 0 || this.#gathered.size - before < leastBytes)`,
+    `if (this.#left <= 0)`,
+  ),
+  by("test/downstream/http/RequestBytes.test.ts")(
+    "parts-of-a-body-are-kept-without-a-question",
+    "src/downstream/http/Collected.ts",
+    `    if (error !== undefined) return this.#refuse(error)`,
     ``,
+  ),
+  by("test/downstream/http/RequestBytes.test.ts")(
+    "parts-of-a-body-come-in-no-time",
+    "src/downstream/http/Collected.ts",
+    `    this.#watch()
+    this.#ask()`,
+    `    this.#ask()`,
   ),
   limiting(
     "short-bodies-have-five-minutes",
     "src/downstream/http/RequestBytes.ts",
-    `  const within = Math.min(window, Duration.toMillis(timeout))`,
-    `  const within = Duration.toMillis(timeout)`,
+    `    return gather(source, Math.min(window, Duration.toMillis(timeout)), deadlines, settled)`,
+    `    return gather(source, Duration.toMillis(timeout), deadlines, settled)`,
   ),
   limiting(
     "address-is-not-counted",

@@ -11,11 +11,12 @@ import { Duration, Effect, Stream } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { Transform } from "node:stream"
 import * as Zlib from "node:zlib"
-import type { Deadlines } from "../../turn/Deadlines.ts"
+import * as Deadlines from "../../turn/Deadlines.ts"
 import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { inSlices } from "../../turn/Slices.ts"
 import { tooMuch } from "../Admission.ts"
 import { ApiError } from "../ApiError.ts"
+import { collected } from "./Collected.ts"
 import { Gathered } from "./Gathered.ts"
 import { isWholeZstd } from "./Zstd.ts"
 
@@ -25,7 +26,7 @@ export interface Options {
   /** How long the whole body may take to arrive. Default 5 minutes. */
   readonly timeout?: Duration.Input
   /** Where the time-out waits. Default: on a fiber for this request. */
-  readonly deadlines?: Deadlines
+  readonly deadlines?: Deadlines.Deadlines
   /** Called with how many bytes are kept now; false: there is no room for them. Default: there always is. */
   readonly holds?: (bytes: number) => boolean
   /** True: it ends no sooner than `nextRound` would. Of a small body both waits are one. */
@@ -79,7 +80,10 @@ export const readEncodedBytes = (request: Request, options: Options): Effect.Eff
     const announced = announcedIn(request)
     if ((announced ?? 0) > maxBytes) return Effect.fail(tooLarge(maxBytes))
     if ((announced ?? 0) <= gatheredAtMost && !holds(announced ?? 0)) return Effect.fail(tooMuch)
-    return read(request, announced, { ...options, holds })
+    const { deadlines } = options
+    return deadlines === undefined
+      ? Effect.scoped(Effect.flatMap(Deadlines.make, (deadlines) => read(request, announced, options, deadlines)))
+      : read(request, announced, options, deadlines)
   })
 
 /**
@@ -122,34 +126,21 @@ const announcedIn = ({ headers }: Request): number | undefined =>
 const read = (
   request: Request,
   announced: number | undefined,
-  options: Options & { readonly holds: (bytes: number) => boolean },
+  options: Options,
+  deadlines: Deadlines.Deadlines,
 ): Effect.Effect<Uint8Array, ApiError> => {
-  const { deadlines, holds, maxBytes, settled = false, timeout = wholeWithin } = options
+  const { settled = false, timeout = wholeWithin } = options
   const { source } = request
   // The platform may gather a body of announced length in one piece, since its parser takes no more than was announced.
-  const whole = source instanceof Request && (announced ?? Infinity) <= gatheredAtMost ? source : undefined
-  const within = Math.min(window, Duration.toMillis(timeout))
-  // Such a request has a body. To ask the platform for it would make a stream of it.
-  if (whole !== undefined && announced !== 0 && deadlines !== undefined)
-    return gather(whole, within, deadlines, settled)
-  const bytes =
-    source instanceof Request && source.body === null
-      ? Effect.succeed(new Uint8Array())
-      : whole === undefined
-        ? collect(request.stream, maxBytes, holds, timeout)
-        : gatherOnFiber(whole, within)
+  // Such a request has a body, unless none was announced; to ask the platform for it would make a stream of it.
+  if (source instanceof Request && announced !== 0 && (announced ?? Infinity) <= gatheredAtMost) {
+    return gather(source, Math.min(window, Duration.toMillis(timeout)), deadlines, settled)
+  }
+  const bytes = collect(request, options, deadlines)
   return settled ? Effect.flatMap(bytes, (bytes) => Effect.as(nextRound, bytes)) : bytes
 }
 
-const gatherOnFiber = (source: globalThis.Request, within: number) => {
-  const bytes = Effect.tryPromise({
-    try: async () => new Uint8Array(await source.arrayBuffer()),
-    catch: () => incomplete,
-  })
-  return Effect.timeoutOrElse(bytes, { duration: within, orElse: () => Effect.fail(timedOut) })
-}
-
-const gather = (source: globalThis.Request, within: number, deadlines: Deadlines, settled: boolean) =>
+const gather = (source: globalThis.Request, within: number, deadlines: Deadlines.Deadlines, settled: boolean) =>
   Effect.callback<Uint8Array, ApiError>((resume) => {
     let round: NodeJS.Immediate | undefined
     const deadline = deadlines.after(within, () => resume(Effect.fail(timedOut)))
@@ -172,53 +163,24 @@ const gather = (source: globalThis.Request, within: number, deadlines: Deadlines
   })
 
 const collect = (
-  stream: Stream.Stream<Uint8Array, unknown>,
-  maxBytes: number,
-  holds: (bytes: number) => boolean,
-  timeout: Duration.Input,
-): Effect.Effect<Uint8Array, ApiError> =>
-  Effect.suspend(() => {
-    const gathered = new Gathered()
-    let inRound = 0
-    const read = stream.pipe(
-      Stream.mapError(() => incomplete),
-      Stream.runForEach((part) => {
-        const size = gathered.size + part.length
-        if (size > maxBytes) return Effect.fail(tooLarge(maxBytes))
-        if (!holds(size)) return Effect.fail(tooMuch)
-        gathered.add(part)
-        inRound += part.length
-        // The listener puts chunks together while none is asked for: asked for at once, each of one byte would be a part.
-        if (part.length >= smallPart && inRound < perRound) return Effect.void
-        inRound = 0
-        return nextRound
-      }),
-    )
-    const inTime = Effect.raceFirst(
-      read,
-      tooSlow(() => gathered.size, timeout),
-    )
-    return Effect.andThen(
-      inTime,
-      Effect.suspend(() => inSlices(gathered.whole())),
-    )
+  { source, stream }: Request,
+  { holds = hasRoom, maxBytes, timeout = wholeWithin }: Options,
+  deadlines: Deadlines.Deadlines,
+): Effect.Effect<Uint8Array, ApiError> => {
+  const body = source instanceof Request ? source.body : Stream.toReadableStream(stream)
+  if (body === null) return Effect.succeed(new Uint8Array())
+  const gathered = collected({
+    body,
+    deadlines,
+    within: Duration.toMillis(timeout),
+    window,
+    leastBytes,
+    refused: (size) => (size > maxBytes ? tooLarge(maxBytes) : holds(size) ? undefined : tooMuch),
+    late: timedOut,
+    broken: incomplete,
   })
-
-/** Fails once less than the least has come in a window, or the time for all of it is over. */
-const tooSlow = (size: () => number, timeout: Duration.Input): Effect.Effect<never, ApiError> =>
-  Effect.gen(function* () {
-    let left = Duration.toMillis(timeout)
-    for (let before = 0; left > 0; before = size()) {
-      const span = Math.min(left, window)
-      yield* Effect.sleep(span)
-      left -= span
-      if (size() - before < leastBytes) break
-    }
-    return yield* timedOut
-  })
-
-/** In bytes: a smaller part costs more than it brings, and after so many the event loop sees to others. */
-const [smallPart, perRound] = [1 << 14, 1 << 17]
+  return Effect.flatMap(gathered, (gathered) => inSlices(gathered.whole()))
+}
 
 const identity = (): Transform => {
   throw new Error("an identity has no decoder")
