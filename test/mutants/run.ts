@@ -5,11 +5,13 @@
  * if a schedule that a property printed has more than a dozen steps. What only the whole proxy shows must be noticed by
  * what a test says, not by its time limit. Words on the command line choose the mistakes whose names hold one of them.
  * With `--drawn` the examples of what a turn means are left out: the generators of edits must find those by themselves.
+ * With `--changed COMMIT` it is only those that are new since then, or whose file or tests are others.
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodePath from "@effect/platform-node-shared/NodePath"
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
 import { Console, Data, Effect, FileSystem, Layer, Option, Path } from "effect"
+import { parseArgs } from "node:util"
 import { fileURLToPath } from "node:url"
 import { run } from "../support/Child.ts"
 import type { Mutant } from "./Mutants.ts"
@@ -37,8 +39,13 @@ const copied = [
   "tsconfig.json",
   "vitest.config.ts",
 ]
-const words = process.argv.slice(2).filter((word) => word !== "--drawn")
-const onlyDrawn = process.argv.includes("--drawn")
+const {
+  positionals: words,
+  values: { changed: since, drawn: onlyDrawn },
+} = parseArgs({
+  allowPositionals: true,
+  options: { drawn: { type: "boolean", default: false }, changed: { type: "string" } },
+})
 
 /** The examples first, which take a second; the properties only if those have noticed nothing. */
 const turnStages = onlyDrawn
@@ -115,85 +122,120 @@ const caught = (report: Report): Verdict => {
   return { _tag: schedule.steps > maxSteps ? "TooLong" : "Caught", by }
 }
 
-/** Runs the tests on a copy with the mistake in it; undefined: without any. */
-const judge = Effect.fnUntraced(function* (mutant: Mutant | undefined, stages: Stages) {
+/** How many mistakes are judged at a time, each in a copy of the sources of its own. */
+const copies = 2
+
+/** A copy of the sources, for as long as the scope. Each mistake that is planted in it is taken out again. */
+const copy = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-mutant-" })
+  const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-mutants-" })
   yield* fs.makeDirectory(path.join(folder, "test"))
   for (const name of copied) yield* fs.copy(path.join(root, name), path.join(folder, name))
   yield* fs.symlink(path.join(root, "node_modules"), path.join(folder, "node_modules"))
-  if (mutant !== undefined) {
-    const file = path.join(folder, mutant.file)
-    const text = planted(mutant, yield* fs.readFileString(file))
-    if (text === undefined) return { _tag: "NotPlanted", message: `not once in ${mutant.file}` } satisfies Verdict
-    yield* fs.writeFileString(file, text)
-  }
+  return folder
+})
+
+/** Plants a mistake for as long as the scope; false: it can't be. */
+const plant = Effect.fnUntraced(function* (folder: string, mutant: Mutant) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = path.join(folder, mutant.file)
+  const source = yield* fs.readFileString(file)
+  const text = planted(mutant, source)
+  if (text === undefined) return false
+  yield* Effect.acquireRelease(fs.writeFileString(file, text), () => Effect.orDie(fs.writeFileString(file, source)))
+  return true
+})
+
+/** Runs tests in a copy, by hand or in full; gives what they reported where one failed. */
+const failing = Effect.fnUntraced(function* (folder: string, tests: ReadonlyArray<string>, CI: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
   const report = path.join(folder, "report.json")
+  yield* fs.remove(report, { force: true })
+  const vitest = ["node_modules/.bin/vitest", "run", "--bail=1", "--reporter=json", `--outputFile=${report}`, ...tests]
+  const ended = yield* run([process.execPath, "--bun", ...vitest], { cwd: folder, env: { ...process.env, CI } })
+  if (ended.code === 0) return undefined
+  return Option.match(yield* Effect.option(fs.readFileString(report)), {
+    onNone: (): Verdict => ({
+      _tag: "Caught",
+      by: `no report: ${`${ended.stdout}${ended.stderr}`.trim().slice(-200)}`,
+    }),
+    onSome: (text) => caught(JSON.parse(text) as Report),
+  })
+})
+
+const judge = Effect.fnUntraced(function* (folder: string, mutant: Mutant, stages: Stages) {
+  if (!(yield* plant(folder, mutant))) {
+    return { _tag: "NotPlanted", message: `not once in ${mutant.file}` } satisfies Verdict
+  }
   for (const tests of stages) {
-    const vitest = [
-      "node_modules/.bin/vitest",
-      "run",
-      "--bail=1",
-      "--reporter=json",
-      `--outputFile=${report}`,
-      ...tests,
-    ]
-    const env = { ...process.env, CI: "true" }
-    const ended = yield* run([process.execPath, "--bun", ...vitest], { cwd: folder, env })
-    if (ended.code === 0) continue
-    const written = yield* Effect.option(fs.readFileString(report))
-    return Option.match(written, {
-      onNone: (): Verdict => ({
-        _tag: "Caught",
-        by: `no report: ${`${ended.stdout}${ended.stderr}`.trim().slice(-200)}`,
-      }),
-      onSome: (text) => caught(JSON.parse(text) as Report),
-    })
+    const verdict = yield* failing(folder, tests, "true")
+    if (verdict !== undefined) return verdict
   }
   return { _tag: "Survived" } satisfies Verdict
 }, Effect.scoped)
 
 /** A mistake that makes the tests run for ever is noticed, too. */
-const judged = (mutant: Mutant | undefined, stages: Stages) =>
-  judge(mutant, stages).pipe(
+const judged = (folder: string, mutant: Mutant, stages: Stages) =>
+  judge(folder, mutant, stages).pipe(
     Effect.timeoutOrElse({
       duration: "10 minutes",
       orElse: () => Effect.succeed<Verdict>({ _tag: "Caught", by: "the time limit" }),
     }),
   )
 
+/** Whether a mistake is new since the commit, or its file or one of its tests is another than then. */
+const changedSince = Effect.fnUntraced(function* (commit: string) {
+  const git = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+    const { code, stderr, stdout } = yield* run(["git", ...args], { cwd: root, env: process.env })
+    return code === 0 ? stdout : yield* new Unnoticed({ message: stderr.trim() })
+  })
+  const files = new Set((yield* git("diff", "--name-only", commit)).split("\n"))
+  const known = yield* git("grep", "-h", "", commit, "--", "test/mutants/*.ts")
+  return ({ mutant: { file, name }, stages }: (typeof all)[number]) =>
+    files.has(file) || stages.flat().some((test) => files.has(test)) || !known.includes(`"${name}"`)
+})
+
 class Unnoticed extends Data.TaggedError("Unnoticed")<{ readonly message: string }> {}
 
 const program = Effect.gen(function* () {
-  const chosen = all.filter(({ mutant: { name } }) => words.length === 0 || words.some((word) => name.includes(word)))
+  const isChosen = since === undefined ? () => true : yield* changedSince(since)
+  const chosen = all.filter(
+    (one) => (words.length === 0 || words.some((word) => one.mutant.name.includes(word))) && isChosen(one),
+  )
+  if (chosen.length === 0) {
+    if (since !== undefined) return yield* Console.log("None has changed since then")
+    return yield* new Unnoticed({ message: "There are no mistakes of such a name" })
+  }
+  const free = yield* Effect.all(Array.from({ length: copies }, () => copy))
+  // That the properties hold in full is for the tests themselves; here it is enough that no test fails by itself.
   const files = new Set(chosen.flatMap(({ stages }) => stages).flat())
-  const clean = yield* judged(undefined, [[...files]])
-  if (clean._tag !== "Survived") {
+  const clean = yield* failing(free[0] ?? root, [...files], "")
+  if (clean !== undefined) {
     return yield* new Unnoticed({ message: `The tests fail without a mistake: ${JSON.stringify(clean)}` })
   }
-  const width = Math.max(0, ...chosen.map(({ mutant: { name } }) => name.length))
+  const width = Math.max(...chosen.map(({ mutant: { name } }) => name.length))
   const verdicts = yield* Effect.forEach(
     chosen,
     Effect.fnUntraced(function* ({ atOnce, mutant, stages }) {
       const { name } = mutant
-      const verdict = yield* judged(mutant, stages)
+      const folder = free.pop() ?? (yield* copy)
+      const verdict = yield* judged(folder, mutant, stages)
+      free.push(folder)
       const detail = "by" in verdict ? verdict.by : "message" in verdict ? verdict.message : ""
       yield* Console.log(`${name.padEnd(width)}  ${verdict._tag.padEnd(10)}  ${detail}`.trimEnd())
       return { name, verdict, atOnce }
     }),
-    { concurrency: 2 },
+    { concurrency: copies },
   )
   const missed = verdicts.filter(
     ({ atOnce, verdict }) => verdict._tag !== "Caught" && (atOnce || verdict._tag !== "TimedOut"),
   )
   yield* Console.log(`${verdicts.length - missed.length} of ${verdicts.length} caught`)
-  if (missed.length > 0 || verdicts.length === 0) {
-    return yield* new Unnoticed({
-      message: missed.map(({ name }) => name).join(", ") || "There are no mistakes of such a name",
-    })
-  }
-})
+  if (missed.length > 0) return yield* new Unnoticed({ message: missed.map(({ name }) => name).join(", ") })
+}).pipe(Effect.scoped)
 
 program.pipe(
   Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer)),
