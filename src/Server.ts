@@ -19,7 +19,7 @@ import * as RequestLog from "./downstream/http/RequestLog.ts"
 import * as Routes from "./downstream/http/Routes.ts"
 import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
-import { Live, UpstreamsInForce } from "./observe/live/Live.ts"
+import { Overview, UpstreamsInForce } from "./observe/live/Overview.ts"
 import { boundedReads } from "./config/Files.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
 import { layerExecutorNoCredentials, layerTurns } from "./Engine.ts"
@@ -101,7 +101,7 @@ const layerWarnings = Layer.effectDiscard(
 const layerOperator = Layer.unwrap(
   Effect.map(Settings, ({ metrics }) => (metrics === "on" ? OperatorRoutes.layer : Layer.empty)),
 ).pipe(
-  Layer.provide(Live.layerNoDeps),
+  Layer.provide(Overview.layerNoDeps),
   Layer.provide([
     Observing.layer,
     Layer.effect(

@@ -58,13 +58,9 @@ export const top = Command.make(
   "top",
   {
     once: Flag.Boolean("once").pipe(Flag.withDescription("print one frame"), Flag.withDefault(false)),
-    ...settingFlags,
+    settings: settingFlags,
   },
-  ({ once, ...given }) =>
-    show(once as boolean).pipe(
-      Effect.provide(layer),
-      withFlags(given as Readonly<Record<string, Option.Option<string>>>),
-    ),
+  ({ once, settings }) => withFlags(settings)(Effect.provide(show(once), layer)),
 ).pipe(
   Command.withDescription(
     "Show what goes on in the proxy of these settings on this machine: turns, connections, the last hour; what its page at /_respool/ shows.",

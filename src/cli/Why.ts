@@ -1,7 +1,6 @@
 /**
  * The command `why`: asks the running proxy how a turn travelled, and why it was sent as it was.
  */
-import type { Option } from "effect"
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { TurnEntry } from "../observe/live/TurnEntry.ts"
@@ -41,13 +40,9 @@ export const why = Command.make(
   {
     id: Argument.String("REQUEST_ID").pipe(Argument.withDescription("the answer's x-request-id, or the log's `turn`")),
     json: Flag.Boolean("json").pipe(Flag.withDescription("print a JSON array of turns"), Flag.withDefault(false)),
-    ...settingFlags,
+    settings: settingFlags,
   },
-  ({ id, json, ...given }) =>
-    asked(id as string, json as boolean).pipe(
-      Effect.provide(layer),
-      withFlags(given as Readonly<Record<string, Option.Option<string>>>),
-    ),
+  ({ id, json, settings }) => withFlags(settings)(Effect.provide(asked(id, json), layer)),
 ).pipe(
   Command.withDescription(
     "Ask the proxy of these settings on this machine about one of its last 1,000 turns: how it travelled, what was sent of it, and why.",

@@ -8,8 +8,8 @@
 import { Config, Effect } from "effect"
 import { Settings } from "../config/Settings.ts"
 import type { TurnRecord } from "../turn/record/TurnRecord.ts"
-import type { Attributes, Registry } from "./Series.ts"
-import { Family } from "./Series.ts"
+import type { Attributes, Registry } from "./MetricSeries.ts"
+import { Family } from "./MetricSeries.ts"
 
 /** As the conventions have it, in seconds and in tokens. */
 const durations = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]

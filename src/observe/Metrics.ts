@@ -11,7 +11,7 @@ import { eventLoopLag } from "./EventLoopLag.ts"
 import type { MetricName } from "./MetricRows.ts"
 import { metricRows, secondsBounds } from "./MetricRows.ts"
 import * as GenAi from "./GenAi.ts"
-import { Family, makeRegistry } from "./Series.ts"
+import { Family, makeRegistry } from "./MetricSeries.ts"
 
 /** What a turn that no attempt was made of has in place of how it travelled. */
 const none = "none"

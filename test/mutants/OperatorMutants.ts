@@ -204,7 +204,7 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     file: "src/upstream/pool/Lanes.ts",
     find: `worth === "once" ? 1 : chain.turns + 1`,
     replace: `1`,
-    noticedBy: ["test/observe/live/Live.test.ts"],
+    noticedBy: ["test/observe/live/Overview.test.ts"],
   },
   {
     name: "ring-forgets-the-latest",
@@ -233,7 +233,7 @@ export const forOperators: ReadonlyArray<MutantOfTheWhole> = [
     find: `  if (secret) return "(set)"
 `,
     replace: ``,
-    noticedBy: ["test/observe/live/Live.test.ts"],
+    noticedBy: ["test/observe/live/Overview.test.ts"],
   },
   {
     name: "cookie-under-any-name",

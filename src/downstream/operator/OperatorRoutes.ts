@@ -9,14 +9,14 @@ import { HttpRouter, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import { Settings } from "../../config/Settings.ts"
 import type { View } from "../../observe/live/Frame.ts"
-import { Live } from "../../observe/live/Live.ts"
+import { Overview } from "../../observe/live/Overview.ts"
 import { monotonicMillis } from "../../turn/Elapsed.ts"
 import { ApiError } from "../ApiError.ts"
 import { Draining } from "../http/Listener.ts"
 import { paced } from "../http/Paced.ts"
 import * as OperatorAccess from "./OperatorAccess.ts"
 import { pageRoutes } from "./PageRoutes.ts"
-import { asIs, shown } from "./Shown.ts"
+import { notKept, toOperators } from "./OperatorAnswer.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 
@@ -37,7 +37,7 @@ const viewOf = (request: Request): View => {
 const make = Effect.gen(function* () {
   const { clientTimeout } = yield* Settings
   const access = yield* OperatorAccess.make
-  const live = yield* Live
+  const overview = yield* Overview
   const draining = Option.match(yield* Effect.serviceOption(Draining), {
     onNone: () => Effect.never,
     onSome: ({ begun }) => begun,
@@ -45,28 +45,28 @@ const make = Effect.gen(function* () {
   const context = yield* Effect.context<FileSystem.FileSystem>()
   let readers = 0
 
-  const metrics = shown(access.mayLook, () =>
+  const metrics = toOperators(access.mayLook, () =>
     Effect.sync(() =>
       HttpServerResponse.text(PrometheusMetrics.formatUnsafe(context), {
         contentType: "text/plain; version=0.0.4; charset=utf-8",
-        headers: asIs,
+        headers: notKept,
       }),
     ),
   )
 
-  const turns = shown(access.mayLookAtPage, (request) =>
+  const turns = toOperators(access.mayLookAtPage, (request) =>
     Effect.map(monotonicMillis, (now) =>
       HttpServerResponse.jsonUnsafe(
-        { now, turns: live.turnsOf(searchOf(request).get("request") ?? "") },
-        { headers: asIs },
+        { now, turns: overview.turnsOf(searchOf(request).get("request") ?? "") },
+        { headers: notKept },
       ),
     ),
   )
 
-  const events = shown(access.mayLookAtPage, (request) =>
+  const events = toOperators(access.mayLookAtPage, (request) =>
     Effect.suspend(() => {
       if (readers >= mostReaders) return Effect.fail(tooManyReaders)
-      const next = live.reader(viewOf(request))
+      const next = overview.reader(viewOf(request))
       const frames = Stream.fromEffectSchedule(
         Effect.sync(() => `data: ${JSON.stringify(next())}\n\n`),
         Schedule.spaced("1 second"),
@@ -79,7 +79,7 @@ const make = Effect.gen(function* () {
       return Effect.succeed(
         HttpServerResponse.stream(body, {
           contentType: "text/event-stream; charset=utf-8",
-          headers: { ...asIs, "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
+          headers: { ...notKept, "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
         }),
       )
     }),
@@ -93,7 +93,7 @@ const make = Effect.gen(function* () {
   )
 })
 
-/** Needs `Settings`, `Live` and the server's address. */
+/** Needs `Settings`, `Overview` and the server's address. */
 export const layer = Layer.unwrap(make)
 
 const tooManyReaders = ApiError.unavailable("server_overloaded", "Too many pages and terminals look already.", 5)

@@ -7,7 +7,7 @@ import { readRequestBytes } from "../http/RequestBytes.ts"
 import type { OperatorAccess } from "./OperatorAccess.ts"
 import { cookieName, nothingThere } from "./OperatorAccess.ts"
 import { page, signInPage } from "./Page.ts"
-import { asIs, shown } from "./Shown.ts"
+import { notKept, toOperators } from "./OperatorAnswer.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 
@@ -27,9 +27,9 @@ export const pageRoutes = (access: OperatorAccess) => {
       onFailure: () => Effect.succeed(signInPage(undefined)),
     })
 
-  const html = shown(orAsked, (request) =>
+  const html = toOperators(orAsked, (request) =>
     Effect.map(pageOf(request), ({ headers, text }) =>
-      HttpServerResponse.text(text, { contentType: "text/html; charset=utf-8", headers: { ...asIs, ...headers } }),
+      HttpServerResponse.text(text, { contentType: "text/html; charset=utf-8", headers: { ...notKept, ...headers } }),
     ),
   )
 
@@ -43,12 +43,12 @@ export const pageRoutes = (access: OperatorAccess) => {
     const cookie = access.signIn(token.trim())
     if (cookie === undefined) {
       const { headers, text } = signInPage("That is not the token.")
-      const options = { status: 401, contentType: "text/html; charset=utf-8", headers: { ...asIs, ...headers } }
+      const options = { status: 401, contentType: "text/html; charset=utf-8", headers: { ...notKept, ...headers } }
       return HttpServerResponse.text(text, options)
     }
     const isSecure = request.protocol === "https" || request.headers["x-forwarded-proto"] === "https"
     return HttpServerResponse.setCookieUnsafe(
-      HttpServerResponse.redirect("/_respool/", { status: 303, headers: asIs }),
+      HttpServerResponse.redirect("/_respool/", { status: 303, headers: notKept }),
       cookieName,
       cookie,
       { httpOnly: true, sameSite: "strict", path: "/_respool", secure: isSecure },

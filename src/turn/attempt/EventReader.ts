@@ -5,9 +5,9 @@
  * makes the upstream wait. A transport says how it makes the upstream wait, and what the attempt's end means for it.
  *
  * It is written by hand, and transports inherit from it instead of holding one, because many turns wait at a time and
- * each has few events a second: an event finds the caches cold and pays some 100 ns for each object on its way. Objects
- * with methods in place of a chain of closures, and a short way for a chunk that is one text, took an event from 47.5
- * to 36.8 thousand cycles of user code, where the benchmark's floor takes 32.6 (test/bench/README.md, Bun 1.4.5).
+ * each has few events a second: an event finds the caches cold, and pays some hundred cycles for each object on its way.
+ * Objects with methods in place of a chain of closures, and a short way for a chunk that is one text, took an event from
+ * 47.5 to 36.8 thousand cycles of user code, where the benchmark's floor takes 32.6 (test/bench/README.md, Bun 1.4.5).
  */
 import { Exit } from "effect"
 import type { TurnEnd, TurnSink } from "../Executor.ts"

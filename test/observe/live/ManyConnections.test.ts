@@ -4,12 +4,12 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Settings } from "../../../src/config/Settings.ts"
 import { mostRunning, rowsPerPage } from "../../../src/observe/live/Frame.ts"
-import { Live } from "../../../src/observe/live/Live.ts"
+import { Overview } from "../../../src/observe/live/Overview.ts"
 import type { ShownConnection } from "../../../src/turn/record/Observing.ts"
 import * as Observing from "../../../src/turn/record/Observing.ts"
 import type { RunningTurn } from "../../../src/turn/record/TurnRecord.ts"
 
-const layer = Live.layerNoDeps.pipe(
+const layer = Overview.layerNoDeps.pipe(
   Layer.provideMerge(Observing.layer),
   Layer.provide(Settings.layer({})),
   Layer.provide([NodeFileSystem.layer, NodePath.layer]),
@@ -42,10 +42,10 @@ describe("A frame of five thousand connections and as many turns", () => {
   it.effect("has one page of them, and is no larger for all the others", () =>
     Effect.gen(function* () {
       const observing = yield* Observing.Observing
-      const live = yield* Live
+      const overview = yield* Overview
       yield* observing.connections(() => Array.from({ length: 5000 }, (_, index) => connection(index)))
       for (let index = 0; index < 5000; index++) observing.turnStarted(running(index))
-      const at = (from: number, state?: string) => live.reader({ from, state })()
+      const at = (from: number, state?: string) => overview.reader({ from, state })()
       const first = at(0)
       assert.deepStrictEqual([first.connections.fitting, first.connections.rows.length], [5000, rowsPerPage])
       assert.lengthOf(first.running, mostRunning)

@@ -29,18 +29,18 @@ export const UpstreamsInForce = Context.Reference<() => ReadonlyArray<ShownUpstr
   defaultValue: () => () => [],
 })
 
-export class Live extends Context.Service<
-  Live,
+export class Overview extends Context.Service<
+  Overview,
   {
     /** The turns of the last thousand that were asked for under this id, or have it themselves, the latest first. */
     readonly turnsOf: (id: string) => ReadonlyArray<TurnEntry>
     /** Gives a reader's next frame with each call. */
     readonly reader: (view: View) => () => Frame
   }
->()("respool/observe/Live") {
+>()("respool/observe/Overview") {
   /** Listens for as long as its scope. */
   static readonly layerNoDeps = Layer.effect(
-    Live,
+    Overview,
     Effect.suspend(() => make),
   )
 }
@@ -139,7 +139,7 @@ const make = Effect.gen(function* () {
     }
   }
 
-  return Live.of({
+  return Overview.of({
     turnsOf: (id) => [...ring.latest()].filter(({ request, turn }) => request === id || turn === id),
     reader,
   })

@@ -8,9 +8,9 @@ import { ApiError } from "../ApiError.ts"
 import type { OperatorAccess } from "./OperatorAccess.ts"
 
 /** Nobody keeps what is shown, nor takes it for another kind of content. */
-export const asIs = { "cache-control": "no-store", "x-content-type-options": "nosniff" }
+export const notKept = { "cache-control": "no-store", "x-content-type-options": "nosniff" }
 
-export const shown = (
+export const toOperators = (
   may: OperatorAccess["mayLook"],
   answer: (
     request: HttpServerRequest.HttpServerRequest,
