@@ -71,6 +71,13 @@ const aims: ReadonlyArray<Aim> = [
     atMost: 0.35,
     of: (_, value) => divided(value("respool", "wall s"), value("direct", "wall s")),
   },
+  {
+    what: "cached input of an agent alone ÷ with 8 siblings (at least 0.98 the other way round)",
+    scenario: "siblings",
+    atMost: 1 / 0.98,
+    of: (_, value) =>
+      divided(value("respool 0 siblings", "agent cached %"), value("respool 8 siblings", "agent cached %")),
+  },
 ]
 
 /** The targets whose scenarios are among the reports. */

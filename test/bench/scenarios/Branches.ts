@@ -6,65 +6,16 @@
  * the relay of the agent loop: a new connection takes a round trip and a half more.
  */
 import { Effect } from "effect"
-import { BenchError, program, start } from "../harness/Child.ts"
+import { BenchError } from "../harness/Child.ts"
 import { startRelay } from "../harness/Processes.ts"
 import type { Entry, Figures, Scenario } from "../harness/Scenario.ts"
 import { quantile, rounds } from "../harness/Scenario.ts"
 import { startTarget } from "../harness/Targets.ts"
 import { fewer } from "./Idle.ts"
+import type { Answer } from "./Simulated.ts"
+import { ask, cachedShare, configure, counted, startSimulator, user } from "./Simulated.ts"
 
 type Mode = "dial" | "lane" | "http"
-
-interface Item {
-  readonly [member: string]: unknown
-}
-
-interface Usage {
-  readonly input_tokens: number
-  readonly input_tokens_details: { readonly cached_tokens: number }
-}
-
-interface Answer {
-  readonly output: ReadonlyArray<Item>
-  readonly usage: Usage
-  readonly firstMs: number
-}
-
-const user = (content: string): Item => ({ role: "user", content })
-
-/** Asks with the whole history, streamed, and notes when the first event came. */
-const ask = async (url: string, input: ReadonlyArray<Item>): Promise<Answer> => {
-  const began = performance.now()
-  const response = await fetch(`${url}/v1/responses`, {
-    method: "POST",
-    headers: { authorization: "Bearer bench", "content-type": "application/json", "session-id": "branches" },
-    body: JSON.stringify({
-      model: "gpt-5.5",
-      store: false,
-      stream: true,
-      include: ["reasoning.encrypted_content"],
-      input,
-    }),
-  })
-  let firstMs: number | undefined
-  let text = ""
-  const decoder = new TextDecoder()
-  for await (const chunk of response.body ?? []) {
-    firstMs ??= performance.now() - began
-    text += decoder.decode(chunk as Uint8Array, { stream: true })
-  }
-  const last = /^data: (\{"type":"response\.completed".*)$/m.exec(text)?.[1]
-  if (last === undefined) throw new Error(`no answer: ${response.status} ${text.slice(0, 200)}`)
-  const { output, usage } = (JSON.parse(last) as { readonly response: Answer }).response
-  return { output, usage, firstMs: firstMs ?? 0 }
-}
-
-/** The simulator's counters. */
-const counted = async (simulator: string) =>
-  (await (await fetch(`${simulator}/simulator/stats`)).json()) as {
-    readonly upgrades: number
-    readonly uplinkBytes: number
-  }
 
 const turnsOfBranch = 3
 
@@ -72,17 +23,16 @@ const turnsOfBranch = 3
 const modelMs = 500
 
 const run = async (url: string, simulator: string, branches: number): Promise<Figures> => {
-  const body = JSON.stringify({ script: { rounds: 0 }, latency: modelMs })
-  await fetch(`${simulator}/simulator/configure`, { method: "POST", body })
+  await configure(simulator, modelMs)
   const opening = [user("x".repeat(60_000))]
-  const history = [...opening, ...(await ask(url, opening)).output]
+  const history = [...opening, ...(await ask(url, opening, { session: "branches" })).output]
   const before = await counted(simulator)
   const answers: Array<Answer> = []
   const branch = async (name: number) => {
     const input = [...history]
     for (let turn = 0; turn < turnsOfBranch; turn++) {
       input.push(user(`Branch ${name}, turn ${turn}: ${"y".repeat(2000)}`))
-      const answer = await ask(url, input)
+      const answer = await ask(url, input, { session: "branches" })
       answers.push(answer)
       input.push(...answer.output)
     }
@@ -91,11 +41,10 @@ const run = async (url: string, simulator: string, branches: number): Promise<Fi
   await Promise.all(Array.from({ length: branches }, (_, name) => branch(name)))
   const wall = performance.now() - began
   const { uplinkBytes, upgrades } = await counted(simulator)
-  const sum = (of: (usage: Usage) => number) => answers.reduce((total, { usage }) => total + of(usage), 0)
   const first = answers.map(({ firstMs }) => firstMs).sort((a, b) => a - b)
   return {
     dials: upgrades - before.upgrades,
-    "cached %": (100 * sum((usage) => usage.input_tokens_details.cached_tokens)) / sum((usage) => usage.input_tokens),
+    "cached %": cachedShare(answers),
     "first ms p50": quantile(first, 0.5),
     "first ms p99": quantile(first, 0.99),
     "up KB/turn": (uplinkBytes - before.uplinkBytes) / 1000 / answers.length,
@@ -105,9 +54,7 @@ const run = async (url: string, simulator: string, branches: number): Promise<Fi
 
 const measure = (mode: Mode, branches: number, profile: string | undefined) =>
   Effect.gen(function* () {
-    const here = Bun.fileURLToPath(new URL("../", import.meta.url))
-    const child = yield* start(program(new URL("../../../src/main.ts", import.meta.url), ["simulator"]), { cwd: here })
-    const simulator = yield* child.printed(/^simulator (\S+)\/v1$/)
+    const simulator = yield* startSimulator
     const relay = yield* startRelay(simulator)
     const way = mode === "http" ? { RESPOOL_TRANSPORT: "http" } : { RESPOOL_BUSY: mode }
     const env = { RESPOOL_PROFILE: "openai", ...way }

@@ -9,6 +9,7 @@ import { bodiesScenario } from "./Bodies.ts"
 import { coldStart } from "./ColdStart.ts"
 import { eventScenarios } from "./Events.ts"
 import { idleScenarios } from "./Idle.ts"
+import { siblings } from "./Siblings.ts"
 import { turnScenarios } from "./Turns.ts"
 
 export const scenarios: ReadonlyArray<Scenario> = [
@@ -20,4 +21,5 @@ export const scenarios: ReadonlyArray<Scenario> = [
   coldStart,
   agentLoop,
   branches,
+  siblings,
 ]
