@@ -2,58 +2,21 @@ import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Schema } from "effect"
 import { readFileSync } from "node:fs"
-import { createServer } from "node:net"
 import { rows } from "../src/config/SettingRows.ts"
 import { environmentName } from "../src/config/Settings.ts"
+import { sessionName } from "../src/downstream/Session.ts"
 import { agent } from "../src/simulator/Script.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
 import { loopback, selfSigned } from "./support/Certificate.ts"
 import { run } from "./support/Child.ts"
+import { freePort, front, insecure, installed, nginx } from "./support/Front.ts"
 import { reading } from "./support/Reading.ts"
 import { TestProxy } from "./support/TestProxy.ts"
 
-/** Undefined: it is not installed (`apt-get install nginx`). */
-const nginx = Bun.which("nginx") ?? Bun.which("/usr/sbin/nginx") ?? undefined
-const caddy = Bun.which("caddy") ?? undefined
+const caddy = installed("caddy")
 const systemd = Bun.which("systemd-analyze") ?? undefined
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8")
-
-const freePort = Effect.callback<number>((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
-
-const insecure = { tls: { rejectUnauthorized: false } }
-
-/** A server in front of a proxy, up and with its base URL. It ends with the scope. */
-const front = Effect.fnUntraced(function* (
-  command: ReadonlyArray<string>,
-  base: string,
-  env: Readonly<Record<string, string | undefined>> = Bun.env,
-) {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() => Bun.spawn([...command], { stdout: "ignore", stderr: "pipe", env: { ...env } })),
-    (child) =>
-      Effect.promise(() => {
-        child.kill("SIGTERM")
-        return child.exited
-      }),
-  )
-  const isUp = Effect.promise(() =>
-    fetch(`${base}/readyz`, insecure).then(
-      ({ status }) => status === 200,
-      () => child.exitCode !== null,
-    ),
-  )
-  yield* Effect.repeat(isUp, { until: (up) => up })
-  if (child.exitCode !== null) {
-    return yield* Effect.die(new Error(yield* Effect.promise(() => new Response(child.stderr).text())))
-  }
-  return base
-})
 
 /** nginx with docs/deploy/nginx.conf in front of a proxy; only ports, name and certificate are others. */
 const behindNginx = Effect.fnUntraced(function* (url: string) {
@@ -67,12 +30,7 @@ const behindNginx = Effect.fnUntraced(function* (url: string) {
     .replace("server 127.0.0.1:8080;", `server ${new URL(url).host};`)
     .replace("listen 443 ssl;", `listen 127.0.0.1:${port} ssl;`)
     .replaceAll("/etc/ssl/llm.example.com/", `${folder}/`)
-  yield* fs.writeFileString(
-    `${folder}/nginx.conf`,
-    `daemon off; pid ${folder}/pid; error_log stderr; worker_processes 1; events {} http { access_log off; client_body_temp_path ${folder}/b; proxy_temp_path ${folder}/p; fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s; ${conf} }`,
-  )
-  const command = [nginx ?? "nginx", "-p", folder, "-c", `${folder}/nginx.conf`, "-e", "stderr"]
-  return yield* front(command, `https://127.0.0.1:${port}`)
+  return yield* nginx(`https://127.0.0.1:${port}`, folder, conf)
 })
 
 /** The same for Caddy, whose certificate of a public authority is one of the test's own. */
@@ -110,12 +68,64 @@ const Compose = Schema.Struct({
   volumes: Schema.Record(Schema.String, Schema.Null),
 })
 
+/** The first of a list. */
+const first = <S extends Schema.Constraint>(schema: S) => Schema.TupleWithRest(Schema.Tuple([schema]), [Schema.Unknown])
+
+/** What decides in the example where a request goes, in Envoy's own names (envoyproxy.io, v3 API). */
+const Envoy = Schema.Struct({
+  static_resources: Schema.Struct({
+    listeners: first(
+      Schema.Struct({
+        filter_chains: first(
+          Schema.Struct({
+            filters: first(
+              Schema.Struct({
+                typed_config: Schema.Struct({
+                  upgrade_configs: Schema.Array(Schema.Struct({ upgrade_type: Schema.String })),
+                  route_config: Schema.Struct({
+                    virtual_hosts: first(
+                      Schema.Struct({
+                        routes: first(
+                          Schema.Struct({
+                            route: Schema.Struct({
+                              cluster: Schema.String,
+                              timeout: Schema.String,
+                              retry_policy: Schema.Struct({ retry_on: Schema.String }),
+                              hash_policy: Schema.Array(
+                                Schema.Struct({
+                                  header: Schema.optionalKey(Schema.Struct({ header_name: Schema.String })),
+                                  terminal: Schema.optionalKey(Schema.Boolean),
+                                }),
+                              ),
+                            }),
+                          }),
+                        ),
+                      }),
+                    ),
+                  }),
+                }),
+              }),
+            ),
+          }),
+        ),
+      }),
+    ),
+    clusters: first(
+      Schema.Struct({
+        name: Schema.String,
+        lb_policy: Schema.String,
+        health_checks: first(Schema.Struct({ http_health_check: Schema.Struct({ path: Schema.String }) })),
+      }),
+    ),
+  }),
+})
+
 const layer = TestProxy.layer({ simulator: { script: agent({ rounds: 0 }) } }).pipe(
   Layer.provideMerge(NodeFileSystem.layer),
 )
 
 const fronts = [
-  ["nginx", "nginx.conf", nginx, behindNginx],
+  ["nginx", "nginx.conf", installed("nginx"), behindNginx],
   ["Caddy", "Caddyfile", caddy, behindCaddy],
 ] as const
 
@@ -159,6 +169,10 @@ describe("The examples of docs/deploy", () => {
   it("collect no stream and send nothing twice", () => {
     const nginx = read("docs/deploy/nginx.conf")
     for (const line of ["proxy_buffering off;", "gzip off;", "proxy_next_upstream off;"]) assert.include(nginx, line)
+    const hashed = read("docs/deploy/nginx-hash.conf")
+    // Of a POST nothing goes to a second node once something was sent to the first.
+    for (const line of ["proxy_buffering off;", "gzip off;", "proxy_next_upstream error;"]) assert.include(hashed, line)
+    assert.match(read("docs/deploy/haproxy.cfg"), /^  retry-on conn-failure$/m)
     assert.match(read("docs/deploy/Caddyfile"), /^\t\tflush_interval -1$/m)
     assert.notMatch(read("docs/deploy/Caddyfile"), /^\s*encode\b/m)
   })
@@ -168,19 +182,54 @@ describe("The examples of docs/deploy", () => {
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-unit-" })
-      const verify = Effect.fnUntraced(function* (unit: string) {
-        yield* fs.writeFileString(`${folder}/respool.service`, unit)
-        const command = [systemd ?? "systemd-analyze", "verify", "--man=no", `${folder}/respool.service`]
+      const verify = Effect.fnUntraced(function* (name: string, unit: string) {
+        yield* fs.writeFileString(`${folder}/${name}.service`, unit)
+        // A template is looked at as one of its instances.
+        const file = `${folder}/${name.replace(/@$/, "@8081")}.service`
+        const command = [systemd ?? "systemd-analyze", "verify", "--man=no", file]
         const { code, stderr } = yield* run(command, { cwd: folder, env: { PATH: Bun.env["PATH"] } })
-        return { code, complaints: stderr.split("\n").filter((line) => line.includes("respool.service")) }
+        return { code, complaints: stderr.split("\n").filter((line) => line.includes("respool")) }
       })
-      // Where Bun is elsewhere, that is all that is wrong with it.
-      const unit = read("docs/deploy/respool.service").replace("/usr/local/bin/bun", process.execPath)
-      assert.deepStrictEqual(yield* verify(unit), { code: 0, complaints: [] })
-      const { complaints } = yield* verify(unit.replace("TimeoutStopSec=40", "TimeoutStopSec=soon"))
-      assert.isNotEmpty(complaints)
+      for (const name of ["respool", "respool@"]) {
+        // Where Bun is elsewhere, that is all that is wrong with it.
+        const unit = read(`docs/deploy/${name}.service`).replace("/usr/local/bin/bun", process.execPath)
+        assert.deepStrictEqual(yield* verify(name, unit), { code: 0, complaints: [] })
+        const { complaints } = yield* verify(name, unit.replace("TimeoutStopSec=40", "TimeoutStopSec=soon"))
+        assert.isNotEmpty(complaints)
+      }
     }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
   )
+
+  it("have an Envoy that hashes on what names the session, in the order in which respool reads it", () => {
+    const envoy = Schema.decodeUnknownSync(Envoy)(Bun.YAML.parse(read("docs/deploy/envoy.yaml")))
+    const [cluster] = envoy.static_resources.clusters
+    assert.strictEqual(cluster.lb_policy, "RING_HASH")
+    assert.strictEqual(cluster.health_checks[0].http_health_check.path, "/readyz")
+    const manager = envoy.static_resources.listeners[0].filter_chains[0].filters[0].typed_config
+    assert.deepStrictEqual(manager.upgrade_configs, [{ upgrade_type: "websocket" }])
+    const {
+      cluster: name,
+      hash_policy: policies,
+      retry_policy: retries,
+      timeout,
+    } = manager.route_config.virtual_hosts[0].routes[0].route
+    assert.strictEqual(name, cluster.name)
+    assert.strictEqual(timeout, "0s")
+    // Nothing that may have reached a node is sent to a second one.
+    assert.strictEqual(retries.retry_on, "connect-failure")
+    const headers = policies.flatMap(({ header, terminal }) => {
+      if (header === undefined) return []
+      assert.isTrue(terminal, header.header_name)
+      return [header.header_name]
+    })
+    const own = "x-my-session"
+    const names = headers.slice(0, headers.indexOf("authorization"))
+    assert.deepStrictEqual(names, ["session-id", "session_id", "conversation_id", "x-session-affinity", own])
+    for (const [place, header] of names.entries()) {
+      const rest = Object.fromEntries(names.slice(place).map((later) => [later, later]))
+      assert.strictEqual(sessionName(rest, undefined, own), header)
+    }
+  })
 
   it("have a compose file that names what it uses, and nothing that compose does not know", () => {
     const compose: unknown = Bun.YAML.parse(read("docs/deploy/compose.yaml"))
