@@ -135,6 +135,21 @@ describe("Aborting", () => {
       assert.isAtMost(census.timers(), timers + 8)
     }).pipe(Effect.provide([Simulator.layer(), Census.layer])),
   )
+
+  it.effect("ends a turn whose answer nobody reads", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const fetch = yield* pooled()
+      const controller = new AbortController()
+      yield* simulator.failNext({ _tag: "Hold", at: 5 })
+      const asked = { method: "POST", headers, body: body("hello", { stream: true }), signal: controller.signal }
+      const response = yield* Effect.promise(() => fetch(`${simulator.url}/responses`, asked))
+      assert.strictEqual(response.status, 200)
+      controller.abort(new Error("enough"))
+      yield* unlessItHangs(simulator.until(({ turns }) => turns[0]?.status === "abandoned"))
+      assert.match(String(yield* Effect.promise(() => response.text().catch(String))), /enough/)
+    }).pipe(Effect.provide(Simulator.layer())),
+  )
 })
 
 describe("A fetch with a pool", () => {

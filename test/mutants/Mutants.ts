@@ -5,6 +5,7 @@
  * the tests, and `bun run mutants` plants them.
  */
 import { ofCosts } from "./CostMutants.ts"
+import { ofTheLibrary } from "./LibraryMutants.ts"
 import { forOperators } from "./OperatorMutants.ts"
 
 export interface Mutant {
@@ -622,6 +623,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `  return isTerminal(type) ? type : "response.completed"`,
   ),
   ...forOperators,
+  ...ofTheLibrary,
   ...ofCosts,
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",

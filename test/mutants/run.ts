@@ -23,7 +23,9 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 const copied = [
   "src",
   "test/CertificateReload.test.ts",
+  "test/PooledClient.test.ts",
   "test/Reload.test.ts",
+  "test/Whole.test.ts",
   "test/cli",
   "test/config",
   "test/downstream",

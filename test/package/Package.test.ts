@@ -38,6 +38,7 @@ const conversations = [
   { name: "the openai SDK", file: "openai.mjs", turns: 20, options: [], models: true },
   { name: "the AI SDK, which stores", file: "aiSdk.mjs", turns: 6, options: ["true"], models: false },
   { name: "the AI SDK, which does not store", file: "aiSdk.mjs", turns: 6, options: ["false"], models: false },
+  { name: "an Effect client", file: "httpClient.mjs", turns: 6, options: [], models: false },
   { name: "the Agents SDK", file: "agents.mjs", turns: 6, options: [], models: false },
 ]
 

@@ -25,7 +25,18 @@ export const pack = Effect.fnUntraced(function* (folder: string) {
 })
 
 /** What the app has installed beside respool: everything that this project has, but for respool itself. */
-const installed = ["effect", "ws", "openai", "ai", "zod", "@ai-sdk/openai", "@openai/agents", "@types/node", "vitest"]
+const installed = [
+  "effect",
+  "@effect/platform-node-shared",
+  "ws",
+  "openai",
+  "ai",
+  "zod",
+  "@ai-sdk/openai",
+  "@openai/agents",
+  "@types/node",
+  "vitest",
+]
 
 export class App extends Context.Service<App, { readonly folder: string }>()("test/App") {
   /** An app in a folder outside of the repository, with the packed respool in its `node_modules`. */
@@ -35,7 +46,7 @@ export class App extends Context.Service<App, { readonly folder: string }>()("te
       const fs = yield* FileSystem.FileSystem
       const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-app-" })
       const modules = `${folder}/node_modules`
-      for (const scope of ["@ai-sdk", "@openai", "@types"])
+      for (const scope of ["@ai-sdk", "@effect", "@openai", "@types"])
         yield* fs.makeDirectory(`${modules}/${scope}`, { recursive: true })
       for (const name of installed) yield* fs.symlink(`${root}node_modules/${name}`, `${modules}/${name}`)
       const tarball = yield* pack(folder)

@@ -28,7 +28,8 @@ export const sum = (samples: ReadonlyArray<Sample>, name: string, labels: Sample
     .filter((one) => one.name === name && Object.entries(labels).every(([key, value]) => one.labels[key] === value))
     .reduce((sum, { value }) => sum + value, 0)
 
-/** What the proxy of a test shows at `/metrics`. */
-export const scraped = Effect.flatMap(TestProxy, ({ url }) =>
-  Effect.map(ask(`${new URL(url).origin}/metrics`), ({ text }) => samplesIn(text)),
-)
+/** What a proxy shows at `/metrics`. */
+export const scrapedAt = (origin: string) => Effect.map(ask(`${origin}/metrics`), ({ text }) => samplesIn(text))
+
+/** The same of the proxy of a test. */
+export const scraped = Effect.flatMap(TestProxy, ({ url }) => scrapedAt(new URL(url).origin))

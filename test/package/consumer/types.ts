@@ -1,6 +1,7 @@
 // An app with strict types of its own, which exports what it has made of respool's layers.
 import { Effect, Layer } from "effect"
-import { AuthScope, type Caller, ConnectionPool, Executor, Server, Settings } from "respool"
+import type { HttpClient } from "effect/http"
+import { AuthScope, type Caller, ConnectionPool, Executor, layer, layerHttpClient, Server, Settings } from "respool"
 import { createFetch, type RespoolFetch } from "respool/fetch"
 import { Simulator } from "respool/simulator"
 import * as Testing from "respool/testing"
@@ -13,4 +14,8 @@ export const upstream = Simulator.layer({})
 export const scope = AuthScope.layer((headers) =>
   Effect.succeed<Caller>({ scope: headers["x-team"], label: "team", credential: undefined, tenant: false }),
 )
+export const client: Layer.Layer<HttpClient.HttpClient, unknown, HttpClient.HttpClient> = layerHttpClient({
+  settings: { retry: "strict" },
+})
+export const proxy: Layer.Layer<ConnectionPool, unknown> = layer({ port: 0 })
 export const services = [Executor, Testing]

@@ -1,0 +1,42 @@
+/**
+ * Mistakes in what a program takes of respool without a proxy.
+ */
+import type { MutantOfTheWhole } from "./Mutants.ts"
+
+export const ofTheLibrary: ReadonlyArray<MutantOfTheWhole> = [
+  {
+    name: "repeated-by-effects-policies",
+    file: "src/PooledClient.ts",
+    find: `  if (status < 400 || headers.get("x-should-retry") !== "false") return response`,
+    replace: `  if (status < 600) return response`,
+    noticedBy: ["test/PooledClient.test.ts"],
+  },
+  {
+    name: "forbids-what-was-refused",
+    file: "src/PooledClient.ts",
+    find: ` || headers.get("x-should-retry") !== "false") return response`,
+    replace: `) return response`,
+    noticedBy: ["test/PooledClient.test.ts"],
+  },
+  {
+    name: "aborted-answer-runs-on",
+    file: "src/Fronts.ts",
+    find: `          void reader.cancel(signal.reason)`,
+    replace: ``,
+    noticedBy: ["test/PooledClient.test.ts"],
+  },
+  {
+    name: "two-clients-one-pool",
+    file: "src/Fronts.ts",
+    find: `Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope)`,
+    replace: `Layer.buildWithScope(layer, scope)`,
+    noticedBy: ["test/PooledClient.test.ts"],
+  },
+  {
+    name: "two-proxies-one-pool",
+    file: "src/Whole.ts",
+    find: `Layer.buildWithMemoMap(whole, Layer.makeMemoMapUnsafe(), scope)`,
+    replace: `Layer.buildWithScope(Layer.fresh(whole), scope)`,
+    noticedBy: ["test/Whole.test.ts"],
+  },
+]
