@@ -1,19 +1,45 @@
 /**
- * The commands, with their arguments and what their help says.
+ * The commands, with their arguments and what their help says. What a command does is loaded when it is asked for: a proxy
+ * that runs for weeks holds no demo, no examination and no simulator in memory.
  */
 import { Console, Effect, Stdio } from "effect"
-import { CliOutput, Command, Flag } from "effect/cli"
+import { Argument, CliOutput, Command, Flag } from "effect/cli"
 import packageJson from "../../package.json" with { type: "json" }
+import { environmentName, rows } from "../config/Settings.ts"
 import { profileNames } from "../simulator/Profile.ts"
-import { check, checkHelp } from "./check/Check.ts"
-import { demo } from "./Demo.ts"
-import { health } from "./Health.ts"
 import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { keys } from "./KeysCommand.ts"
-import { serve } from "./Serve.ts"
-import { runSimulator } from "./SimulatorProcess.ts"
-import { top } from "./Top.ts"
-import { why } from "./Why.ts"
+
+/** A command's module, which is evaluated only now. */
+const loaded = <A, B, E, R>(load: () => Promise<A>, use: (module: A) => Effect.Effect<B, E, R>) =>
+  Effect.flatMap(Effect.promise(load), use)
+
+const settingsHelp = Object.entries(rows)
+  .map(([name, { about, allowed, shown }]) => {
+    const fallback = shown === "" ? "not set" : shown
+    return `  ${environmentName(name)} (${fallback})\n      ${about}; ${allowed}`
+  })
+  .join("\n")
+
+const serve = Command.make("serve", settingFlags, (given) =>
+  withFlags(given)(
+    loaded(
+      () => import("./Serve.ts"),
+      ({ serve }) => serve,
+    ),
+  ),
+).pipe(
+  Command.withDescription(
+    [
+      "Run the proxy against the configured upstream.",
+      "Settings come from flags (--upstream-url), else from the environment, else from respool.json in the working folder",
+      "(or where RESPOOL_CONFIG says), there in camelCase and without the prefix (upstreamUrl). Secrets have no flag.",
+      "Name, default, meaning and what is allowed:",
+      settingsHelp,
+    ].join("\n"),
+  ),
+  Command.withShortDescription("Run the proxy against the configured upstream."),
+)
 
 const demoCommand = Command.make(
   "demo",
@@ -21,10 +47,21 @@ const demoCommand = Command.make(
     json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false)),
     keep: Flag.Boolean("keep").pipe(Flag.withDescription("leave the server up at the end"), Flag.withDefault(false)),
   },
-  demo,
+  (options) =>
+    loaded(
+      () => import("./Demo.ts"),
+      ({ demo }) => demo(options),
+    ),
 ).pipe(
   Command.withDescription("Run a 20-turn agent through the proxy against the simulator, and once without the proxy."),
 )
+
+const checkHelp = [
+  "Look at each configured upstream step by step: its name, the way there, TLS, the upgrade, the credential, GET /models,",
+  "a warm-up and a turn that continues it. The turn is one small paid request (at most 16 tokens of output), which",
+  "--no-turn leaves out. The key is the upstream's own, else RESPOOL_UPSTREAM_API_KEY, else OPENAI_API_KEY. The exit code is 0 where turns go over",
+  "WebSocket, 1 where they do not work or could not be tried, 2 where only HTTP works.",
+].join("\n")
 
 const checkCommand = Command.make(
   "check",
@@ -39,17 +76,69 @@ const checkCommand = Command.make(
       Flag.withDefault(true),
     ),
   },
-  check,
+  (options) =>
+    loaded(
+      () => import("./check/Check.ts"),
+      ({ check }) => check(options),
+    ),
 ).pipe(
   Command.withDescription(checkHelp),
   Command.withShortDescription("Say whether the configured upstream is reached, and what to change."),
 )
 
-const healthCommand = Command.make("health", settingFlags, (given) => withFlags(given)(health)).pipe(
+const healthCommand = Command.make("health", settingFlags, (given) =>
+  withFlags(given)(
+    loaded(
+      () => import("./Health.ts"),
+      ({ health }) => health,
+    ),
+  ),
+).pipe(
   Command.withDescription(
     "Ask the proxy of these settings on this machine whether it takes turns. The exit code is 0 if it does, else 1.",
   ),
   Command.withShortDescription("Ask the running proxy whether it takes turns."),
+)
+
+const top = Command.make(
+  "top",
+  {
+    once: Flag.Boolean("once").pipe(Flag.withDescription("print one frame"), Flag.withDefault(false)),
+    settings: settingFlags,
+  },
+  ({ settings, ...options }) =>
+    withFlags(settings)(
+      loaded(
+        () => import("./Top.ts"),
+        ({ top }) => top(options),
+      ),
+    ),
+).pipe(
+  Command.withDescription(
+    "Show what goes on in the proxy of these settings on this machine: turns, connections, the last hour; what its page at /_respool/ shows.",
+  ),
+  Command.withShortDescription("Show what goes on in the running proxy."),
+)
+
+const why = Command.make(
+  "why",
+  {
+    id: Argument.String("REQUEST_ID").pipe(Argument.withDescription("the answer's x-request-id, or the log's `turn`")),
+    json: Flag.Boolean("json").pipe(Flag.withDescription("print a JSON array of turns"), Flag.withDefault(false)),
+    settings: settingFlags,
+  },
+  ({ settings, ...options }) =>
+    withFlags(settings)(
+      loaded(
+        () => import("./Why.ts"),
+        ({ why }) => why(options),
+      ),
+    ),
+).pipe(
+  Command.withDescription(
+    "Ask the proxy of these settings on this machine about one of its last 1,000 turns: how it travelled, what was sent of it, and why.",
+  ),
+  Command.withShortDescription("Say why a turn was sent as it was."),
 )
 
 const simulator = Command.make(
@@ -61,7 +150,11 @@ const simulator = Command.make(
       Flag.withDefault("openai"),
     ),
   },
-  ({ port, profile }) => runSimulator({ port, profile }),
+  (options) =>
+    loaded(
+      () => import("./SimulatorProcess.ts"),
+      ({ runSimulator }) => runSimulator(options),
+    ),
 ).pipe(Command.withDescription("Run a strict Responses upstream on loopback, for trying things out."))
 
 const respool = Command.make("respool").pipe(

@@ -2,22 +2,13 @@
  * The command `serve`: the proxy, from its settings until the process is told to stop.
  */
 import { Duration, Effect, Layer, Queue } from "effect"
-import { Command } from "effect/cli"
-import { environmentName, rows, Settings } from "../config/Settings.ts"
+import { Settings } from "../config/Settings.ts"
 import * as Otlp from "../observe/Otlp.ts"
 import { Reload } from "../Reload.ts"
 import * as Server from "../Server.ts"
 import { Turns } from "../turn/Turns.ts"
-import { settingFlags, withFlags } from "./SettingFlags.ts"
 import { banner } from "./Banner.ts"
 import * as Logging from "./Logging.ts"
-
-const settingsHelp = Object.entries(rows)
-  .map(([name, { about, allowed, shown }]) => {
-    const fallback = shown === "" ? "not set" : shown
-    return `  ${environmentName(name)} (${fallback})\n      ${about}; ${allowed}`
-  })
-  .join("\n")
 
 /** Said when the process was told to stop, before anything closes. */
 const sayDraining = Effect.gen(function* () {
@@ -51,21 +42,8 @@ const layerServed = layerHangup.pipe(
   Layer.provideMerge(Settings.layerConfig),
 )
 
-export const serve = Command.make("serve", settingFlags, (given) =>
-  Effect.andThen(banner, Effect.never).pipe(
-    Effect.onInterrupt(() => sayDraining),
-    Effect.provide(layerServed),
-    withFlags(given),
-  ),
-).pipe(
-  Command.withDescription(
-    [
-      "Run the proxy against the configured upstream.",
-      "Settings come from flags (--upstream-url), else from the environment, else from respool.json in the working folder",
-      "(or where RESPOOL_CONFIG says), there in camelCase and without the prefix (upstreamUrl). Secrets have no flag.",
-      "Name, default, meaning and what is allowed:",
-      settingsHelp,
-    ].join("\n"),
-  ),
-  Command.withShortDescription("Run the proxy against the configured upstream."),
+/** Prints where it listens, and never ends by itself. */
+export const serve = Effect.andThen(banner, Effect.never).pipe(
+  Effect.onInterrupt(() => sayDraining),
+  Effect.provide(layerServed),
 )

@@ -2,10 +2,8 @@
  * The command `top`: shows what goes on in the running proxy, in a terminal, until it is told to stop.
  */
 import { Console, Effect, Option, Stream } from "effect"
-import { Command, Flag } from "effect/cli"
 import type { Frame } from "../observe/live/Frame.ts"
 import { getAsOperator, layer, NotAnswered, origin } from "./Running.ts"
-import { settingFlags, withFlags } from "./SettingFlags.ts"
 import type { Seen } from "./top/TopScreen.ts"
 import { after, screen } from "./top/TopScreen.ts"
 
@@ -19,7 +17,7 @@ const sizeNow = () => {
   return process.stdout.isTTY ? { rows: (rows ?? 25) - 1, columns: columns ?? 80 } : unbounded
 }
 
-const show = Effect.fnUntraced(function* (once: boolean) {
+export const top = Effect.fnUntraced(function* ({ once }: { readonly once: boolean }) {
   const from = yield* origin
   const answer = yield* getAsOperator("/_respool/events")
   const write = (text: string) => Effect.sync(() => void process.stdout.write(text))
@@ -52,18 +50,4 @@ const show = Effect.fnUntraced(function* (once: boolean) {
     () => write("\x1b[?25h\x1b[?1049l"),
   )
   return yield* ended
-})
-
-export const top = Command.make(
-  "top",
-  {
-    once: Flag.Boolean("once").pipe(Flag.withDescription("print one frame"), Flag.withDefault(false)),
-    settings: settingFlags,
-  },
-  ({ once, settings }) => withFlags(settings)(Effect.provide(show(once), layer)),
-).pipe(
-  Command.withDescription(
-    "Show what goes on in the proxy of these settings on this machine: turns, connections, the last hour; what its page at /_respool/ shows.",
-  ),
-  Command.withShortDescription("Show what goes on in the running proxy."),
-)
+}, Effect.provide(layer))
