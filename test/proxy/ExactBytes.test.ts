@@ -271,3 +271,56 @@ describe("A terminal event that leaves its output out", () => {
     }),
   )
 })
+
+describe("A terminal event that leaves some of its items out", () => {
+  const items = ["a", "b", "c"].map((id) => `{"type":"message","id":"${id}","n":1.0}`)
+  const changed = `{"type":"message","id":"b","late":true}`
+  const other = `{"type":"message","id":"d"}`
+  const of = (...which: ReadonlyArray<number>) => which.map((index) => items[index] ?? "")
+  const cases: ReadonlyArray<readonly [what: string, shown: ReadonlyArray<string>, told: ReadonlyArray<string>]> = [
+    ["the last", of(0, 1), items],
+    ["the first", of(1, 2), items],
+    ["the one in the middle", of(0, 2), items],
+    ["all but the last", of(2), items],
+    ["all but the first", of(0), items],
+    ["all but one, which became another", [changed], [items[0] ?? "", changed, items[2] ?? ""]],
+    ["the first two, and has one that never finished", [items[2] ?? "", other], [...items, other]],
+    ["none", items, items],
+  ]
+  const ways = [
+    ["websocket", false],
+    ["websocket", true],
+    ["http", true],
+  ] as const
+  for (const [what, shown, told] of cases) {
+    for (const [transport, stream] of ways) {
+      it.effect(
+        `gives the client all that finished, where it leaves out ${what} (${transport}${stream ? ", streaming" : ""})`,
+        () => {
+          const last = (output: ReadonlyArray<string>) =>
+            `{"id":"resp_1","object":"response","status":"completed","output":[${output.join(",")}]}`
+          const frames = [
+            `{"type":"response.created","response":{"id":"resp_1"}}`,
+            ...items.map((item, at) => `{"type":"response.output_item.done","output_index":${at},"item":${item}}`),
+            `{"type":"response.completed","response":${last(shown)}}`,
+          ]
+          const events = frames.map((frame) => `data: ${frame}\n\n`).join("")
+          return Effect.gen(function* () {
+            const { text } = yield* turn(`{"model":"m","input":"x","stream":${stream}}`)
+            assert.strictEqual(stream ? responseIn(eventsOf(text).at(-1)) : text, last(told))
+          }).pipe(
+            Effect.provide(
+              PlainUpstream.layerProxied(
+                {
+                  frames: () => frames,
+                  http: () => new Response(events, { headers: { "content-type": "text/event-stream" } }),
+                },
+                { transport },
+              ),
+            ),
+          )
+        },
+      )
+    }
+  }
+})

@@ -24,6 +24,56 @@ const begin = Effect.gen(function* () {
   return head
 })
 
+const typeIn = (data: string) => String((JSON.parse(data) as { readonly type?: unknown }).type)
+
+/** Each dispatches on an empty line in its own way, as clients in the wild do; gives the events' types. */
+const decoders: Readonly<Record<string, (text: string) => ReadonlyArray<string>>> = {
+  "blocks between empty lines, each parsed": (text) =>
+    text
+      .split("\n\n")
+      .filter((block) => block !== "")
+      .map((block) => {
+        const data = block.split("\n").find((line) => line.startsWith("data: "))
+        if (data === undefined) throw new Error(`a block without data: ${block}`)
+        return typeIn(data.slice(6))
+      }),
+  "lines, where an empty one ends an event and an event without data ends the stream": (text) => {
+    const types: Array<string> = []
+    let data: string | undefined
+    for (const line of text.split("\n").slice(0, -1)) {
+      if (line.startsWith("data: ")) data = line.slice(6)
+      else if (line === "" && data === undefined) return types
+      else if (line === "") {
+        types.push(typeIn(data ?? ""))
+        data = undefined
+      }
+    }
+    return types
+  },
+  "lines, where each event is its name and then its data": (text) => {
+    const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith(":"))
+    return lines.flatMap((line, at) => {
+      if (at % 2 === 1) return []
+      if (lines[at + 1]?.startsWith("data: ") !== true) throw new Error(`no data behind ${line}`)
+      return [line.replace("event: ", "")]
+    })
+  },
+  "data lines alone": (text) => [...text.matchAll(/^data: (.*)$/gm)].map(([, data = ""]) => typeIn(data)),
+  "an event's name alone": (text) => [...text.matchAll(/^event: (.*)$/gm)].map(([, name = ""]) => name),
+  "fields of the standard, a comment among them": (text) =>
+    [...text.matchAll(/((?:.+\n)+)\n/g)].map(([, block = ""]) => {
+      const fields = block
+        .trimEnd()
+        .split("\n")
+        .map((line): readonly [string, string] => [
+          line.slice(0, line.indexOf(":")),
+          line.slice(line.indexOf(":") + 1).trimStart(),
+        ])
+      const data = fields.filter(([name]) => name === "data").map(([, value]) => value)
+      return typeIn(data.join("\n"))
+    }),
+}
+
 describe("While the upstream says nothing", () => {
   it.effect("the head goes out after 2 seconds, and a comment every 15 seconds", () =>
     Effect.gen(function* () {
@@ -123,6 +173,22 @@ describe("While the upstream says nothing", () => {
       assert.strictEqual(seen[0], "response.created")
       assert.strictEqual(seen.at(-1), "response.completed")
       assert.strictEqual(seen.filter((type) => !type.startsWith("response.")).length, 0)
+    }).pipe(Effect.provide(proxied(hold(0)))),
+  )
+
+  it.effect("decoders of many kinds see no event in a comment, and no end", () =>
+    Effect.gen(function* () {
+      const simulator = yield* Simulator
+      const head = yield* begin
+      yield* TestClock.adjust("2 seconds")
+      const reader = reading(yield* Fiber.join(head))
+      yield* TestClock.adjust("45 seconds")
+      yield* simulator.release
+      const text = yield* reader.rest
+      assert.isAbove(text.split(beat).length, 3)
+      const expected = eventsOf(text).map(({ type }) => type)
+      assert.strictEqual(expected.at(-1), "response.completed")
+      for (const [kind, decode] of Object.entries(decoders)) assert.deepStrictEqual(decode(text), expected, kind)
     }).pipe(Effect.provide(proxied(hold(0)))),
   )
 
