@@ -28,6 +28,7 @@ import { offerTurnState, turnStateHeader } from "./turn/TurnState.ts"
 export { tokenLabel }
 export type { ArrivalFault, Fault, FaultTurn, ProfileName }
 export type { ConnectionRecord, Counters, Switches, TurnRecord }
+export { type ClientFault, type ClientOutcome, SimulatedClient, violations } from "./client/SimulatedClient.ts"
 export { agent, type Answer, type Ending, type Part, type Script, type ScriptTurn } from "./Script.ts"
 
 export interface SimulatorOptions extends Partial<Switches> {

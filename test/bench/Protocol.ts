@@ -51,6 +51,8 @@ export interface TurnsJob {
   readonly turnsPerSession: number
   /** Turns at a time. */
   readonly streams: number
+  /** How the clients speak. On sockets each stream has one, so there are as many conversations as streams. */
+  readonly front: "http" | "socket"
   /** Bytes of the input that the opening turn posts. */
   readonly history: number
   /** Bytes that each further turn adds besides the answer's items. */
@@ -74,7 +76,17 @@ export interface AbortJob {
   readonly streams: number
 }
 
-export type Job = TurnsJob | AbortJob
+/** Clients' sockets that are opened and stay open, each after a short turn if `asks`. */
+export interface SocketsJob {
+  readonly _tag: "Sockets"
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly upstream: string
+  readonly sockets: number
+  readonly asks: boolean
+}
+
+export type Job = TurnsJob | AbortJob | SocketsJob
 
 /** Times in milliseconds, unless named. */
 export interface TurnsResult {
@@ -104,6 +116,10 @@ export interface AbortResult {
   readonly cpuNanos: number
   /** The upstream's open sockets once they have been given two seconds to close. */
   readonly socketsLeft: number
+}
+
+export interface SocketsResult {
+  readonly opened: number
 }
 
 export type JobAnswer<A> =

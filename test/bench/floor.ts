@@ -1,5 +1,6 @@
 /**
- * The floor: the least code that turns HTTP+SSE turns into one WebSocket per session with suffix sends.
+ * The floor: the least code that turns HTTP+SSE turns into one WebSocket per session with suffix sends. A client's own
+ * WebSocket is a session, and gets the frames as they are.
  *
  * No checks, no limits, no recovery: it trusts that a follow-up's head is what it saw before. It stands for the practical
  * limit, it is not a proxy to use. `FLOOR_STREAM=direct` uses Bun's direct streams for the body instead of a standard
@@ -16,6 +17,8 @@ const coalesce = Bun.env["FLOOR_STREAM"] === "coalesce"
 interface Sink {
   readonly write: (chunk: string) => void
   readonly end: () => void
+  /** Events go out as they came in. */
+  readonly bare?: true
 }
 
 interface Session {
@@ -43,7 +46,8 @@ const connect = (id: string, authorization: string): Session => {
   ws.onmessage = ({ data }) => {
     const frame = data as string
     const type = frame.slice(9, frame.indexOf('"', 9)) // {"type":"…"
-    session.sink?.write("event: " + type + "\ndata: " + frame + "\n\n")
+    if (session.sink?.bare) session.sink.write(frame)
+    else session.sink?.write("event: " + type + "\ndata: " + frame + "\n\n")
     if (type === "response.output_item.done") session.produced++
     else if (
       type === "response.completed" ||
@@ -85,29 +89,53 @@ const coalescing = (sink: Sink): Sink => {
   }
 }
 
+/** What is sent upstream: what is new of the input, where the rest is known. */
+const frameOf = (session: Session, text: string): string => {
+  const body = JSON.parse(text) as { readonly input: ReadonlyArray<unknown> }
+  const frame =
+    session.lastId !== null && body.input.length > session.count
+      ? JSON.stringify({
+          type: "response.create",
+          ...body,
+          previous_response_id: session.lastId,
+          input: body.input.slice(session.count),
+        })
+      : '{"type":"response.create",' + text.slice(text.indexOf("{") + 1)
+  session.count = body.input.length
+  session.produced = 0
+  return frame
+}
+
+interface Client {
+  readonly authorization: string
+  session: Session | undefined
+}
+
 const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" }
-const server = Bun.serve({
+const server = Bun.serve<Client>({
   hostname: "127.0.0.1",
   port: Number(Bun.env["PORT"] ?? 4110),
   idleTimeout: 0,
   maxRequestBodySize: 256 << 20,
-  async fetch(req) {
+  websocket: {
+    idleTimeout: 0,
+    maxPayloadLength: 256 << 20,
+    async message(client, text) {
+      const session = (client.data.session ??= connect(crypto.randomUUID(), client.data.authorization))
+      await session.ready
+      session.sink = { write: (frame) => client.send(frame), end: () => {}, bare: true }
+      session.ws.send(frameOf(session, text as string))
+    },
+    close: (client) => client.data.session?.ws.close(),
+  },
+  async fetch(req, server) {
+    const authorization = req.headers.get("authorization") ?? ""
+    if (req.method === "GET" && server.upgrade(req, { data: { authorization, session: undefined } })) return undefined
     const text = await req.text()
-    const body = JSON.parse(text) as { readonly input: ReadonlyArray<unknown> }
     const id = req.headers.get("session-id") ?? crypto.randomUUID()
-    const session = sessions.get(id) ?? connect(id, req.headers.get("authorization") ?? "")
+    const session = sessions.get(id) ?? connect(id, authorization)
     await session.ready
-    const frame =
-      session.lastId !== null && body.input.length > session.count
-        ? JSON.stringify({
-            type: "response.create",
-            ...body,
-            previous_response_id: session.lastId,
-            input: body.input.slice(session.count),
-          })
-        : '{"type":"response.create",' + text.slice(text.indexOf("{") + 1)
-    session.count = body.input.length
-    session.produced = 0
+    const frame = frameOf(session, text)
     const stream = direct
       ? new ReadableStream({
           type: "direct",

@@ -13,10 +13,15 @@ export class SocketReader {
   readonly texts: Array<string> = []
   readonly #pongs: Array<string> = []
   closeCode: number | undefined
+  /** The head that answered the upgrade. */
+  head = ""
   readonly #gone = Deferred.makeUnsafe<void>()
   readonly #looks = new Set<() => void>()
   readonly #socket
-  #bytes: Buffer = Buffer.alloc(0)
+  #parts: Array<Buffer> = []
+  #size = 0
+  /** How many bytes must have come until there is something to look at. */
+  #needed = 0
   #read = 0
   #upgraded = false
   readonly #open = Deferred.makeUnsafe<void>()
@@ -47,8 +52,9 @@ export class SocketReader {
     this.#socket.write(`GET /v1/responses HTTP/1.1\r\n${lines.join("")}\r\n`)
     this.#socket.on("data", (part) => {
       this.#read += part.length
-      this.#bytes = this.#bytes.length === 0 ? Buffer.from(part) : Buffer.concat([this.#bytes, Buffer.from(part)])
-      this.#look()
+      this.#parts.push(Buffer.from(part))
+      this.#size += part.length
+      if (this.#size >= this.#needed) this.#look()
     })
     this.#socket.on("error", () => {})
     this.#socket.on("close", () => {
@@ -77,6 +83,11 @@ export class SocketReader {
 
   text(content: string) {
     this.raw(masked(1, Buffer.from(content.toWellFormed())))
+  }
+
+  /** A message as permessage-deflate has it; `payload` is what a compressor made of it. */
+  compressed(payload: Uint8Array) {
+    this.raw(frame(1, payload, { masked: true, reserved: 4 }))
   }
 
   raw(bytes: Uint8Array) {
@@ -147,11 +158,14 @@ export class SocketReader {
   }
 
   #look() {
-    let bytes = this.#bytes
+    let bytes = Buffer.concat(this.#parts)
+    this.#parts = [bytes]
+    this.#needed = 0
     if (!this.#upgraded) {
       const end = bytes.indexOf("\r\n\r\n")
       if (end < 0) return
       this.#upgraded = true
+      this.head = bytes.toString("latin1", 0, end)
       bytes = bytes.subarray(end + 4)
       Deferred.doneUnsafe(this.#open, Effect.void)
     }
@@ -160,11 +174,14 @@ export class SocketReader {
       const head = short < 126 ? 2 : short === 126 ? 4 : 10
       if (bytes.length < head) break
       const length = head === 2 ? short : head === 4 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2))
+      this.#needed = head + length
       if (bytes.length < head + length) break
+      this.#needed = 0
       this.#took((bytes[0] ?? 0) & 15, bytes.subarray(head, head + length))
       bytes = bytes.subarray(head + length)
     }
-    this.#bytes = bytes
+    this.#parts = [bytes]
+    this.#size = bytes.length
     this.#tell()
   }
 

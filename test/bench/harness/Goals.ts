@@ -53,6 +53,9 @@ const aims: ReadonlyArray<Aim> = [
   toFloor("memory per idle session after 60 KB, 5,000", "idle-60KB", 1.05, "KB/session", "respool 5000"),
   toFloor("memory per idle session after 60 KB, 10,000", "idle-60KB", 1.05, "KB/session", "respool 10000"),
   toFloor("memory per idle session after 1 MB", "idle-1MB", 0.2, "KB/session", "respool 1000"),
+  toFloor("CPU per event on clients' sockets, unpaced, 32", "sockets-32", 1.1, "cpu µs/event"),
+  toFloor("CPU per event on clients' sockets, in bursts, 32", "sockets-bursts-32", 1.1, "cpu µs/event"),
+  toFloor("memory per client's socket after a turn, 5,000", "sockets-idle", 1, "KB/socket", "respool asked"),
   {
     what: "64,000 aborted turns: RSS after ÷ before",
     scenario: "aborts",

@@ -2,7 +2,16 @@
  * The processes beside the targets: the fast upstream, the load and the relay.
  */
 import { Effect } from "effect"
-import type { AbortJob, AbortResult, JobAnswer, TurnsJob, TurnsResult } from "../Protocol.ts"
+import type {
+  AbortJob,
+  AbortResult,
+  Job,
+  JobAnswer,
+  SocketsJob,
+  SocketsResult,
+  TurnsJob,
+  TurnsResult,
+} from "../Protocol.ts"
 import { BenchError, program, start } from "./Child.ts"
 
 /** No job may take longer. */
@@ -30,12 +39,13 @@ export const startRelay = Effect.fnUntraced(function* (upstream: string) {
 interface Load {
   readonly turns: (job: TurnsJob) => Effect.Effect<TurnsResult, BenchError>
   readonly aborts: (job: AbortJob) => Effect.Effect<AbortResult, BenchError>
+  readonly sockets: (job: SocketsJob) => Effect.Effect<SocketsResult, BenchError>
 }
 
 export const startLoad = Effect.gen(function* () {
   const child = yield* start(program(new URL("../processes/Load.ts", import.meta.url)), { cwd: here })
   yield* child.printed(/^load ready$/)
-  const run = <A>(job: TurnsJob | AbortJob) =>
+  const run = <A>(job: Job) =>
     child.ask(JSON.stringify(job)).pipe(
       Effect.timeoutOrElse({
         duration: jobWithin,
@@ -48,5 +58,5 @@ export const startLoad = Effect.gen(function* () {
           : Effect.fail(new BenchError({ message: answer.message.slice(0, 500) }))
       }),
     )
-  return { turns: run<TurnsResult>, aborts: run<AbortResult> } satisfies Load
+  return { turns: run<TurnsResult>, aborts: run<AbortResult>, sockets: run<SocketsResult> } satisfies Load
 })

@@ -24,7 +24,7 @@ const table = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string
 }
 
 /** Whether a figure is compared with the floor's in the table. */
-const compared = (name: string) => /µs|ms|KB\/session/.test(name)
+const compared = (name: string) => /µs|ms|KB\/(session|socket)/.test(name)
 
 const cell = (name: string, median: Figures, toFloor: Figures): string => {
   const value = median[name]

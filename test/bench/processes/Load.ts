@@ -3,14 +3,26 @@
  *
  *     bun test/bench/processes/Load.ts
  */
-import type { AbortResult, Job, JobAnswer, TurnsResult } from "../Protocol.ts"
+import type { AbortResult, Job, JobAnswer, SocketsResult, TurnsResult } from "../Protocol.ts"
 import { runAborts } from "./Aborts.ts"
 import { inputLines } from "./Lines.ts"
+import { openSockets } from "./Sockets.ts"
 import { runTurns } from "./Turns.ts"
 
-const run = async (job: Job): Promise<JobAnswer<TurnsResult | AbortResult>> => {
+const resultOf = (job: Job): Promise<TurnsResult | AbortResult | SocketsResult> => {
+  switch (job._tag) {
+    case "Turns":
+      return runTurns(job)
+    case "Abort":
+      return runAborts(job)
+    case "Sockets":
+      return openSockets(job)
+  }
+}
+
+const run = async (job: Job): Promise<JobAnswer<TurnsResult | AbortResult | SocketsResult>> => {
   try {
-    return { _tag: "Done", result: job._tag === "Turns" ? await runTurns(job) : await runAborts(job) }
+    return { _tag: "Done", result: await resultOf(job) }
   } catch (cause) {
     return { _tag: "Failed", message: cause instanceof Error ? cause.message : String(cause) }
   }

@@ -8,6 +8,7 @@ import { callOf, Conversation, itemsOf } from "./Conversation.ts"
 import { cpuNanos } from "./CpuClock.ts"
 import { historyItems, membersOf, question, toolOutput } from "./History.ts"
 import { HttpConnection } from "./HttpConnection.ts"
+import { SocketConnection } from "./SocketConnection.ts"
 
 /** Tells the upstream how to answer, or to drop its sockets; gives its counts. */
 export const control = async (
@@ -40,7 +41,9 @@ export const headOf = (headers: Readonly<Record<string, string>>): string =>
 export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
   const members = membersOf(job.members)
   const history = historyItems(job.history)
-  const connections = await Promise.all(Array.from({ length: job.streams }, () => HttpConnection.open(job.url)))
+  const connect = () =>
+    job.front === "http" ? HttpConnection.open(job.url) : SocketConnection.open(job.url, job.headers)
+  const connections = await Promise.all(Array.from({ length: job.streams }, connect))
   const measured = {
     turns: 0,
     wallMs: 0,
@@ -65,7 +68,7 @@ export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
     return conversation
   }
 
-  const turn = async (connection: HttpConnection, conversation: Conversation) => {
+  const turn = async (connection: HttpConnection | SocketConnection, conversation: Conversation) => {
     const session =
       job.naming === "none" ? {} : { "session-id": job.naming === "turn" ? `t${++lastName}` : conversation.name }
     const body = conversation.body()

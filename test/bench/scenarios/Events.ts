@@ -14,12 +14,14 @@ const events = (options: {
   readonly turns: number
   readonly perSecond?: number
   readonly burst?: boolean
+  /** Default: over HTTP, of which all proxies know. */
+  readonly front?: "socket"
 }): Scenario => {
-  const { about, burst = false, name, perSecond = 0, streams, turns } = options
+  const { about, burst = false, front = "http", name, perSecond = 0, streams, turns } = options
   return turnScenario({
     name,
     about,
-    targets: proxies,
+    targets: front === "http" ? proxies : ["respool", "floor"],
     figures: perEvent,
     shapes: (size: Size) => {
       const small = size === "smoke"
@@ -31,7 +33,7 @@ const events = (options: {
       }
       const count = small ? Math.min(streams, 4) : streams
       const turnsPerSession = size === "full" ? turns : Math.max(1, size === "quick" ? turns >> 2 : 1)
-      return { "": shape({ answer, sessions: count, active: count, streams: count, turnsPerSession }) }
+      return { "": shape({ answer, sessions: count, active: count, streams: count, turnsPerSession, front }) }
     },
   })
 }
@@ -65,5 +67,20 @@ export const eventScenarios: ReadonlyArray<Scenario> = [
     streams: 256,
     turns: 1,
     perSecond: 40,
+  }),
+  events({
+    name: "sockets-32",
+    about: "32 clients' own WebSockets, 500 deltas a turn, one event of each in a round of the upstream's loop",
+    streams: 32,
+    turns: 8,
+    front: "socket",
+  }),
+  events({
+    name: "sockets-bursts-32",
+    about: "32 clients' own WebSockets, 500 deltas a turn, the whole turn in one write of the upstream",
+    streams: 32,
+    turns: 16,
+    burst: true,
+    front: "socket",
   }),
 ]

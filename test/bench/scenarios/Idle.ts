@@ -67,7 +67,45 @@ const idle = (options: {
   }),
 })
 
+/** What a client's own socket holds that says nothing: since it was opened, or after a short turn. */
+const idleSockets: Scenario = {
+  name: "sockets-idle",
+  run: Effect.fnUntraced(function* (settings) {
+    const { size } = settings
+    const settling = size === "smoke" ? { least: 0, most: 0 } : { least: 8, most: 30 }
+    const sockets = { full: 5000, quick: 500, smoke: 5 }[size]
+    const measure = (target: TargetName, asks: boolean) =>
+      Effect.gen(function* () {
+        const load = yield* startLoad
+        const upstream = yield* startUpstream
+        const { headers, pids, url } = yield* startTarget(target, upstream.url, settings)
+        const job = { _tag: "Sockets", url, headers, upstream: upstream.url, asks } as const
+        yield* load.sockets({ ...job, sockets: size === "smoke" ? 2 : warming })
+        const before = yield* settledMemory(pids, settling)
+        yield* load.sockets({ ...job, sockets })
+        const after = yield* settledMemory(pids, settling)
+        return {
+          "KB/socket": (after.pss - before.pss) / 1000 / sockets,
+          "RSS KB/socket": (after.rss - before.rss) / 1000 / sockets,
+          "base MB": before.pss / 1e6,
+        } satisfies Figures
+      })
+    const { skipped, targets } = yield* available(["respool", "floor"], settings)
+    const entries = ([false, true] as const).flatMap((asks) =>
+      targets.map((target): Entry => ({
+        target,
+        variant: asks ? "asked" : "opened",
+        measure: measure(target, asks),
+      })),
+    )
+    const about = `memory of each of ${sockets} clients' WebSockets: opened, or idle after a turn; PSS, minus what the process held before`
+    const fewerRounds = { ...settings, rounds: fewer(settings.rounds, size) }
+    return yield* rounds(entries, { scenario: "sockets-idle", about, skipped }, fewerRounds, { warmUp: false })
+  }),
+}
+
 export const idleScenarios: ReadonlyArray<Scenario> = [
   idle({ name: "idle-60KB", bytes: 60_000, sessions: { full: [5000, 10_000], quick: [500], smoke: [5] } }),
   idle({ name: "idle-1MB", bytes: 1_000_000, sessions: { full: [1000], quick: [100], smoke: [2] } }),
+  idleSockets,
 ]

@@ -27,6 +27,7 @@ export const shape = (change: Partial<Shape>): Shape => ({
   epochs: 1,
   turnsPerSession: 1,
   streams: 1,
+  front: "http",
   history: 0,
   added: 0,
   members: 0,
