@@ -1,27 +1,15 @@
 import { describe, it } from "@effect/vitest"
-import { OpenAI } from "openai"
-import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod"
+import type { OpenAI } from "openai"
+import { zodTextFormat } from "openai/helpers/zod"
 import { toResponseInputItems } from "openai/lib/responses/ResponseInputItems"
-import type { ResponsesWebSocketLane } from "openai/lib/responses/responses-websocket-session"
-import { ResponsesWebSocketSession } from "openai/lib/responses/responses-websocket-session"
-import { ResponsesWS } from "openai/resources/responses/ws"
 import { z } from "zod"
 import { continues, continuesOnSocket, fallsBack } from "./Continues.ts"
-import { answerTool, questions, structuredPlaces } from "./Script.ts"
-import { lookUp, measure } from "./Tools.ts"
-
-type Input = OpenAI.Responses.ResponseInputItem
-type Request = Omit<OpenAI.Responses.ResponseCreateParamsNonStreaming, "stream">
-type Response = Pick<OpenAI.Responses.Response, "id" | "output">
-
-const clientFor = (baseURL: string) => new OpenAI({ baseURL, apiKey: "test-key-a", maxRetries: 0 })
-
-const tools = [
-  zodResponsesFunction({ name: "look_up", parameters: lookUp }),
-  zodResponsesFunction({ name: "measure", parameters: measure }),
-  { type: "web_search" as const },
-]
-const constant = { model: "gpt-5.5", tools, instructions: "Be brief." }
+import { ofSample, onNode, sampleOfNode } from "./OnNode.ts"
+import type { Input, Request, Response } from "./OpenAiSdkTalk.ts"
+import { clientFor, constant, encrypted, outputsFor, pushedBack } from "./OpenAiSdkTalk.ts"
+import { questions, structuredPlaces } from "./Script.ts"
+import type { Talk } from "./Talks.ts"
+import { talkOf } from "./Talks.ts"
 
 /** Sends a request and notes all that comes back. */
 type Send = (client: OpenAI, request: Request, told: Array<unknown>) => Promise<Response>
@@ -55,21 +43,6 @@ const parse: Send = async (client, request, told) => {
   told.push(response, response.output_parsed)
   return response
 }
-
-const outputsFor = ({ output }: Response): Array<Input> =>
-  output.flatMap((item) =>
-    item.type === "function_call"
-      ? [
-          {
-            type: "function_call_output" as const,
-            call_id: item.call_id,
-            output: answerTool(item.name, JSON.parse(item.arguments)),
-          },
-        ]
-      : [],
-  )
-
-const pushedBack = ({ output }: Response): ReadonlyArray<Input> => output as Array<Input>
 
 /** Sends the whole history each time. */
 const replays =
@@ -115,56 +88,15 @@ const chains =
 const withoutStore = (told: ReadonlyArray<unknown>): unknown =>
   JSON.parse(JSON.stringify(told, (name, member: unknown) => (name === "store" ? undefined : member)))
 
-const encrypted: Partial<Request> = { include: ["reasoning.encrypted_content"] }
+const onSockets = (["history", "chain"] as const).flatMap(
+  (mode): ReadonlyArray<readonly [what: string, talk: Talk, lanes: number]> => [
+    [`by its ${mode} on a WebSocket of its own, with store: true`, { client: "openai", mode, store: true }, 1],
+    [`by its ${mode} on a WebSocket of its own, with store: false`, { client: "openai", mode, store: false }, 1],
+    [`by its ${mode} on three lanes of one WebSocket`, { client: "openai lanes", mode }, 3],
+  ],
+)
 
-/** Opens the SDK's own socket, for as long as the conversation. */
-const onSocket = async <A>(baseURL: string, use: (socket: ResponsesWS) => Promise<A>): Promise<A> => {
-  const socket = new ResponsesWS(clientFor(baseURL))
-  try {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    socket.socket.on("open", () => resolve())
-    await promise
-    return await use(socket)
-  } finally {
-    socket.close()
-  }
-}
-
-/** Waits for the answer of a request on the socket itself. */
-const createOn = (socket: ResponsesWS, request: Request, told: Array<unknown>) =>
-  new Promise<Response>((resolve, reject) => {
-    const took = (event: OpenAI.Responses.ResponsesServerEvent) => {
-      told.push(event)
-      if (event.type !== "response.completed") return
-      socket.off("event", took)
-      resolve(event.response)
-    }
-    socket.on("event", took)
-    socket.once("error", reject)
-    socket.send({ type: "response.create", ...request })
-  })
-
-/** Sends the whole history each time, or the last id and what is new. */
-const talks =
-  (mode: "history" | "chain", extra: Partial<Request> = {}) =>
-  async (ask: (request: Request) => Promise<Response>) => {
-    const history: Array<Input> = []
-    let previous: string | null = null
-    for (const content of questions) {
-      let news: Array<Input> = [{ role: "user", content }]
-      while (news.length > 0) {
-        history.push(...news)
-        const input = mode === "history" ? history : news
-        const chain = mode === "history" ? {} : { previous_response_id: previous }
-        const response = await ask({ ...constant, ...extra, ...chain, input: [...input] })
-        history.push(...pushedBack(response))
-        previous = response.id
-        news = outputsFor(response)
-      }
-    }
-  }
-
-const limits = { maxLanes: 8, maxBufferedEvents: 100_000, maxBufferedBytes: 64 * 1024 * 1024 }
+const byHand = sampleOfNode(onSockets.map(([, talk]) => talk))
 
 describe("the openai SDK", () => {
   it.effect("continues with responses.create and the outputs pushed back", () => continues(replays(create, encrypted)))
@@ -207,43 +139,11 @@ describe("the openai SDK", () => {
     fallsBack(replays(createStream)),
   )
 
-  for (const mode of ["history", "chain"] as const) {
-    for (const store of [true, false]) {
-      const extra = { ...encrypted, store }
-      it.effect(`continues by its ${mode} on a WebSocket of its own, with store: ${store}`, () =>
-        continuesOnSocket((baseURL) =>
-          onSocket(baseURL, async (socket) => {
-            const told: Array<unknown> = []
-            await talks(mode, extra)((request) => createOn(socket, request, told))
-            return told
-          }),
-        ),
-      )
-    }
+  for (const [what, talk, lanes] of onSockets) {
+    it.effect(`continues ${what}`, () => continuesOnSocket(talkOf(talk), { lanes }))
 
-    it.effect(`continues by its ${mode} on three lanes of one WebSocket`, () =>
-      continuesOnSocket(
-        (baseURL) =>
-          onSocket(baseURL, async (socket) => {
-            const session = new ResponsesWebSocketSession(socket, limits)
-            const ask = (lane: ResponsesWebSocketLane, told: Array<unknown>) => async (request: Request) => {
-              const { background: _, ...rest } = request
-              lane.create(rest)
-              const response = await lane.finalResponse()
-              told.push(response)
-              return response
-            }
-            const lanes = [session.lane("one"), session.lane("two"), session.lane()]
-            return Promise.all(
-              lanes.map(async (lane, index) => {
-                const told: Array<unknown> = []
-                await talks(mode, { ...encrypted, store: false, metadata: { lane: `${index}` } })(ask(lane, told))
-                return told
-              }),
-            )
-          }),
-        { lanes: 3 },
-      ),
+    it.effect.skipIf(!byHand.includes(talk))(`continues ${what}, on Node${ofSample}`, () =>
+      continuesOnSocket(onNode(talk), { lanes }),
     )
   }
 })

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Part } from "../../../src/simulator/Simulator.ts"
 import { continuesOnSocket } from "../Continues.ts"
+import { node, written } from "../OnNode.ts"
 import { conversation, questions } from "../Script.ts"
 
 const installed = existsSync(fileURLToPath(new URL("node_modules/@effect/ai-openai", import.meta.url)))
@@ -22,25 +23,16 @@ const script = conversation([
 ])
 
 /** The program of this folder, as a process of its own, since it needs another version of `effect`. */
-const converse = async (baseURL: string): Promise<unknown> => {
-  const program = fileURLToPath(new URL("talk.mjs", import.meta.url))
-  const talk = Bun.spawn([process.execPath, program, baseURL, ...questions], {
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: 30_000,
-    killSignal: "SIGKILL",
-  })
-  const [out, error, code] = await Promise.all([
-    new Response(talk.stdout).text(),
-    new Response(talk.stderr).text(),
-    talk.exited,
-  ])
-  if (code !== 0) throw new Error(`it ended with ${code}: ${error}\n${out}`)
-  return JSON.parse(out) as unknown
-}
+const converse = (runtime: string) => (baseURL: string) =>
+  written([runtime, fileURLToPath(new URL("talk.mjs", import.meta.url)), baseURL, ...questions])
 
 describe("Effect's OpenAI client", () => {
-  it.effect.skipIf(!installed)(`continues on a WebSocket of its own${whySkipped}`, () =>
-    continuesOnSocket(converse, { script }),
-  )
+  for (const [name, runtime] of [
+    ["Bun", process.execPath],
+    ["Node", node],
+  ] as const) {
+    it.effect.skipIf(!installed)(`continues on a WebSocket of its own on ${name}${whySkipped}`, () =>
+      continuesOnSocket(converse(runtime), { script }),
+    )
+  }
 })
