@@ -48,6 +48,18 @@ const draining = (turns: string) =>
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
 
 it.layer(layer)("respool serve that is told to stop", (it) => {
+  it.effect("does not wait for who looks at its page: the stream of frames ends, and is not taken up again", () =>
+    Effect.gen(function* () {
+      const { exitCode, signal, url } = yield* serve({ RESPOOL_DRAIN_TIMEOUT: "10 minutes" })
+      const page = `${new URL(url).origin}/_respool/events`
+      const readers = [reading(yield* open(page)), reading(yield* open(`${page}?state=idle`))]
+      for (const reader of readers) yield* reader.upTo("data: ")
+      yield* signal("SIGTERM")
+      for (const reader of readers) assert.isFalse((yield* reader.ending).broken)
+      assert.strictEqual(yield* exitCode, 0)
+    }),
+  )
+
   for (const name of ["SIGTERM", "SIGINT"] as const) {
     it.effect(`finishes the turn that streams on ${name}, takes no new ones meanwhile, and exits with 0`, () =>
       Effect.gen(function* () {

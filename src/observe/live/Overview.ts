@@ -57,7 +57,7 @@ const make = Effect.gen(function* () {
   const tally = new Tally()
   const running = new Map<TurnRequest, RunningTurn>()
   const gauges = new Map<string, () => number>()
-  let connections: ReadConnections = () => []
+  let connections: ReadConnections = () => ({ fitting: 0, rows: [] })
 
   yield* observing.listen({
     turnStarted: (turn) => void running.set(turn.turn, turn),
@@ -99,15 +99,8 @@ const make = Effect.gen(function* () {
   }
 
   const page = ({ from, state }: View): Frame["connections"] => {
-    const rows: Array<Frame["connections"]["rows"][number]> = []
-    let fitting = 0
-    for (const connection of connections()) {
-      if (state !== undefined && connection.state !== state) continue
-      if (fitting++ >= from && rows.length < rowsPerPage) {
-        rows.push({ ...connection, session: label(connection.session) })
-      }
-    }
-    return { from, fitting, rows }
+    const { fitting, rows } = connections({ from, atMost: rowsPerPage, state })
+    return { from, fitting, rows: rows.map((row) => ({ ...row, session: label(row.session) })) }
   }
 
   const reader = (view: View) => {

@@ -57,8 +57,20 @@ export interface ShownConnection {
   readonly turns: number
 }
 
-/** Every upstream connection that there is. */
-export type ReadConnections = () => Iterable<ShownConnection>
+/** Which of the upstream connections are shown. */
+export interface ConnectionsView {
+  /** How many of those that fit are passed over. */
+  readonly from: number
+  readonly atMost: number
+  /** A state; undefined: all. */
+  readonly state: string | undefined
+}
+
+/** How many upstream connections fit, and a page of them. */
+export type ReadConnections = (view: ConnectionsView) => {
+  readonly fitting: number
+  readonly rows: ReadonlyArray<ShownConnection>
+}
 
 type GaugeName =
   | "connections"

@@ -103,18 +103,38 @@ const shown = (connection: Connection, now: number): ShownConnection => {
   }
 }
 
+/** How many connections there are in each state, after one walk over them. */
+const counted = (connections: Iterable<Connection>) => {
+  const counts = { connecting: 0, leased: 0, idle: 0 }
+  for (const connection of connections) counts[stateOf(connection)]++
+  return counts
+}
+
 /** For as long as the current scope lasts. */
 export const show = Effect.fnUntraced(function* ({ connections, most, now, observing, waiting }: Pool) {
-  const count = (state: string) => {
-    let found = 0
-    for (const connection of connections()) if (stateOf(connection) === state) found++
-    return found
+  let latest: ReturnType<typeof counted> | undefined
+  // Whoever reads all gauges at once, or those and a page, walks once: nothing changes within a step.
+  const counts = () => {
+    if (latest === undefined) queueMicrotask(() => (latest = undefined))
+    return (latest ??= counted(connections()))
   }
-  yield* Effect.forEach(states, (state) => observing.gauge("connections", () => count(state), { state }))
+  yield* Effect.forEach(states, (state) => observing.gauge("connections", () => counts()[state], { state }))
   yield* observing.gauge("connections_max", () => most)
   yield* observing.gauge("turns_waiting", waiting)
-  yield* observing.connections(function* () {
+  yield* observing.connections(({ atMost, from, state }) => {
+    const one = states.find((name) => name === state)
+    const { connecting, idle, leased } = counts()
+    const fitting = state === undefined ? connecting + idle + leased : one === undefined ? 0 : counts()[one]
+    const rows: Array<ShownConnection> = []
+    if (from >= fitting) return { fitting, rows }
     const at = now()
-    for (const connection of connections()) yield shown(connection, at)
+    let passed = 0
+    for (const connection of connections()) {
+      if (state !== undefined && stateOf(connection) !== state) continue
+      if (passed++ < from) continue
+      rows.push(shown(connection, at))
+      if (rows.length === atMost) break
+    }
+    return { fitting, rows }
   })
 })

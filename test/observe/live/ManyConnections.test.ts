@@ -5,7 +5,8 @@ import { Effect, Layer } from "effect"
 import { Settings } from "../../../src/config/Settings.ts"
 import { mostRunning, rowsPerPage } from "../../../src/observe/live/Frame.ts"
 import { Overview } from "../../../src/observe/live/Overview.ts"
-import type { ShownConnection } from "../../../src/turn/record/Observing.ts"
+import type { Connection } from "../../../src/upstream/pool/Connection.ts"
+import { show } from "../../../src/upstream/pool/PoolLog.ts"
 import * as Observing from "../../../src/turn/record/Observing.ts"
 import type { RunningTurn } from "../../../src/turn/record/TurnRecord.ts"
 
@@ -17,14 +18,23 @@ const layer = Overview.layerNoDeps.pipe(
 
 const states = ["leased", "idle", "idle", "connecting"] as const
 
-const connection = (index: number): ShownConnection => ({
-  id: index + 1,
-  upstream: "default",
-  state: states[index % states.length] ?? "idle",
-  age: index,
-  session: `${"s".repeat(250)}${index}`,
-  turns: index % 40,
-})
+/** As much of a pool's connection as is shown, which tells how often it was looked at. */
+const connection = (index: number, looked: { times: number }) => {
+  const state = states[index % states.length] ?? "idle"
+  const scope = "caller"
+  return {
+    id: index + 1,
+    affinity: { scope, upstream: { name: "default" } },
+    session: `${scope.length}:${scope}${"s".repeat(250)}${index}`,
+    idleSince: state === "idle" ? 1 : undefined,
+    get state() {
+      looked.times++
+      return state === "connecting"
+        ? { _tag: "Connecting" }
+        : { _tag: "Open", openedAt: 0, chains: [{ turns: index % 40 }] }
+    },
+  } as unknown as Connection
+}
 
 const running = (index: number) =>
   ({
@@ -43,10 +53,19 @@ describe("A frame of five thousand connections and as many turns", () => {
     Effect.gen(function* () {
       const observing = yield* Observing.Observing
       const overview = yield* Overview
-      yield* observing.connections(() => Array.from({ length: 5000 }, (_, index) => connection(index)))
+      const looked = { times: 0 }
+      const all = Array.from({ length: 5000 }, (_, index) => connection(index, looked))
+      yield* show({ observing, connections: () => all, most: 5000, waiting: () => 0, now: () => 9000 })
       for (let index = 0; index < 5000; index++) observing.turnStarted(running(index))
       const at = (from: number, state?: string) => overview.reader({ from, state })()
       const first = at(0)
+      // One walk for all that is counted, and then the rows alone.
+      assert.isAtMost(looked.times, 5000 + 3 * rowsPerPage)
+      assert.deepStrictEqual(
+        ["leased", "idle", "connecting"].map((state) => first.gauges[`connections_${state}`]),
+        [1250, 2500, 1250],
+      )
+      assert.strictEqual(first.connections.rows[1]?.session?.startsWith("sss"), true)
       assert.deepStrictEqual([first.connections.fitting, first.connections.rows.length], [5000, rowsPerPage])
       assert.lengthOf(first.running, mostRunning)
       assert.isBelow(JSON.stringify({ ...first, settings: [] }).length, 40_000)
@@ -56,6 +75,13 @@ describe("A frame of five thousand connections and as many turns", () => {
       assert.strictEqual(at(0, "idle").connections.fitting, 2500)
       assert.deepStrictEqual(ids(5000), [])
       assert.deepStrictEqual(ids(0, "no such state"), [])
+      // What is read in one step is counted once; what is read later, anew.
+      yield* Effect.promise(async () => {})
+      looked.times = 0
+      all.length = 4
+      assert.strictEqual(at(0).connections.fitting, 4)
+      assert.strictEqual(at(0, "idle").gauges["connections_idle"], 2)
+      assert.isAtMost(looked.times, 4 + 4 * 4)
     }).pipe(Effect.scoped, Effect.provide(layer)),
   )
 })
