@@ -158,11 +158,15 @@ for (const [name, file, program, behind] of fronts) {
   })
 }
 
+const units = ["docs/deploy/respool.service", "docs/deploy/respool-binary.service"]
+
 describe("The examples of docs/deploy", () => {
   it("stop the process no earlier than it has drained, and check its health by its own command", () => {
     assert.match(read("docs/deploy/compose.yaml"), /stop_grace_period: 40s/)
-    assert.match(read("docs/deploy/respool.service"), /^TimeoutStopSec=40$/m)
-    assert.match(read("docs/deploy/respool.service"), /^ExecReload=\/bin\/kill -HUP \$MAINPID$/m)
+    for (const unit of units) {
+      assert.match(read(unit), /^TimeoutStopSec=40$/m)
+      assert.match(read(unit), /^ExecReload=\/bin\/kill -HUP \$MAINPID$/m)
+    }
     assert.match(read("Dockerfile"), /HEALTHCHECK .* CMD \["bun", "\/app\/src\/main\.ts", "health"\]/)
   })
 
@@ -190,9 +194,9 @@ describe("The examples of docs/deploy", () => {
         const { code, stderr } = yield* run(command, { cwd: folder, env: { PATH: Bun.env["PATH"] } })
         return { code, complaints: stderr.split("\n").filter((line) => line.includes("respool")) }
       })
-      for (const name of ["respool", "respool@"]) {
-        // Where Bun is elsewhere, that is all that is wrong with it.
-        const unit = read(`docs/deploy/${name}.service`).replace("/usr/local/bin/bun", process.execPath)
+      for (const name of ["respool", "respool@", "respool-binary"]) {
+        // Where the program is elsewhere, that is all that is wrong with it.
+        const unit = read(`docs/deploy/${name}.service`).replace(/(?<=^ExecStart=)\S+/m, process.execPath)
         assert.deepStrictEqual(yield* verify(name, unit), { code: 0, complaints: [] })
         const { complaints } = yield* verify(name, unit.replace("TimeoutStopSec=40", "TimeoutStopSec=soon"))
         assert.isNotEmpty(complaints)

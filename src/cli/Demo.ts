@@ -129,9 +129,14 @@ const runAgent = (client: Client, onTurn: (seen: Seen) => void) =>
       new DemoError({ message: `the agent stopped: ${cause instanceof Error ? cause.message : String(cause)}`, cause }),
   })
 
+/** Of one executable file the command line has no other file. */
+const isExecutable = /^(\/\$bunfs\/|[A-Z]:[\\/]~BUN[\\/])/.test(Bun.main)
+
 /** Starts the simulator as another process, which ends with the scope, and gives its base URL. */
 const startSimulator = Effect.gen(function* () {
-  const child = yield* ChildProcess.make(process.execPath, [Bun.main, "simulator"], { stderr: "inherit" })
+  const child = yield* ChildProcess.make(process.execPath, [...(isExecutable ? [] : [Bun.main]), "simulator"], {
+    stderr: "inherit",
+  })
   const line = yield* child.stdout.pipe(Stream.decodeText(), Stream.splitLines, Stream.runHead)
   const url = line._tag === "Some" ? /^simulator (\S+)$/.exec(line.value)?.[1] : undefined
   if (url === undefined) return yield* new DemoError({ message: "the simulator did not start" })

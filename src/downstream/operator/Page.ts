@@ -42,6 +42,15 @@ const headersOf = (style: string, script?: string): Html["headers"] => ({
 /** A text inside of an element whose end tag it must not hold. */
 const inElement = (text: string) => text.replaceAll(/<(?=\/(script|style))/gi, "\\3c ").trim()
 
+/**
+ * Set where respool is one executable file: the page as it was built with it, since its sources are not there.
+ *
+ * @internal
+ */
+declare const builtPage: Html | undefined
+
+const embedded = typeof builtPage === "undefined" ? undefined : builtPage
+
 const build = async (folder: string): Promise<Html> => {
   const { outputs } = await Bun.build({ entrypoints: [`${folder}main.ts`], target: "browser", minify: true })
   const script = (await outputs[0]?.text())?.replaceAll(/<(?=\/script|!--)/gi, "\\x3c").trim() ?? ""
@@ -55,17 +64,19 @@ const build = async (folder: string): Promise<Html> => {
 
 let built: Promise<Html> | undefined
 
-/** Fails with 501 where the sources are not there, as in a single binary. */
+/** Where nothing was built with it, from the sources. */
+export const makePage = (path = folder): Promise<Html> =>
+  path === undefined
+    ? Promise.reject(new Error("the page's sources are not there"))
+    : (built ??= build(path).catch((cause: unknown) => {
+        built = undefined
+        throw cause
+      }))
+
+/** Fails with 501 where neither the page nor its sources are there. */
 export const page: Effect.Effect<Html, ApiError> = Effect.suspend(() => {
-  if (folder === undefined) return Effect.fail(noPage)
-  const path = folder
-  return Effect.promise(() => {
-    built ??= build(path).catch((cause: unknown) => {
-      built = undefined
-      throw cause
-    })
-    return built
-  })
+  if (embedded !== undefined) return Effect.succeed(embedded)
+  return folder === undefined ? Effect.fail(noPage) : Effect.promise(() => makePage())
 })
 
 const noPage = new ApiError({
