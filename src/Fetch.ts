@@ -13,10 +13,14 @@ import type { SettingsOptions } from "./config/Settings.ts"
 import * as Fronts from "./Fronts.ts"
 import { abortable, addressOf } from "./Fronts.ts"
 
-/** What of `fetch` is called, on every platform. */
+/**
+ * What of `fetch` is called, on every platform.
+ *
+ * @stability stable
+ */
 export type FetchFunction = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-/** @stability experimental */
+/** @stability stable */
 export interface FetchOptions {
   /**
    * As in `respool.json`. Where they name an upstream (`upstreamUrl`, `profile` or `upstreams`), every turn goes there; else each goes
@@ -27,7 +31,7 @@ export interface FetchOptions {
   readonly fetch?: FetchFunction
 }
 
-/** @stability experimental */
+/** @stability stable */
 export interface RespoolFetch extends FetchFunction, AsyncDisposable {
   /** Ends the turns that are under way and closes all sockets. Calls after it reject. */
   readonly close: () => Promise<void>
@@ -43,7 +47,7 @@ export interface RespoolFetch extends FetchFunction, AsyncDisposable {
  * API's error shape with `x-should-retry: false`, or the error is in the stream. It rejects with the signal's reason
  * where the caller aborts, and that ends the turn.
  *
- * @stability experimental
+ * @stability stable
  */
 export const createFetch = ({ fetch: given, settings = {} }: FetchOptions = {}): RespoolFetch => {
   // Taken now: an app may put what is made here in the global's place.

@@ -13,7 +13,7 @@ import type { SettingsError, SettingsOptions } from "./config/Settings.ts"
 import * as Fronts from "./Fronts.ts"
 import { abortable, addressOf } from "./Fronts.ts"
 
-/** @stability experimental */
+/** @stability stable */
 export interface HttpClientOptions {
   /** As for `createFetch`: where they name an upstream, every turn goes there, else to the address that it is asked of. */
   readonly settings?: SettingsOptions
@@ -26,7 +26,7 @@ export interface HttpClientOptions {
  * A turn that can't go over a socket goes over HTTP by `FetchHttpClient.Fetch`, and not by the client below, whose own
  * policies might send it twice. Policies belong on top. Fails for settings that can't hold.
  *
- * @stability experimental
+ * @stability stable
  */
 export const layerHttpClient = ({ settings = {} }: HttpClientOptions = {}): Layer.Layer<
   HttpClient.HttpClient,

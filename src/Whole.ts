@@ -19,7 +19,7 @@ import * as Server from "./Server.ts"
  * Each call gives a proxy of its own, also where two are given to one app. Its metrics are at its own `/metrics` alone; for
  * those of the app to have them, compose `Server.layer`. Needs Bun.
  *
- * @stability experimental
+ * @stability stable
  */
 export const layer = (settings: SettingsOptions = {}) => {
   const whole = Server.layer.pipe(

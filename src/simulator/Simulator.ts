@@ -25,12 +25,18 @@ import type { Connection, Runtime } from "./front/Sockets.ts"
 import { makeConnection, makeSockets } from "./front/Sockets.ts"
 import { offerTurnState, turnStateHeader } from "./turn/TurnState.ts"
 
+/** @stability experimental */
 export { tokenLabel }
+/** @stability experimental */
 export type { ArrivalFault, Fault, FaultTurn, ProfileName }
+/** @stability experimental */
 export type { ConnectionRecord, Counters, Switches, TurnRecord }
+/** @stability experimental */
 export { type ClientFault, type ClientOutcome, SimulatedClient, violations } from "./client/SimulatedClient.ts"
+/** @stability experimental */
 export { agent, type Answer, type Ending, type Part, type Script, type ScriptTurn } from "./Script.ts"
 
+/** @stability experimental */
 export interface SimulatorOptions extends Partial<Switches> {
   /** Default 0: any free port. */
   readonly port?: number
@@ -48,6 +54,7 @@ export interface SimulatorOptions extends Partial<Switches> {
   readonly accepts?: ReadonlyArray<string>
 }
 
+/** @stability experimental */
 export interface SimulatorService {
   /** `http://127.0.0.1:PORT/v1`, or with the profile's own path. */
   readonly url: string
@@ -268,6 +275,7 @@ const make = Effect.fnUntraced(function* (options: SimulatorOptions) {
   return service
 })
 
+/** @stability experimental */
 export class Simulator extends Context.Service<Simulator, SimulatorService>()("respool/simulator/Simulator") {
   /** Runs one simulator, on a free port unless one is given, until the scope closes. */
   static readonly layer = (options: SimulatorOptions = {}): Layer.Layer<Simulator> =>

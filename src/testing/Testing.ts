@@ -10,15 +10,25 @@
  *
  * `README.md` beside this file shows how to test a pool of your own.
  */
+/** @stability experimental */
 export { Census, CensusError, type Gauges, type Holdings } from "./Census.ts"
+/** @stability experimental */
 export { check, type SearchOptions } from "./Check.ts"
+/** @stability experimental */
 export * as Invariants from "./model/Invariants.ts"
+/** @stability experimental */
 export { type Invariant, invariants } from "./model/Invariants.ts"
+/** @stability experimental */
 export { Model } from "./model/Model.ts"
+/** @stability experimental */
 export { type Observation, type TurnRecord } from "./world/Observation.ts"
+/** @stability experimental */
 export { type Lease, type LeaseRequest, type PoolReport, PoolUnderTest } from "./PoolUnderTest.ts"
+/** @stability experimental */
 export * as RespoolPool from "./RespoolPool.ts"
+/** @stability experimental */
 export { type IdleConnection, type Rules } from "./model/Rules.ts"
+/** @stability experimental */
 export {
   type Key,
   type Limits,
@@ -28,7 +38,11 @@ export {
   ScheduleSyntaxError,
   type Step,
 } from "./schedule/Schedule.ts"
+/** @stability experimental */
 export { type ScheduleOptions, schedules, thorough } from "./schedule/Schedules.ts"
+/** @stability experimental */
 export { ConnectError, type ScriptedConnection, ScriptedUpstream } from "./world/ScriptedUpstream.ts"
+/** @stability experimental */
 export { LifecycleError, replay, type Subject, verify } from "./Verify.ts"
+/** @stability experimental */
 export { VirtualClock } from "./world/VirtualClock.ts"
