@@ -5,7 +5,7 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import { leftOut, saying } from "../support/ByName.ts"
 import { run } from "../support/Child.ts"
 import { sample } from "../support/Runs.ts"
-import { App, root } from "./Packed.ts"
+import { App, root, takeNextPatch } from "./Packed.ts"
 
 /** How each runtime runs a file of the app. */
 const runtimes = {
@@ -98,6 +98,15 @@ describe.skipIf(why !== undefined)(`The package, installed from its tarball${say
       }),
     )
 
+    it.effect("lets an app replace each service that it exports by another layer", () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
+        const printed = (yield* started("Bun", "replace.mjs", [simulator.url])) as Record<"exported" | "used", unknown>
+        assert.deepStrictEqual(printed.used, printed.exported)
+        assert.isAbove((printed.exported as ReadonlyArray<string>).length, 30)
+      }).pipe(Effect.provide(Simulator.layer())),
+    )
+
     it.effect("has a kit that runs under plain vitest on Node", () =>
       Effect.gen(function* () {
         const { folder } = yield* App
@@ -122,19 +131,37 @@ describe.skipIf(why !== undefined)(`The package, installed from its tarball${say
       }),
     )
 
+    const compiled = Effect.fnUntraced(function* (name: string, options: object) {
+      const fs = yield* FileSystem.FileSystem
+      const { folder } = yield* App
+      const config = `${folder}/tsconfig.${name.replaceAll(/\W/g, "-")}.json`
+      const compilerOptions = { target: "ES2022", module: "nodenext", strict: true, noEmit: true, ...options }
+      yield* fs.writeFileString(config, JSON.stringify({ compilerOptions, files: ["src/types.ts"] }))
+      const { stdout } = yield* run([process.execPath, "--bun", `${root}node_modules/.bin/tsc`, "-p", config], {
+        cwd: folder,
+        env: process.env,
+      })
+      return stdout
+    }, Effect.provide(NodeFileSystem.layer))
+
     it.effect.each(sample(Object.entries(compilers)))("is typed for an app with %s", ([name, options]) =>
       Effect.gen(function* () {
-        const fs = yield* FileSystem.FileSystem
+        assert.strictEqual(yield* compiled(name, options), "")
+      }),
+    )
+
+    // The last, since it changes what is installed.
+    it.effect("takes the app's effect where that is the next patch, and has none beside it", () =>
+      Effect.gen(function* () {
+        const simulator = yield* Simulator
         const { folder } = yield* App
-        const config = `${folder}/tsconfig.${name.replaceAll(/\W/g, "-")}.json`
-        const compilerOptions = { target: "ES2022", module: "nodenext", strict: true, noEmit: true, ...options }
-        yield* fs.writeFileString(config, JSON.stringify({ compilerOptions, files: ["src/types.ts"] }))
-        const { stdout } = yield* run([process.execPath, "--bun", `${root}node_modules/.bin/tsc`, "-p", config], {
-          cwd: folder,
-          env: process.env,
-        })
-        assert.strictEqual(stdout, "")
-      }).pipe(Effect.provide(NodeFileSystem.layer)),
+        const version = yield* takeNextPatch(folder)
+        assert.deepStrictEqual(yield* started("Node", "copies.mjs"), { versions: [version] })
+        const [[, options]] = Object.entries(compilers) as [[string, object]]
+        assert.strictEqual(yield* compiled("the next patch", options), "")
+        const printed = (yield* started("Node", "httpClient.mjs", [simulator.url])) as Printed
+        assert.deepStrictEqual(printed.ways.slice(0, 2), ["full", "suffix"])
+      }).pipe(Effect.provide([NodeFileSystem.layer, Simulator.layer()])),
     )
   })
 })

@@ -3,6 +3,7 @@
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import { Context, Data, Effect, FileSystem, Layer } from "effect"
+import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { run } from "../support/Child.ts"
 
@@ -58,3 +59,29 @@ export class App extends Context.Service<App, { readonly folder: string }>()("te
     }),
   ).pipe(Layer.provide(NodeFileSystem.layer))
 }
+
+interface Manifest {
+  readonly version: string
+  readonly dependencies?: Readonly<Record<string, string>>
+}
+
+/** Leaves the app as `npm install` would after a later patch of effect: one copy, for the app and for all in it. */
+export const takeNextPatch = Effect.fnUntraced(function* (folder: string) {
+  const fs = yield* FileSystem.FileSystem
+  const modules = `${folder}/node_modules`
+  for (const name of ["effect", "@effect/platform-node-shared"]) {
+    yield* fs.remove(`${modules}/${name}`)
+    yield* fs.copy(`${root}node_modules/${name}`, `${modules}/${name}`)
+    const { dependencies = {} } = JSON.parse(yield* fs.readFileString(`${modules}/${name}/package.json`)) as Manifest
+    for (const other of Object.keys(dependencies)) {
+      if (yield* fs.exists(`${modules}/${other}`)) continue
+      yield* fs.makeDirectory(dirname(`${modules}/${other}`), { recursive: true })
+      yield* fs.symlink(`${root}node_modules/${other}`, `${modules}/${other}`)
+    }
+  }
+  const path = `${modules}/effect/package.json`
+  const told = JSON.parse(yield* fs.readFileString(path)) as Manifest
+  const version = told.version.replace(/\d+$/, (patch) => String(Number(patch) + 1))
+  yield* fs.writeFileString(path, JSON.stringify({ ...told, version }))
+  return version
+})
