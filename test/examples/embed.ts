@@ -4,23 +4,10 @@
  *     UPSTREAM=https://api.openai.com/v1 TEAM_KEY=… UPSTREAM_KEY=… bun test/examples/embed.ts
  */
 import { runMain } from "@effect/platform-node-shared/NodeRuntime"
-import { Config, Effect, Fiber, Layer, Redacted } from "effect"
+import { Config, Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
-import {
-  ApiError,
-  appCredential,
-  AuthScope,
-  BunServer,
-  type Caller,
-  ConnectionPool,
-  Intake,
-  layerDialerBun,
-  Ownership,
-  Server,
-  Settings,
-  Turns,
-  type TurnSink,
-} from "../../src/Respool.ts"
+import { ApiError, appCredential, AuthScope, BunServer, type Caller, ConnectionPool } from "respool"
+import { layerDialerBun, Ownership, Server, Settings } from "respool"
 
 const config = Config.all({
   upstreamUrl: Config.String("UPSTREAM"),
@@ -46,17 +33,6 @@ const layerTeam = Layer.unwrap(
     ),
   ),
 )
-
-/** A turn of the app's own, begun from bytes: it needs no request and no server. Gives the finished output items. */
-export const ask = Effect.fnUntraced(function* (caller: Caller, input: string) {
-  const intake = yield* Intake
-  const turns = yield* Turns
-  const bytes = new TextEncoder().encode(JSON.stringify({ model: "gpt-5.5", input }))
-  const turn = yield* intake.read({ caller, headers: {}, bytes })
-  const sink: TurnSink = { route: () => {}, head: () => {}, event: () => true, onDrain: (resume) => resume() }
-  const running = yield* turns.start(turn, sink, () => {})
-  return (yield* Fiber.join(running)).output
-})
 
 /** A route of the app's own, which looks into the pool. */
 const layerStatus = HttpRouter.add(
