@@ -62,6 +62,30 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
     `end - start > maxRepeated ?`,
     `end - start < 0 ?`,
   ),
+  by("test/downstream/socket/ClientConnection.test.ts")(
+    "what-has-arrived-hears-nothing-of-the-stop",
+    "src/downstream/socket/ClientConnection.ts",
+    `this.#lanes.running > 0 || this.#reading) return`,
+    `this.#lanes.running > 0) return`,
+  ),
+  by("test/lifecycle/ClientSockets.test.ts")(
+    "clients-socket-is-counted-for-ever",
+    "src/downstream/socket/ClientSockets.ts",
+    `if (connections.delete(connection)) leave(scope)`,
+    `leave(scope)`,
+  ),
+  by("test/lifecycle/ClientSockets.test.ts")(
+    "turns-that-wait-hear-nothing-of-the-stop",
+    "src/downstream/socket/ClientConnection.ts",
+    `      this.#send(lane, refusalFrame(this.#leaving.error, waiting.event))`,
+    ``,
+  ),
+  by("test/proxy/sockets/Misconduct.test.ts")(
+    "turns-of-a-client-that-has-left-run-on",
+    "src/downstream/socket/ClientConnection.ts",
+    `    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()`,
+    ``,
+  ),
   by("test/wire/Steps.test.ts")(
     "message-is-copied-at-once",
     "src/wire/Frame.ts",

@@ -16,7 +16,7 @@ import type { Place } from "../Admission.ts"
 import { tooMuch } from "../Admission.ts"
 import type { ApiError } from "../ApiError.ts"
 import type { Addressed, Create, Refused, Steer } from "./ClientEvent.ts"
-import { addressIn, clientEvent, encoded, expanded, ofTheSocket } from "./ClientEvent.ts"
+import { addressIn, clientEvent, encoded, expanded, nobody, ofTheSocket } from "./ClientEvent.ts"
 import type { ClientPeer, ClientSocket } from "./ClientSocket.ts"
 import { failureFrame, refusalFrame } from "./ErrorFrame.ts"
 import type { Lane } from "./Lanes.ts"
@@ -134,6 +134,7 @@ export class ClientConnection implements ClientPeer {
     const text = this.#inbox.shift()
     if (text !== undefined) return Effect.andThen(this.#arrived(text), () => this.#readAll())
     this.#reading = false
+    this.#finish()
     return Effect.void
   }
 
@@ -291,10 +292,9 @@ export class ClientConnection implements ClientPeer {
     if (this.#outbox?.isOver(waiting) === true) this.terminate()
   }
 
+  /** What has arrived is to be refused before the socket closes. */
   #finish() {
-    if (this.#leaving === undefined || this.#lanes.running > 0) return
+    if (this.#leaving === undefined || this.#lanes.running > 0 || this.#reading) return
     this.#outbox?.close(this.#leaving.code, this.#leaving.error.code ?? "")
   }
 }
-
-const nobody: Addressed = { streamId: undefined, eventId: undefined }

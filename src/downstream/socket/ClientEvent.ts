@@ -20,6 +20,8 @@ export interface Addressed {
   readonly eventId: string | undefined
 }
 
+export const nobody: Addressed = { streamId: undefined, eventId: undefined }
+
 export interface Create extends Addressed {
   readonly _tag: "Create"
   /** `generate: false`: the upstream only gets ready. */

@@ -38,6 +38,7 @@ export class SimulatedClient {
   #bytes: Buffer = Buffer.alloc(0)
   #isUpgraded = false
   #closeCode: number | undefined
+  #strays = 0
 
   private constructor(url: string, headers: Readonly<Record<string, string>>) {
     const { host, hostname, pathname, port } = new URL(url)
@@ -95,6 +96,21 @@ export class SimulatedClient {
 
   /** Reads again after a `StopReading`. */
   readonly readOn: Effect.Effect<void> = Effect.sync(() => void this.#socket.resume())
+
+  /** How many events have come that no request waited for: none, where each has one end. */
+  get strays(): number {
+    return this.#strays
+  }
+
+  /** The code of the close frame that came; undefined: none has. */
+  get closeCode(): number | undefined {
+    return this.#closeCode
+  }
+
+  /** Leaves, whatever is under way. */
+  leave(how: "close" | "end" | "reset") {
+    if (!this.#socket.destroyed) this.#leave(how)
+  }
 
   /** Done when the connection has ended. */
   get gone(): Effect.Effect<void> {
@@ -176,5 +192,6 @@ export class SimulatedClient {
       else this.#act(asking)
       return
     }
+    this.#strays++
   }
 }
