@@ -7,8 +7,9 @@
 const arrows = {
   // What runs in a browser: it is bundled, and nobody imports it.
   page: ["observe"],
-  cli: ["top", "observe", "config", "downstream", "turn", "upstream", "wire", "simulator"],
-  top: ["config", "observe", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
+  cluster: ["config", "turn", "wire"],
+  cli: ["top", "cluster", "observe", "config", "downstream", "turn", "upstream", "wire", "simulator"],
+  top: ["cluster", "config", "observe", "downstream", "turn", "upstream", "wire", "simulator", "testing"],
   downstream: ["config", "observe", "turn", "wire"],
   upstream: ["config", "turn", "wire"],
   turn: ["wire"],

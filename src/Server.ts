@@ -11,6 +11,7 @@ import { Admission } from "./downstream/Admission.ts"
 import { Answers } from "./downstream/answer/Answers.ts"
 import { AuthScope } from "./downstream/auth/AuthScope.ts"
 import * as BunServer from "./downstream/http/BunServer.ts"
+import { Draining } from "./downstream/http/Listener.ts"
 import { Keys } from "./downstream/auth/Keys.ts"
 import { privateFolder } from "./downstream/auth/KeysFile.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
@@ -21,9 +22,11 @@ import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
 import { Overview, UpstreamsInForce } from "./observe/live/Overview.ts"
 import { boundedReads } from "./config/Files.ts"
+import { clusterKeys } from "./config/cluster/ClusterSecret.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
 import { layerExecutorNoCredentials, layerTurns } from "./Engine.ts"
 import { noModelLeadsThere, unreached } from "./config/UpstreamSettings.ts"
+import { Executor } from "./turn/Executor.ts"
 import * as Observing from "./turn/record/Observing.ts"
 import { Revocation } from "./turn/Revocation.ts"
 import { layerBun } from "./upstream/dialer/DialerBun.ts"
@@ -40,11 +43,33 @@ export const layerRoutes = Routes.layerNoDeps.pipe(
   Layer.provide([Admission.layerNoDeps, Revocation.layer, Observing.layer]),
 )
 
+const keysOf = (settings: Parameters<typeof clusterKeys>[0]) =>
+  Effect.mapError(clusterKeys(settings), ({ message }) => new SettingsError({ message }))
+
+/** Where the settings make a cluster, an `Executor` in front of the one that is there. Else that one. */
+const layerCluster = Layer.unwrap(
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    const derive = yield* keysOf(settings)
+    const { clusterAddress: address } = settings
+    if (derive === undefined || address === undefined) return Layer.effect(Executor, Executor)
+    const { begun: stops } = yield* Draining
+    // Loaded here, so that nobody else pays for it.
+    const { layer } = yield* Effect.promise(() => import("./cluster/Cluster.ts"))
+    return layer({ address, derive, stops })
+  }),
+)
+
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
 export const layerAuth = Layer.unwrap(
   Effect.gen(function* () {
-    const { auth, keysFile, sharedIds, upstreams } = yield* Settings
-    if (auth === "passthrough") return Layer.merge(AuthScope.layerPassthrough, Ownership.layerOff)
+    const { auth, keysFile, sharedIds, upstreams, ...settings } = yield* Settings
+    if (auth === "passthrough") {
+      // Every node of a cluster must know the same caller by the same scope.
+      const scopeKey = (yield* keysOf(settings))?.("scopes", 32)
+      const scopes = scopeKey === undefined ? AuthScope.layerPassthrough : AuthScope.layerPassthroughUnder(scopeKey)
+      return Layer.merge(scopes, Ownership.layerOff)
+    }
     if (upstreams.some(({ credential }) => credential._tag === "Caller")) {
       return yield* new SettingsError({ message: "RESPOOL_AUTH=keys needs RESPOOL_UPSTREAM_API_KEY" })
     }
@@ -120,7 +145,7 @@ export const layerNoDialer = Layer.merge(
   layerWarnings,
 ).pipe(
   Layer.provide(layerAuth),
-  Layer.provideMerge(layerExecutorNoCredentials),
+  Layer.provideMerge(Layer.provideMerge(layerCluster, layerExecutorNoCredentials)),
   Layer.provide(Credentials.layer),
   Layer.provideMerge(layerListener),
   Layer.provide(CheckFiles.layer),

@@ -218,3 +218,50 @@ export const ids = (about: string) =>
     false,
     (value) => value.join(","),
   )
+
+const isNode = (value: string) =>
+  /^http:\/\/[^/?#@\s:]+:\d{1,5}$|^http:\/\/\[[0-9a-f:.]+\]:\d{1,5}$/i.test(value) && URL.canParse(value)
+
+const nodeForm = "such as `http://10.0.0.1:8090`: http, a host and a port, and nothing else"
+
+/** The URL of a node of a cluster. */
+export const nodeAddress = (about: string) =>
+  optional(Schema.String.check(Schema.makeFilter(isNode)), `an address ${nodeForm}`, about)
+
+export const nodeAddresses = (about: string) =>
+  lowerCaseList(isNode, `addresses ${nodeForm}, separated by commas`, about)
+
+/** A secret of fewer characters could be guessed from what is signed with it. */
+const shortestSecret = 16
+
+const isSecret = (value: string) => /^[!-~]+$/.test(value.trim()) && value.trim().length >= shortestSecret
+
+export const sharedSecret = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter(isSecret)), name),
+        (value): Redacted.Redacted<string> | undefined => Redacted.make(value.trim()),
+      ),
+    undefined,
+    "",
+    `a text of ${shortestSecret} or more visible ASCII characters`,
+    about,
+    true,
+  )
+
+const isPostgres = (value: string) => /^postgres(ql)?:\/\//i.test(value) && URL.canParse(value)
+
+export const databaseAddress = (about: string) =>
+  row(
+    (name) =>
+      Config.map(
+        Config.schema(Schema.String.check(Schema.makeFilter(isPostgres)), name),
+        (value): Redacted.Redacted<string> | undefined => Redacted.make(value),
+      ),
+    undefined,
+    "",
+    "an address such as `postgres://user:password@host/database`",
+    about,
+    true,
+  )

@@ -17,6 +17,7 @@ import { readSettingsFile, settingsPath } from "./SettingsFile.ts"
 import { upstreamsIn } from "./UpstreamFile.ts"
 import type { UpstreamOptions, Upstreams } from "./UpstreamSettings.ts"
 import { onlyUpstream, upstreamsGiven, withAccountKey } from "./UpstreamSettings.ts"
+import { clusterProblem } from "./cluster/ClusterSettings.ts"
 import { profiles } from "./Profile.ts"
 import type { EnvironmentProxies } from "./ProxyRules.ts"
 import { environmentProxies, noProxies, proxyFor } from "./ProxyRules.ts"
@@ -148,6 +149,8 @@ const given = Effect.fnUntraced(function* (options: SettingsOptions) {
   }
   const isSaid = options.upstreamUrl !== undefined || upstreams !== undefined
   const placed = yield* atItsUrl(values as unknown as Loaded, isSaid, spell)
+  const problem = clusterProblem(placed, placed.port, spell)
+  if (problem !== undefined) return yield* new SettingsError({ message: problem })
   const settings = withOnlyUpstream({ ...placed, tls, listenTls, environmentProxies, remarks: [] })
   if (upstreams === undefined) return keyed(settings)
   return keyed({ ...settings, upstreams: yield* upstreamsGiven(upstreams, settings) })
@@ -248,6 +251,8 @@ const load = Effect.gen(function* () {
 const checkTogether = Effect.fnUntraced(function* ({ settings, spell }: Effect.Success<typeof load>) {
   const { auth, environmentProxies, host, port, transport, upstreamApiKey, upstreamUrl, upstreams, upstreamsFile } =
     settings
+  const problem = clusterProblem(settings, port, spell)
+  if (problem !== undefined) return yield* new SettingsError({ message: problem })
   const callers = upstreams.filter(({ credential }) => credential._tag === "Caller")
   if (auth === "keys" && upstreamApiKey === undefined && callers.length > 0) {
     const [{ name }] = callers as unknown as Upstreams

@@ -103,6 +103,10 @@ export const TurnRoute = Schema.Struct({
   items: Schema.Number,
   /** How long the dial of a new connection took, in milliseconds. */
   dialMs: Schema.optional(Schema.Number),
+  /** In a cluster, the node that it runs on: host and port. */
+  node: Schema.optional(Schema.String),
+  /** In a cluster, why it does not run on the node that owns its session: one of a bounded set. */
+  takeover: Schema.optional(Schema.String),
   /** The size of the request that is sent upstream, in bytes, and of its `input`. */
   bytesUp: Schema.Number,
   inputBytes: Schema.Number,

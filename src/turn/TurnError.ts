@@ -45,6 +45,8 @@ export const TurnErrorReason = Schema.Literals([
   "turn_timeout",
   "ping_timeout",
   "slow_client",
+  // Another node had the turn, and was lost with it.
+  "turn_outcome_unknown",
   "shutdown",
   "internal",
 ])

@@ -10,6 +10,16 @@ const read = (env: Environment) =>
     Effect.provide(Settings.layerConfig.pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env }))))),
   )
 
+/** They exclude each other, or need one another. */
+const ofClusters = {
+  RESPOOL_CLUSTER_ADDRESS: "http://10.0.0.1:8090",
+  RESPOOL_CLUSTER_SECRET: "0123456789abcdef",
+  RESPOOL_CLUSTER_SECRET_FILE: "secret.txt",
+  RESPOOL_CLUSTER_NODES: "http://10.0.0.1:8090, http://[fd00::2]:8090",
+  RESPOOL_CLUSTER_DNS: "nodes.cluster.internal",
+  RESPOOL_CLUSTER_DATABASE: "postgres://user:word@db.internal/respool",
+}
+
 const refusal = (env: Environment) =>
   Effect.flip(read(env)).pipe(
     Effect.map((error) => {
@@ -115,11 +125,40 @@ it.layer(NodeFileSystem.layer)("Settings", (it) => {
         "RESPOOL_LISTEN_TLS_CERT",
         "RESPOOL_LISTEN_TLS_KEY",
       ]
-      assert.sameMembers(Object.keys(rows).map(environmentName), [...contract.map(([name]) => name), ...files])
+      const names = [...contract.map(([name]) => name), ...files, ...Object.keys(ofClusters)]
+      assert.sameMembers(Object.keys(rows).map(environmentName), names)
       const values = yield* read({})
       for (const [name, fallback] of contract) assert.deepStrictEqual(valueOf(values, name), fallback, name)
       assert.strictEqual(values.tls, undefined)
       assert.deepStrictEqual(values, Settings.defaults)
+    }),
+  )
+
+  it.effect("of a cluster are read where they fit together, and name what is wrong with each", () =>
+    Effect.gen(function* () {
+      const { RESPOOL_CLUSTER_ADDRESS, RESPOOL_CLUSTER_SECRET, ...others } = ofClusters
+      const base = { RESPOOL_CLUSTER_ADDRESS, RESPOOL_CLUSTER_SECRET }
+      const nodes = { ...base, RESPOOL_CLUSTER_NODES: others.RESPOOL_CLUSTER_NODES }
+      const values = yield* read(nodes)
+      assert.strictEqual(values.clusterAddress, RESPOOL_CLUSTER_ADDRESS)
+      assert.deepStrictEqual(values.clusterNodes, ["http://10.0.0.1:8090", "http://[fd00::2]:8090"])
+      assert.isTrue(Redacted.isRedacted(values.clusterSecret))
+      yield* read({ ...base, RESPOOL_CLUSTER_DNS: others.RESPOOL_CLUSTER_DNS })
+      yield* read({ ...base, RESPOOL_CLUSTER_DATABASE: others.RESPOOL_CLUSTER_DATABASE })
+      const wrong: ReadonlyArray<readonly [Environment, RegExp]> = [
+        [{ ...nodes, RESPOOL_CLUSTER_ADDRESS: "10.0.0.1:8090" }, /^RESPOOL_CLUSTER_ADDRESS="10.0.0.1:8090": expected/],
+        [{ ...nodes, RESPOOL_CLUSTER_ADDRESS: "https://10.0.0.1:8090" }, /^RESPOOL_CLUSTER_ADDRESS=.*: expected/],
+        [{ ...nodes, RESPOOL_CLUSTER_ADDRESS: "http://10.0.0.1" }, /^RESPOOL_CLUSTER_ADDRESS=.*: expected/],
+        [{ ...nodes, RESPOOL_CLUSTER_ADDRESS: "http://10.0.0.1:8080" }, /its port is where clients come/],
+        [{ ...nodes, RESPOOL_CLUSTER_SECRET: "too-short" }, /^RESPOOL_CLUSTER_SECRET: expected a text of 16/],
+        [{ ...nodes, RESPOOL_CLUSTER_NODES: "http://10.0.0.1:8090/v1" }, /^RESPOOL_CLUSTER_NODES=.*: expected/],
+        [{ ...nodes, RESPOOL_CLUSTER_DNS: "nodes" }, /^RESPOOL_CLUSTER_NODES and RESPOOL_CLUSTER_DNS: say one/],
+        [{ ...base, RESPOOL_CLUSTER_DNS: "http://nodes" }, /^RESPOOL_CLUSTER_DNS=.*: expected a name/],
+        [{ ...base, RESPOOL_CLUSTER_DATABASE: "mysql://user:word@host/a" }, /^RESPOOL_CLUSTER_DATABASE: expected/],
+        [{ RESPOOL_CLUSTER_SECRET }, /^RESPOOL_CLUSTER_SECRET needs RESPOOL_CLUSTER_ADDRESS/],
+        [base, /^RESPOOL_CLUSTER_ADDRESS needs RESPOOL_CLUSTER_NODES, RESPOOL_CLUSTER_DNS or/],
+      ]
+      for (const [env, line] of wrong) assert.match(yield* refusal(env), line)
     }),
   )
 

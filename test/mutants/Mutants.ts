@@ -4,6 +4,7 @@
  * A text is found once in its file, and stays so when lines around it move; `Mutants.test.ts` holds that in every run of
  * the tests, and `bun run mutants` plants them.
  */
+import { forClusters } from "./ClusterMutants.ts"
 import { ofCosts } from "./CostMutants.ts"
 import { ofTheLibrary } from "./LibraryMutants.ts"
 import { forOperators } from "./OperatorMutants.ts"
@@ -625,6 +626,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   ...forOperators,
   ...ofTheLibrary,
   ...ofCosts,
+  ...forClusters,
   succeeding(
     "incomplete-turn-keeps-the-checkpoint-before-it",
     "src/upstream/socket/WebSocketExecutor.ts",

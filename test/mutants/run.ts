@@ -27,6 +27,7 @@ const copied = [
   "test/Reload.test.ts",
   "test/Whole.test.ts",
   "test/cli",
+  "test/cluster",
   "test/config",
   "test/downstream",
   "test/lifecycle",

@@ -8,7 +8,7 @@ describe("The package", () => {
   it("says of each export of each entry point how stable it is", () => {
     assert.deepStrictEqual(
       entries.map(({ name }) => name),
-      ["respool", "respool/fetch", "respool/simulator", "respool/testing"],
+      ["respool", "respool/cluster", "respool/fetch", "respool/simulator", "respool/testing"],
     )
     for (const { exports, name } of entries) {
       const silent = exports.filter(({ stability = "" }) => !stabilities.includes(stability))

@@ -49,6 +49,8 @@ export class DecisionHeaders {
     headers["x-respool-connection"] = route.connection
     headers["x-respool-input"] = route.input
     headers["x-respool-reason"] = route.reason
+    if (route.node !== undefined) headers["x-respool-node"] = route.node
+    if (route.takeover !== undefined) headers["x-respool-takeover"] = route.takeover
     // W3C Server-Timing: the time until a connection was leased, and from there to the upstream's first event.
     const first = this.#firstEventAt ?? now()
     headers["server-timing"] =

@@ -2,8 +2,8 @@
  * Identifies the caller of a request: the scope that shares connections and memory, and the upstream credential.
  *
  * A scope, a label and a credential's identity never contain a secret. Where they are made from one, they are its
- * HMAC-SHA-256 under a key that is drawn when the layer is built and never leaves the process, so they can be neither
- * reversed nor guessed and mean nothing to another process. `api-key`, which SDKs for Azure send, is a credential like
+ * HMAC-SHA-256 under a key that is drawn when the layer is built and never leaves the process (or that is made of a
+ * cluster's secret), so they can be neither reversed nor guessed and mean nothing to whoever does not have it. `api-key`, which SDKs for Azure send, is a credential like
  * `Authorization`. The `Authorization` scheme's case and blanks around its
  * parts do not change them. Credentials are `Redacted` from the first line (docs/life-of-a-turn.md, Caller and
  * session).
@@ -38,11 +38,11 @@ const parseAuthorization = (header: string | undefined): Authorization | undefin
 
 type Digest = (scheme: string, parameter: string) => string
 
-const makeDigest = Effect.sync((): Digest => {
-  const key = randomBytes(32)
+const digestUnder =
+  (key: Uint8Array): Digest =>
   // A scheme holds no blank, so one blank keeps the two parts apart.
-  return (scheme, parameter) => createHmac("sha256", key).update(`${scheme} ${parameter}`).digest("base64url")
-})
+  (scheme, parameter) =>
+    createHmac("sha256", key).update(`${scheme} ${parameter}`).digest("base64url")
 
 const passedThrough = (digest: Digest, headers: Headers.Headers): Caller => {
   const header = present(headers["authorization"])
@@ -125,13 +125,16 @@ export class AuthScope extends Context.Service<
    * caller is refused here: without a credential, or with one that cannot be read, it has no scope, and the upstream
    * judges.
    */
-  static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.effect(
-    AuthScope,
-    Effect.map(makeDigest, (digest) => {
-      const callerOf = remembering(digest)
-      return { resolve: (headers) => Effect.sync(() => callerOf(headers)) }
-    }),
+  static readonly layerPassthrough: Layer.Layer<AuthScope> = Layer.suspend(() =>
+    AuthScope.layerPassthroughUnder(randomBytes(32)),
   )
+
+  /** The same with scopes under a given key, so that all who have it compute the same ones. It must stay a secret. */
+  static readonly layerPassthroughUnder = (key: Uint8Array): Layer.Layer<AuthScope> =>
+    Layer.sync(AuthScope, () => {
+      const callerOf = remembering(digestUnder(key))
+      return { resolve: (headers) => Effect.sync(() => callerOf(headers)) }
+    })
 
   /**
    * Callers bring a key of this proxy (`Authorization: Bearer respool_…`, or `api-key: respool_…`) and no upstream credential: they share the

@@ -48,6 +48,8 @@ const addWay = (way: TurnRoute, add: (name: string, value: string | number | und
   if (way.connectionId !== 0) add("connectionId", way.connectionId)
   add("input", way.input)
   add("reason", way.reason)
+  add("node", way.node)
+  add("takeover", way.takeover)
   add("changedItem", way.changed?.item)
   add("changedKind", way.changed?.kind)
   add("changedMembers", way.changed?.members?.join(","))

@@ -1,0 +1,79 @@
+/**
+ * Several machines as one respool: the entry point of `respool/cluster`.
+ *
+ * `layer` puts an `Executor` in front of the local one, which carries each turn on the node that owns its session, and
+ * listens for turns that other nodes hand over. It needs `Settings` with a cluster in them, the keys of its secret, and
+ * the local `Executor` with its `BodyHeads`. Loaded only where the settings make a cluster.
+ */
+import { Effect, Layer } from "effect"
+import type { DeriveKey } from "../config/cluster/ClusterSecret.ts"
+import { Settings } from "../config/Settings.ts"
+import { Executor } from "../turn/Executor.ts"
+import { BodyHeads } from "../turn/memory/BodyHeads.ts"
+import { makeDigester } from "../wire/Digest.ts"
+import * as ClusterExecutor from "./ClusterExecutor.ts"
+import { Membership } from "./members/Membership.ts"
+import { layerDns } from "./members/MembershipDns.ts"
+import { layerPostgres } from "./members/MembershipPostgres.ts"
+import { Nodes } from "./Nodes.ts"
+import * as Owner from "./Owner.ts"
+import { Sealing } from "./sealed/Sealing.ts"
+
+/** @stability experimental */
+export { Membership } from "./members/Membership.ts"
+/** @stability experimental */
+export { Nodes } from "./Nodes.ts"
+
+/** @stability experimental */
+export interface ClusterOptions {
+  /** The URL at which other nodes reach this one. */
+  readonly address: string
+  /** Makes the keys of the secret that all nodes share. */
+  readonly derive: DeriveKey
+  /** Succeeds when this node begins to stop, so that the others are told before its own clients' last turn is over. */
+  readonly stops: Effect.Effect<void>
+}
+
+/**
+ * `Executor` and `Nodes` of a cluster. Needs a `Membership`.
+ *
+ * @stability experimental
+ */
+export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
+  Layer.unwrap(
+    Effect.sync(() => {
+      const sealing = new Sealing(derive)
+      const executor = Layer.effect(
+        Executor,
+        Effect.gen(function* () {
+          const { drainTimeout, maxBodies, maxBody, maxBuffered, maxTurns } = yield* Settings
+          const local = yield* Executor
+          const heads = yield* BodyHeads
+          const nodes = yield* Nodes
+          const limits = { drainTimeout, maxBodies, maxBody, maxBuffered, maxTurns }
+          const owner = yield* Owner.listen({ address, sealing, local, heads, ...limits })
+          yield* stops.pipe(Effect.andThen(Effect.sync(owner.drain)), Effect.forkScoped)
+          const digester = makeDigester(derive("beginnings", 32))
+          return yield* ClusterExecutor.make({ nodes, sealing, local, heads, digester })
+        }),
+      )
+      return Layer.provideMerge(executor, Nodes.layerNoDeps(address, sealing))
+    }),
+  )
+
+/** Who is there, as the settings say. */
+const layerMembership = ({ address, stops }: ClusterOptions) =>
+  Layer.unwrap(
+    Effect.map(Settings, ({ clusterDatabase, clusterDns, clusterNodes }) => {
+      if (clusterDatabase !== undefined) return layerPostgres(address, clusterDatabase, stops)
+      return clusterDns === undefined ? Membership.layerList(clusterNodes) : layerDns(clusterDns, address)
+    }),
+  )
+
+/**
+ * The same, with the nodes that the settings name.
+ *
+ * @stability experimental
+ */
+export const layer = (options: ClusterOptions) =>
+  layerNoMembership(options).pipe(Layer.provide(layerMembership(options)))

@@ -1,0 +1,236 @@
+/**
+ * Takes turns that other nodes hand over, on a listener of its own, and runs each of them here and nowhere else.
+ *
+ * A turn is taken once: its request's number and its id are both remembered. The entry node is told at once that it was
+ * taken, and twice a second that this node lives. What is refused is refused before anything of it has run. When the
+ * layer closes, no new turn is taken, those that run may end, and what is left then is ended with an error.
+ */
+import type { Scope } from "effect"
+import { Clock, Effect, FiberSet, Result } from "effect"
+import { addressOf, isLoopback } from "../config/Address.ts"
+import { SettingsError } from "../config/SettingsError.ts"
+import { monotonicMillisOf } from "../turn/Elapsed.ts"
+import type { TurnEnd, TurnExecutor } from "../turn/Executor.ts"
+import type { BodyHeads } from "../turn/memory/BodyHeads.ts"
+import { inSlices } from "../turn/Slices.ts"
+import { TurnError } from "../turn/TurnError.ts"
+import { makeReceived, readEnvelope, version } from "./Envelope.ts"
+import { Kind } from "./Frames.ts"
+import { labelHeader, turnPath } from "./Handover.ts"
+import * as Hello from "./sealed/Hello.ts"
+import { nameOf } from "./Nodes.ts"
+import { OwnerAnswer } from "./OwnerAnswer.ts"
+import type { TakeoverReason } from "./Refusal.ts"
+import { takenBefore } from "./Refusal.ts"
+import type { Label, Sealing } from "./sealed/Sealing.ts"
+import { Sequences } from "./sealed/Sequences.ts"
+
+export interface OwnerOptions {
+  readonly address: string
+  readonly sealing: Sealing
+  /** Runs turns on this node's own connections. */
+  readonly local: TurnExecutor
+  readonly heads: BodyHeads["Service"]
+  readonly maxTurns: number
+  /** In bytes: one body, and all bodies together. */
+  readonly maxBody: number
+  readonly maxBodies: number
+  readonly maxBuffered: number
+  /** How long turns may take to end once the layer closes, in milliseconds. */
+  readonly drainTimeout: number
+}
+
+/** The envelope of a turn is no longer than this, in bytes: headers and a credential. */
+const maxSealed = 1 << 18
+
+/** How often the entry nodes are shown that this node lives, in milliseconds. */
+const beatEvery = 500
+
+/** So many ids of turns are remembered. */
+const maxTaken = 65_536
+
+const refuse = (status: number, word: TakeoverReason | typeof takenBefore): Response => new Response(word, { status })
+
+/** Reads exactly so many bytes; undefined: there were fewer or more, or the other side left. */
+const readExactly = async (request: Request, size: number): Promise<Uint8Array | undefined> => {
+  try {
+    // One piece, which is what a node sends unless it is large.
+    if (request.headers.has("content-length")) {
+      const whole = new Uint8Array(await request.arrayBuffer())
+      return whole.length === size ? whole : undefined
+    }
+    if (request.body === null) return undefined
+    const reader = request.body.getReader()
+    const bytes = new Uint8Array(size)
+    let at = 0
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return at === size ? bytes : undefined
+      if (at + value.length > size) return undefined
+      bytes.set(value, at)
+      at += value.length
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** Listens for what other nodes hand over, for as long as the scope lasts. */
+export const listen = Effect.fnUntraced(function* (
+  options: OwnerOptions,
+): Effect.fn.Return<{ readonly drain: () => void; readonly running: () => number }, SettingsError, Scope.Scope> {
+  const { address, heads, local, sealing } = options
+  const clock = yield* Clock.Clock
+  const now = () => monotonicMillisOf(clock)
+  const received = makeReceived()
+  const sequences = new Sequences()
+  const taken = new Set<string>()
+  const running = new Set<OwnerAnswer>()
+  let places = 0
+  let held = 0
+  let draining = false
+
+  const isNew = (turnId: string): boolean => {
+    if (taken.has(turnId)) return false
+    taken.add(turnId)
+    const [oldest] = taken
+    if (oldest !== undefined && taken.size > maxTaken) taken.delete(oldest)
+    return true
+  }
+
+  const hello = (request: Request): Response => {
+    const nonce = Hello.asked(sealing, request.headers.get(Hello.askHeader) ?? "")
+    if (nonce === undefined) return refuse(401, "owner_foreign")
+    const { mark, text } = Hello.answered(sealing, nonce, {
+      node: nameOf(address),
+      boot: sealing.bootId,
+      version,
+      draining,
+    })
+    return new Response(text, { headers: { [Hello.answerHeader]: mark } })
+  }
+
+  /** Runs a turn whose request was read and found to be what its label says. */
+  const accept = Effect.fnUntraced(function* (request: Request, label: Label, bytes: Uint8Array, over: () => void) {
+    const body = bytes.subarray(label.sealed)
+    const opened = yield* inSlices(sealing.unseal(label, bytes.subarray(0, label.sealed), body))
+    const envelope = opened === undefined ? undefined : readEnvelope(opened.toString())
+    if (envelope === undefined) return refuse(400, "owner_foreign")
+    if (!isNew(envelope.turnId)) return refuse(409, takenBefore)
+    if (draining) return refuse(503, "owner_draining")
+    const turn = Effect.gen(function* () {
+      const parsed = yield* inSlices(heads.read(envelope.group, body))
+      if (Result.isFailure(parsed)) return yield* unreadable
+      return yield* local.execute(received(envelope, parsed.success, now()), answer)
+    }).pipe(
+      Effect.onExit((exit) => {
+        running.delete(answer)
+        answer.end(exit)
+        return Effect.sync(over)
+      }),
+    )
+    const answer = new OwnerAnswer(options.maxBuffered, () => fiber.interruptUnsafe())
+    running.add(answer)
+    answer.say(Kind.taken, sealing.taken(label))
+    const fiber = fork(turn)
+    if (request.signal.aborted) fiber.interruptUnsafe()
+    else request.signal.addEventListener("abort", () => fiber.interruptUnsafe())
+    return new Response(answer.body, { headers: { "content-type": "application/octet-stream" } })
+  })
+
+  const handed = async (request: Request): Promise<Response> => {
+    if (draining) return refuse(503, "owner_draining")
+    const label = sealing.open(request.headers.get(labelHeader) ?? "")
+    if (label === undefined) return refuse(401, "owner_foreign")
+    if (label.to !== sealing.bootId) return refuse(409, "owner_restarted")
+    if (label.sealed > maxSealed || label.body > options.maxBody) return refuse(413, "owner_busy")
+    const size = label.sealed + label.body
+    if (places >= options.maxTurns || held + size > options.maxBodies) return refuse(503, "owner_busy")
+    if (!sequences.take(label.from, label.sequence)) return refuse(409, takenBefore)
+    places++
+    held += size
+    let isOver = false
+    const over = () => {
+      if (isOver) return
+      isOver = true
+      places--
+      held -= size
+    }
+    const bytes = await readExactly(request, size)
+    if (bytes === undefined) {
+      over()
+      return refuse(400, "owner_foreign")
+    }
+    const answer = await new Promise<Response>((resolve) => {
+      serve(
+        Effect.onExit(accept(request, label, bytes, over), (exit) =>
+          Effect.sync(() => resolve(exit._tag === "Success" ? exit.value : refuse(500, takenBefore))),
+        ),
+      )
+    })
+    if (answer.status !== 200) over()
+    return answer
+  }
+
+  const { hostname, port } = addressOf(new URL(address))
+  yield* Effect.acquireRelease(
+    Effect.try({
+      try: () =>
+        Bun.serve({
+          // The others reach this node by whatever address its machine has.
+          hostname: isLoopback(hostname) ? hostname : hostname.includes(":") ? "::" : "0.0.0.0",
+          port,
+          // An answer is as silent as its turn, but for what shows that this node lives.
+          idleTimeout: 0,
+          maxRequestBodySize: options.maxBody + maxSealed,
+          reusePort: false,
+          development: false,
+          fetch: (request) => {
+            const { pathname } = new URL(request.url)
+            if (pathname === Hello.helloPath && request.method === "GET") return hello(request)
+            if (pathname === turnPath && request.method === "POST") return handed(request)
+            return new Response(null, { status: 404 })
+          },
+        }),
+      catch: () => new SettingsError({ message: `RESPOOL_CLUSTER_ADDRESS=${address}: its port can't be listened on` }),
+    }),
+    (server) =>
+      // Some rounds of the event loop let the last frames leave.
+      Effect.yieldNow.pipe(
+        Effect.repeat({ times: 100, while: () => server.pendingRequests > 0 }),
+        Effect.andThen(Effect.promise(() => server.stop(true))),
+      ),
+  )
+  const turns = yield* FiberSet.make<TurnEnd, TurnError>()
+  const fork = yield* FiberSet.runtime(turns)<never>()
+  const handlers = yield* FiberSet.make<Response>()
+  const serve = yield* FiberSet.runtime(handlers)<never>()
+
+  yield* Effect.sleep(beatEvery).pipe(
+    Effect.andThen(
+      Effect.sync(() => {
+        for (const answer of running) answer.beat()
+      }),
+    ),
+    Effect.forever,
+    Effect.forkScoped,
+  )
+  yield* Effect.addFinalizer(() => {
+    draining = true
+    return Effect.timeoutOption(FiberSet.awaitEmpty(turns), options.drainTimeout)
+  })
+
+  return {
+    drain: () => {
+      draining = true
+    },
+    running: () => running.size,
+  }
+})
+
+/** The entry node has read the same bytes before. */
+const unreadable = new TurnError({
+  reason: "internal",
+  delivery: "NotSent",
+  message: "the turn that another node handed over can't be read",
+})

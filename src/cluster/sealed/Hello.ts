@@ -1,0 +1,47 @@
+/**
+ * What two nodes say to each other before anything else: who is asked shows that it has the secret, which boot it is,
+ * and whether it takes turns. Who asks shows that it has the secret, too.
+ */
+import { Schema } from "effect"
+import { randomBytes } from "node:crypto"
+import type { Sealing } from "./Sealing.ts"
+import { isSameMark } from "./Sealing.ts"
+
+export const helloPath = "/respool/hello"
+export const askHeader = "x-respool-hello"
+export const answerHeader = "x-respool-mark"
+
+const HelloStruct = Schema.Struct({
+  /** Its name: host and port of its `RESPOOL_CLUSTER_ADDRESS`. */
+  node: Schema.String,
+  boot: Schema.String,
+  /** Of what nodes hand each other. */
+  version: Schema.Number,
+  draining: Schema.Boolean,
+})
+export type Hello = typeof HelloStruct.Type
+
+const read = Schema.decodeUnknownOption(Schema.fromJsonString(HelloStruct))
+
+export const ask = (sealing: Sealing): { readonly nonce: string; readonly header: string } => {
+  const nonce = randomBytes(16).toString("base64url")
+  return { nonce, header: `${nonce} ${sealing.helloMark(`ask ${nonce}`)}` }
+}
+
+/** The number that is used once, of a node of this cluster; undefined: it is none. */
+export const asked = (sealing: Sealing, header: string): string | undefined => {
+  const [nonce = "", mark = ""] = header.split(" ")
+  return isSameMark(mark, sealing.helloMark(`ask ${nonce}`)) ? nonce : undefined
+}
+
+export const answered = (sealing: Sealing, nonce: string, hello: Hello) => {
+  const text = JSON.stringify(hello)
+  return { text, mark: sealing.helloMark(`answer ${nonce} ${text}`) }
+}
+
+/** Undefined: it was not a node of this cluster that answered. */
+export const readHello = (sealing: Sealing, nonce: string, text: string, mark: string): Hello | undefined => {
+  if (!isSameMark(mark, sealing.helloMark(`answer ${nonce} ${text}`))) return undefined
+  const hello = read(text)
+  return hello._tag === "Some" ? hello.value : undefined
+}
