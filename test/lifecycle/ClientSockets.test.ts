@@ -169,7 +169,7 @@ describe("Clients' sockets", () => {
       const seen = { asked: 0, held: 0, left: 0, drained: 0 }
       const world = Simulator.layer({ script: agent({ rounds: 0 }) })
       let timers = Number.NaN
-      for (let seed = 1; seed <= runs(200, 10); seed++) {
+      for (let seed = 1; seed <= runs(60, 10); seed++) {
         const found = yield* play(seed).pipe(
           Effect.provide(world),
           Effect.catchCause((cause) => Effect.die(new Error(`seed ${seed}`, { cause }))),
