@@ -73,12 +73,19 @@ export const entries: ReadonlyArray<Entry> = Object.entries(packageJson.exports)
 })
 
 /** The declaration with the text above it, in what was built; undefined: it is not there. */
-export const declarationOf = ({ file, isNamespace, local }: Exported): string | undefined => {
+export const declarationOf = (exported: Exported): string | undefined => {
+  const { file, isNamespace, local } = exported
   const text = readFileSync(`${root}${file.replace(/^src\//, "dist/").replace(/\.ts$/, ".d.ts")}`, "utf8")
   if (isNamespace) return text.replace(/\n\/\/# sourceMappingURL.*\s*$/, "\n")
   const declared = new RegExp(
     `^${doc}(?:export )?(?:declare )?(?:abstract )?(?:const|class|interface|type|function) ${local}\\b(?:(?!^(?:/\\*\\*|export|declare|//#))[^\\n]*\\n?)*`,
     "m",
   )
-  return declared.exec(text)?.[0].trimEnd()
+  const found = declared.exec(text)?.[0].trimEnd()
+  if (found !== undefined) return found
+  const from = new RegExp(`^(?:import|export) (?:type )?\\{[^}]*\\b${local}\\b[^}]*\\} from "(\\..+?)"`, "m").exec(
+    text,
+  )?.[1]
+  const next = from?.replace(/(\.d)?\.[jt]s$/, ".ts")
+  return next === undefined ? undefined : declarationOf({ ...exported, file: join(dirname(file), next) })
 }

@@ -29,7 +29,7 @@ interface FrameOptions {
 export const opcodes = { continuation: 0, text: 1, close: 8, ping: 9, pong: 10 } as const
 
 /** One frame; its mask is always the same, since it hides nothing here. */
-export const frameOf = (opcode: number, payload: Uint8Array, options: FrameOptions = {}): Buffer => {
+export const frameOf = (opcode: number, payload: Uint8Array, options: FrameOptions = {}): Uint8Array => {
   const { fin = true, masked = true, reserved = 0 } = options
   const { length } = payload
   const head = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10)
@@ -45,8 +45,8 @@ export const frameOf = (opcode: number, payload: Uint8Array, options: FrameOptio
 }
 
 /** The request's message in frames of so many bytes. */
-export const fragmentsOf = (message: Uint8Array, size: number, pings: boolean): Buffer => {
-  const frames: Array<Buffer> = []
+export const fragmentsOf = (message: Uint8Array, size: number, pings: boolean): Uint8Array => {
+  const frames: Array<Uint8Array> = []
   for (let at = 0; at < message.length; at += size) {
     const fin = at + size >= message.length
     const opcode = at === 0 ? opcodes.text : opcodes.continuation

@@ -1,5 +1,5 @@
 // Six turns with Effect's HttpClient over respool's, streamed and not, with a policy for passing trouble on top.
-import { Effect, Layer } from "effect"
+import { Effect, Layer, References } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { layerHttpClient } from "respool"
 
@@ -25,5 +25,8 @@ const program = Effect.gen(function* () {
 })
 
 const layer = layerHttpClient().pipe(Layer.provide(FetchHttpClient.layer))
-const ways = await Effect.runPromise(program.pipe(Effect.provide(layer)))
+const ways = await Effect.runPromise(
+  // The log is the app's: it would have a line for each turn.
+  program.pipe(Effect.provide(layer), Effect.provideService(References.MinimumLogLevel, "Warn")),
+)
 console.log(JSON.stringify({ ways }))
