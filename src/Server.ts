@@ -4,7 +4,7 @@
  *
  * Closing goes the other way round: the listener drains, turns are interrupted, then the pool closes its sockets.
  */
-import { Effect, FileSystem, Layer, Path } from "effect"
+import { Effect, FileSystem, Layer, Option, Path } from "effect"
 import { HttpRouter } from "effect/http"
 import { KeyValueStore } from "effect/persistence"
 import { Admission } from "./downstream/Admission.ts"
@@ -22,6 +22,7 @@ import * as OperatorRoutes from "./downstream/operator/OperatorRoutes.ts"
 import { ClientSockets } from "./downstream/socket/ClientSockets.ts"
 import { Overview, UpstreamsInForce } from "./observe/live/Overview.ts"
 import { boundedReads } from "./config/Files.ts"
+import { ClusterIds } from "./cluster/ClusterIds.ts"
 import { clusterKeys } from "./config/cluster/ClusterSecret.ts"
 import { Settings, SettingsError } from "./config/Settings.ts"
 import { layerExecutorNoCredentials, layerTurns } from "./Engine.ts"
@@ -58,7 +59,7 @@ const layerCluster = Layer.unwrap(
     const { layer } = yield* Effect.promise(() => import("./cluster/Cluster.ts"))
     return layer({ address, derive, stops })
   }),
-)
+).pipe(Layer.provide(Observing.layer))
 
 /** `AuthScope` and `Ownership` as `RESPOOL_AUTH` says; the record of ids lies beside the keys file. */
 export const layerAuth = Layer.unwrap(
@@ -76,9 +77,10 @@ export const layerAuth = Layer.unwrap(
     const path = yield* Path.Path
     const ids = path.join(path.dirname(keysFile), "respool.ids")
     yield* privateFolder(ids)
+    const others = Option.getOrUndefined(yield* Effect.serviceOption(ClusterIds))
     return Layer.merge(
       AuthScope.layerKeys.pipe(Layer.provide(Keys.layerFile(keysFile)), Layer.provide(Revocation.layer)),
-      Ownership.layer({ shared: sharedIds }).pipe(
+      Ownership.layer({ shared: sharedIds, ask: others?.ask, answer: others?.answerWith }).pipe(
         Layer.provide(KeyValueStore.layerFileSystem(ids)),
         Layer.provide(Layer.effect(FileSystem.FileSystem, Effect.map(FileSystem.FileSystem, boundedReads))),
       ),

@@ -60,7 +60,7 @@ const checkHelp = [
   "Look at each configured upstream step by step: its name, the way there, TLS, the upgrade, the credential, GET /models,",
   "a warm-up and a turn that continues it. The turn is one small paid request (at most 16 tokens of output), which",
   "--no-turn leaves out. The key is the upstream's own, else RESPOOL_UPSTREAM_API_KEY, else OPENAI_API_KEY. The exit code is 0 where turns go over",
-  "WebSocket, 1 where they do not work or could not be tried, 2 where only HTTP works.",
+  "WebSocket, 1 where they do not work or could not be tried (or a node of a cluster does not answer), 2 where only HTTP works.",
 ].join("\n")
 
 const checkCommand = Command.make(

@@ -10,8 +10,12 @@ import type { DeriveKey } from "../config/cluster/ClusterSecret.ts"
 import { Settings } from "../config/Settings.ts"
 import { Executor } from "../turn/Executor.ts"
 import { BodyHeads } from "../turn/memory/BodyHeads.ts"
+import { Observing } from "../turn/record/Observing.ts"
 import { makeDigester } from "../wire/Digest.ts"
 import * as ClusterExecutor from "./ClusterExecutor.ts"
+import * as AskIds from "./AskIds.ts"
+import type { OwnedId } from "./ClusterIds.ts"
+import { ClusterIds } from "./ClusterIds.ts"
 import { Membership } from "./members/Membership.ts"
 import { layerDns } from "./members/MembershipDns.ts"
 import { layerPostgres } from "./members/MembershipPostgres.ts"
@@ -35,7 +39,7 @@ export interface ClusterOptions {
 }
 
 /**
- * `Executor` and `Nodes` of a cluster. Needs a `Membership`.
+ * `Executor`, `ClusterIds` and `Nodes` of a cluster. Needs a `Membership`.
  *
  * @stability experimental
  */
@@ -43,21 +47,45 @@ export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
   Layer.unwrap(
     Effect.sync(() => {
       const sealing = new Sealing(derive)
+      // Of no id, until the record of them is there, which stands above the executor.
+      const none = (_ids: ReadonlyArray<string>): ReadonlyArray<OwnedId> => []
+      const ids = { recorded: none }
       const executor = Layer.effect(
         Executor,
         Effect.gen(function* () {
-          const { drainTimeout, maxBodies, maxBody, maxBuffered, maxTurns } = yield* Settings
+          const { clientTimeout, drainTimeout, maxBodies, maxBody, maxBuffered, maxTurns } = yield* Settings
           const local = yield* Executor
           const heads = yield* BodyHeads
           const nodes = yield* Nodes
           const limits = { drainTimeout, maxBodies, maxBody, maxBuffered, maxTurns }
-          const owner = yield* Owner.listen({ address, sealing, local, heads, ...limits })
+          const owner = yield* Owner.listen({
+            address,
+            sealing,
+            local,
+            heads,
+            recorded: (asked) => ids.recorded(asked),
+            ...limits,
+          })
           yield* stops.pipe(Effect.andThen(Effect.sync(owner.drain)), Effect.forkScoped)
+          const observing = yield* Observing
+          yield* observing.gauge("turns_of_others", owner.running)
+          for (const state of ["alive", "draining", "gone", "foreign"] as const) {
+            yield* observing.gauge("nodes", () => nodes.all().filter((node) => node.state === state).length, { state })
+          }
           const digester = makeDigester(derive("beginnings", 32))
-          return yield* ClusterExecutor.make({ nodes, sealing, local, heads, digester })
+          return yield* ClusterExecutor.make({ clientTimeout, nodes, sealing, local, heads, digester })
         }),
       )
-      return Layer.provideMerge(executor, Nodes.layerNoDeps(address, sealing))
+      const layerIds = Layer.effect(
+        ClusterIds,
+        Effect.map(Nodes, (nodes) => ({
+          ask: AskIds.make(nodes, sealing),
+          answerWith: (recorded: typeof ids.recorded) => {
+            ids.recorded = recorded
+          },
+        })),
+      )
+      return Layer.merge(executor, layerIds).pipe(Layer.provideMerge(Nodes.layerNoDeps(address, sealing)))
     }),
   )
 

@@ -4,11 +4,12 @@
  * What the owner did not take is run here, at once: nothing of it can have run there. What it may have taken is never run
  * again. A turn that another node handed to this one does not come through here, so that none is handed on.
  */
-import { Clock, Effect } from "effect"
+import { Cause, Clock, Effect, Exit } from "effect"
 import { monotonicMillisOf } from "../turn/Elapsed.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnRoute, TurnSink } from "../turn/Executor.ts"
 import type { BodyHeads } from "../turn/memory/BodyHeads.ts"
 import { inSlices } from "../turn/Slices.ts"
+import { Observing } from "../turn/record/Observing.ts"
 import type { TurnError } from "../turn/TurnError.ts"
 import type { Digester } from "../wire/Digest.ts"
 import { written } from "./Envelope.ts"
@@ -28,6 +29,8 @@ export interface ClusterExecutorOptions {
   readonly heads: BodyHeads["Service"]
   /** Under the same key on every node. */
   readonly digester: Digester
+  /** How long a slow client may take nothing of its answer, in milliseconds. */
+  readonly clientTimeout: number
 }
 
 const encoder = new TextEncoder()
@@ -71,10 +74,20 @@ const says = {
   owner_busy: undefined,
 } as const satisfies Record<TakeoverReason, unknown>
 
+/** What became of a turn that its owner took. */
+const outcomeOf = (exit: Exit.Exit<TurnEnd, TurnError | NotTaken>): string => {
+  if (Exit.isSuccess(exit)) return "ended"
+  if (Cause.hasInterruptsOnly(exit.cause)) return "cancelled"
+  const error = Cause.findErrorOption(exit.cause)
+  const isLost = error._tag === "Some" && "delivery" in error.value && error.value.reason === "turn_outcome_unknown"
+  return isLost ? "lost" : "failed"
+}
+
 export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions) {
-  const { digester, heads, local, nodes, sealing } = options
+  const { clientTimeout, digester, heads, local, nodes, sealing } = options
   const clock = yield* Clock.Clock
   const silence = yield* Silence.make
+  const observing = yield* Observing
   const responses = new ResponseNodes()
 
   const here = (turn: TurnRequest, sink: TurnSink, takeover?: TakeoverReason) =>
@@ -87,16 +100,27 @@ export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions
     const secret = encoder.encode(written(turn, monotonicMillisOf(clock), group))
     const { label, text } = sealing.label(node.boot, { sealed: secret.length, body: bytes.length })
     const sealed = yield* inSlices(sealing.seal(label, secret, bytes))
-    return yield* handOver({
+    const handedAt = monotonicMillisOf(clock)
+    let takenMs: number | undefined
+    const over = (exit: Exit.Exit<TurnEnd, TurnError | NotTaken>) => {
+      if (takenMs !== undefined) observing.forwarded({ outcome: outcomeOf(exit), takenMs })
+      return Effect.void
+    }
+    const handing = handOver({
       node,
       label: text,
       parts: [sealed, bytes],
       proof: sealing.taken(label),
       sink,
       silence,
-      taken: () => nodes.seen(node),
+      clientTimeout,
+      taken: () => {
+        takenMs ??= monotonicMillisOf(clock) - handedAt
+        nodes.seen(node)
+      },
       lost: () => nodes.lost(node),
     })
+    return yield* Effect.onExit(handing, over)
   })
 
   const handed = Effect.fnUntraced(
@@ -124,7 +148,10 @@ export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions
         (error) => error._tag === "NotTaken" && error.reason === "owner_restarted",
         () => tried(turn, sink, name),
       ),
-      Effect.catchTag("NotTaken", ({ reason }) => here(turn, sink, reason)),
+      Effect.catchTag("NotTaken", ({ reason }) => {
+        observing.takenOver({ reason })
+        return here(turn, sink, reason)
+      }),
     )
 
   const ownerOf = Effect.fnUntraced(function* (turn: TurnRequest) {

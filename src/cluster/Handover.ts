@@ -29,6 +29,8 @@ export interface Handing {
   readonly proof: string
   readonly sink: TurnSink
   readonly silence: Silence
+  /** How long a slow client may take nothing of its answer, in milliseconds. */
+  readonly clientTimeout: number
   /** Called when the owner has taken the turn, and at each later sign of life. */
   readonly taken: () => void
   /** Called when the turn was lost with the owner. */
@@ -56,6 +58,7 @@ const partSize = 1 << 18
 class Handover implements Watched {
   ticks = 0
   paused = false
+  readonly clientTimeout: number
   readonly #handing: Handing
   readonly #abort = new AbortController()
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -68,6 +71,7 @@ class Handover implements Watched {
 
   constructor(handing: Handing, resume: (outcome: Outcome) => void) {
     this.#handing = handing
+    this.clientTimeout = handing.clientTimeout
     this.#resume = resume
     this.#parser = new FrameParser({
       event: (type, text) => this.#event(type, text),
@@ -79,6 +83,13 @@ class Handover implements Watched {
 
   silent() {
     this.#lose("it gave no sign of life for 1.5 seconds")
+  }
+
+  /** The owner sees its connection close, and cancels the turn. */
+  stuck() {
+    const message = "the client did not take its answer in time"
+    this.#finish(Exit.fail(new TurnError({ reason: "slow_client", delivery: "Accepted", message })))
+    this.#abort.abort()
   }
 
   /** The client has left: the owner sees its connection close, and cancels the turn. */
@@ -161,6 +172,7 @@ class Handover implements Watched {
     const { sink } = this.#handing
     if (sink.event(type, text) || this.paused) return
     this.paused = true
+    this.ticks = 0
     sink.onDrain(
       () => {
         this.paused = false
@@ -168,7 +180,9 @@ class Handover implements Watched {
         this.#goOn?.()
         this.#goOn = undefined
       },
-      () => {},
+      () => {
+        this.ticks = 0
+      },
     )
   }
 

@@ -144,20 +144,13 @@ const make = Effect.fnUntraced(function* (
   }
 
   const hello = (node: Known) =>
-    Effect.suspend(() => {
-      const { header, nonce } = Hello.ask(sealing)
-      const answer = async (signal: AbortSignal) => {
-        try {
-          const headers = { [Hello.askHeader]: header }
-          const answer = await fetch(`${node.address}${Hello.helloPath}`, { headers, signal, redirect: "manual" })
-          const mark = answer.headers.get(Hello.answerHeader) ?? ""
-          return { said: Hello.readHello(sealing, nonce, await answer.text(), mark) }
-        } catch {
-          return undefined
-        }
-      }
-      return Effect.map(Effect.timeoutOption(Effect.promise(answer), answerWithin), Option.getOrUndefined)
-    })
+    Effect.map(
+      Effect.timeoutOption(
+        Effect.promise((signal) => Hello.greet(sealing, node.address, signal)),
+        answerWithin,
+      ),
+      Option.getOrUndefined,
+    )
 
   /** Asks a node, and notes what came of it. */
   const ask = Effect.fnUntraced(function* (node: Known) {
@@ -166,7 +159,7 @@ const make = Effect.fnUntraced(function* (
       node.boot = undefined
       return yield* change(node, "gone")
     }
-    const { said } = answer
+    const { hello: said } = answer
     if (said === undefined || said.version !== version) return yield* change(node, "foreign")
     if (said.boot === sealing.bootId) return yield* change(node, "itself")
     if (said.boot !== node.boot) {

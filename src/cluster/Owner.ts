@@ -14,6 +14,9 @@ import type { TurnEnd, TurnExecutor } from "../turn/Executor.ts"
 import type { BodyHeads } from "../turn/memory/BodyHeads.ts"
 import { inSlices } from "../turn/Slices.ts"
 import { TurnError } from "../turn/TurnError.ts"
+import { atOnce } from "../wire/Steps.ts"
+import { idsPath, markOf, readIds } from "./AskIds.ts"
+import type { OwnedId } from "./ClusterIds.ts"
 import { makeReceived, readEnvelope, version } from "./Envelope.ts"
 import { Kind } from "./Frames.ts"
 import { labelHeader, turnPath } from "./Handover.ts"
@@ -31,6 +34,8 @@ export interface OwnerOptions {
   /** Runs turns on this node's own connections. */
   readonly local: TurnExecutor
   readonly heads: BodyHeads["Service"]
+  /** Whose ids are, of those that this node has a record of. */
+  readonly recorded: (ids: ReadonlyArray<string>) => ReadonlyArray<OwnedId>
   readonly maxTurns: number
   /** In bytes: one body, and all bodies together. */
   readonly maxBody: number
@@ -99,7 +104,7 @@ export const listen = Effect.fnUntraced(function* (
   }
 
   const hello = (request: Request): Response => {
-    const nonce = Hello.asked(sealing, request.headers.get(Hello.askHeader) ?? "")
+    const nonce = Hello.asked(sealing, request.headers)
     if (nonce === undefined) return refuse(401, "owner_foreign")
     const { mark, text } = Hello.answered(sealing, nonce, {
       node: nameOf(address),
@@ -138,8 +143,8 @@ export const listen = Effect.fnUntraced(function* (
     return new Response(answer.body, { headers: { "content-type": "application/octet-stream" } })
   })
 
-  const handed = async (request: Request): Promise<Response> => {
-    if (draining) return refuse(503, "owner_draining")
+  /** Reads a request of another node, or refuses it. What it holds counts until `over` is called. */
+  const admitted = async (request: Request) => {
     const label = sealing.open(request.headers.get(labelHeader) ?? "")
     if (label === undefined) return refuse(401, "owner_foreign")
     if (label.to !== sealing.bootId) return refuse(409, "owner_restarted")
@@ -157,19 +162,37 @@ export const listen = Effect.fnUntraced(function* (
       held -= size
     }
     const bytes = await readExactly(request, size)
-    if (bytes === undefined) {
-      over()
-      return refuse(400, "owner_foreign")
-    }
-    const answer = await new Promise<Response>((resolve) => {
-      serve(
-        Effect.onExit(accept(request, label, bytes, over), (exit) =>
-          Effect.sync(() => resolve(exit._tag === "Success" ? exit.value : refuse(500, takenBefore))),
-        ),
-      )
-    })
+    if (bytes !== undefined) return { label, bytes, over }
+    over()
+    return refuse(400, "owner_foreign")
+  }
+
+  const handed = async (request: Request): Promise<Response> => {
+    if (draining) return refuse(503, "owner_draining")
+    const read = await admitted(request)
+    if (read instanceof Response) return read
+    const { bytes, label, over } = read
+    const { promise, resolve } = Promise.withResolvers<Response>()
+    serve(
+      Effect.onExit(accept(request, label, bytes, over), (exit) =>
+        Effect.sync(() => resolve(exit._tag === "Success" ? exit.value : refuse(500, takenBefore))),
+      ),
+    )
+    const answer = await promise
     if (answer.status !== 200) over()
     return answer
+  }
+
+  const idsAsked = async (request: Request): Promise<Response> => {
+    const read = await admitted(request)
+    if (read instanceof Response) return read
+    const { bytes, label, over } = read
+    over()
+    const opened = atOnce(sealing.unseal(label, bytes, bytes.subarray(bytes.length)))
+    const ids = readIds(opened?.toString())
+    if (ids._tag === "None") return refuse(400, "owner_foreign")
+    const text = JSON.stringify(options.recorded(ids.value))
+    return new Response(text, { headers: { [Hello.answerHeader]: markOf(sealing, label, text) } })
   }
 
   const { hostname, port } = addressOf(new URL(address))
@@ -189,6 +212,7 @@ export const listen = Effect.fnUntraced(function* (
             const { pathname } = new URL(request.url)
             if (pathname === Hello.helloPath && request.method === "GET") return hello(request)
             if (pathname === turnPath && request.method === "POST") return handed(request)
+            if (pathname === idsPath && request.method === "POST") return idsAsked(request)
             return new Response(null, { status: 404 })
           },
         }),

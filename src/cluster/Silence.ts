@@ -14,12 +14,16 @@ const tick = 100
 const patience = 15
 
 export interface Watched {
-  /** Set to 0 at each sign of life. */
+  /** Set to 0 at each sign of life: of the peer's, or while this side does not listen, of the client's that it waits for. */
   ticks: number
-  /** True: it is this side that does not listen. */
+  /** True: it is this side that does not listen, since its client is behind. */
   readonly paused: boolean
+  /** How long the client may take nothing, in milliseconds. */
+  readonly clientTimeout: number
   /** Called once the peer was silent for too long. */
   readonly silent: () => void
+  /** Called once the client has taken nothing for too long. */
+  readonly stuck: () => void
 }
 
 export interface Silence {
@@ -33,11 +37,11 @@ export const make = Effect.gen(function* () {
 
   const look = () => {
     for (const one of all) {
-      if (one.paused) one.ticks = 0
-      else if (++one.ticks > patience) {
-        all.delete(one)
-        one.silent()
-      }
+      const most = one.paused ? one.clientTimeout / tick : patience
+      if (++one.ticks <= most) continue
+      all.delete(one)
+      if (one.paused) one.stuck()
+      else one.silent()
     }
     if (all.size === 0) busy.closeUnsafe()
   }

@@ -40,6 +40,14 @@ const rows = {
   respool_retries_total: counter("Attempts of turns after the first, by why; over HTTP with http_ in front", [
     "reason",
   ]),
+  respool_forwards_total: counter("In a cluster, turns that were handed to their owner, by what became of them", [
+    "outcome",
+  ]),
+  respool_takeovers_total: counter(
+    "In a cluster, turns that ran where they came in since their owner took none, by why",
+    ["reason"],
+  ),
+  respool_forward_seconds: seconds("From handing a turn to its owner until the owner had taken it"),
   respool_lease_seconds: seconds("From a turn's request until its connection was had"),
   respool_dial_seconds: seconds("From the start of a dial until it was over"),
   respool_first_event_seconds: seconds("From a turn's request until its first event went to the client"),
@@ -50,6 +58,8 @@ const rows = {
   respool_turns_waiting: gauge("Turns that wait for a connection, as RESPOOL_BUSY has it"),
   respool_buffered_bytes: gauge("Bytes of answers that wait for clients which are behind"),
   respool_client_sockets: gauge("WebSockets of clients"),
+  respool_nodes: gauge("In a cluster, the other nodes: alive, draining, gone, or foreign", ["state"]),
+  respool_turns_of_others: gauge("In a cluster, turns that other nodes have handed over and that are not over"),
   respool_event_loop_lag_seconds: gauge("The longest that the event loop was late in the last 15 seconds"),
   process_resident_memory_bytes: gauge("Memory of the process that is resident"),
   process_start_time_seconds: gauge("When the process started, in seconds since 1970"),

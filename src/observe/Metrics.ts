@@ -31,6 +31,9 @@ const make = Effect.gen(function* () {
   const dials = counters("respool_dials_total")
   const evictions = counters("respool_evictions_total")
   const retries = counters("respool_retries_total")
+  const forwards = counters("respool_forwards_total")
+  const takeovers = counters("respool_takeovers_total")
+  const forward = histogram("respool_forward_seconds")
   // Made at once, so that they are there with 0 before anything has happened.
   const clientBytes = counters("respool_client_input_bytes_total").of()
   const upstreamBytes = counters("respool_upstream_input_bytes_total").of()
@@ -78,6 +81,11 @@ const make = Effect.gen(function* () {
       dial.observe(millis / 1000)
     },
     evicted: ({ reason }) => void evictions.of(reason).count++,
+    forwarded: ({ outcome, takenMs }) => {
+      forwards.of(outcome).count++
+      forward.observe(takenMs / 1000)
+    },
+    takenOver: ({ reason }) => void takeovers.of(reason).count++,
     retried: ({ reason }) => void retries.of(reason).count++,
     offered: ({ labels, name, read }) => gauge(`respool_${name}`, read, labels),
   })

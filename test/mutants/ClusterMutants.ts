@@ -5,6 +5,7 @@ import type { MutantOfTheWhole } from "./Mutants.ts"
 
 const parts = ["test/cluster/Parts.test.ts"]
 const forward = ["test/cluster/Forward.test.ts"]
+const tenants = ["test/cluster/Tenants.test.ts"]
 
 export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
   {
@@ -34,6 +35,28 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
     find: `scopeKey === undefined ? AuthScope.layerPassthrough : AuthScope.layerPassthroughUnder(scopeKey)`,
     replace: `scopeKey === null ? AuthScope.layerPassthroughUnder(scopeKey) : AuthScope.layerPassthrough`,
     noticedBy: forward,
+  },
+  {
+    name: "ids-of-another-node-are-free",
+    file: "src/downstream/tenants/Ownership.ts",
+    find: `isNoted && unknown.size < maxAsked`,
+    replace: `!isNoted && unknown.size < maxAsked`,
+    noticedBy: tenants,
+  },
+  {
+    name: "response-in-a-path-is-asked-about-nowhere",
+    file: "src/downstream/tenants/Ownership.ts",
+    find: `if (ask !== undefined && ledger.ownerOf(id) === undefined) yield* learn(ask, new Set([id]))`,
+    replace: ``,
+    noticedBy: tenants,
+  },
+  {
+    name: "any-listener-is-a-node",
+    file: "src/cluster/sealed/Hello.ts",
+    find: `  if (!isSameMark(mark, sealing.helloMark(\`answer \${nonce} \${text}\`))) return undefined
+`,
+    replace: ``,
+    noticedBy: ["test/cluster/Examine.test.ts"],
   },
   {
     name: "conversation-without-a-name-stays",

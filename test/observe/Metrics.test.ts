@@ -16,7 +16,15 @@ describe("/metrics", () => {
   it.effect("has every metric of the table from the start, but for series that nothing was counted in", () =>
     Effect.gen(function* () {
       const names = new Set((yield* scraped).map(({ name }) => name.replace(/_(bucket|sum|count)$/, "")))
-      const whenCounted = ["respool_turns_total", "respool_evictions_total", "respool_retries_total"]
+      const whenCounted = [
+        "respool_turns_total",
+        "respool_evictions_total",
+        "respool_retries_total",
+        "respool_forwards_total",
+        "respool_takeovers_total",
+        "respool_nodes",
+        "respool_turns_of_others",
+      ]
       assert.sameMembers(
         [...names].filter((name) => /^(respool|process)_/.test(name)),
         Object.keys(metricRows).filter((name) => !whenCounted.includes(name)),

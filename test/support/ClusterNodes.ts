@@ -1,7 +1,7 @@
 /**
  * Nodes of a cluster in this process, each a whole proxy with a listener of its own, in front of one simulator.
  */
-import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { randomInt } from "node:crypto"
 import type { SettingsOptions } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
@@ -9,7 +9,7 @@ import type { Answer, Asked } from "./Ask.ts"
 import { ask } from "./Ask.ts"
 import { TestProxy } from "./TestProxy.ts"
 
-const secret = "a-secret-of-all-nodes"
+export const secret = "a-secret-of-all-nodes"
 
 export interface ClusterNode {
   /** As answers name it. */
@@ -21,7 +21,7 @@ export interface ClusterNode {
 }
 
 /** A port that nothing listens on, below those that the system gives to whoever asks for any. */
-const freePort = Effect.sync(() => {
+export const freePort = Effect.sync(() => {
   for (;;) {
     try {
       const port = randomInt(20_000, 32_000)
@@ -34,7 +34,7 @@ const freePort = Effect.sync(() => {
 })
 
 /** One node; `reaches`: the addresses of the others. */
-const nodeAt = Effect.fnUntraced(function* (
+export const nodeAt = Effect.fnUntraced(function* (
   port: number,
   reaches: ReadonlyArray<string>,
   settings: SettingsOptions = {},
@@ -49,7 +49,10 @@ const nodeAt = Effect.fnUntraced(function* (
     clusterNodes: reaches.length === 0 ? [address] : reaches,
     ...settings,
   })
-  const context = yield* Layer.buildWithScope(layer, scope)
+  // Each has metrics of its own, as a process has.
+  const context = yield* Layer.buildWithScope(layer, scope).pipe(
+    Effect.provideService(Metric.MetricRegistry, new Map()),
+  )
   const node: ClusterNode = {
     name: `127.0.0.1:${port}`,
     address,
@@ -76,10 +79,14 @@ export const placeOf = ({ headers }: Answer): string | null => headers.get("x-re
 export const inSession = (session: string) => ({ headers: { "session-id": session } })
 
 /** A session that one node owns, as another says; each turn that looks for it asks nothing of a model. */
-export const sessionOwnedBy = Effect.fnUntraced(function* (owner: { readonly name: string }, entry: ClusterNode) {
+export const sessionOwnedBy = Effect.fnUntraced(function* (
+  owner: { readonly name: string },
+  entry: ClusterNode,
+  key = "test-key-a",
+) {
   for (let number = 0; ; number++) {
     const session = `session-${number}`
-    const answer = yield* turnAt(entry, { input: `hello ${number}` }, inSession(session))
+    const answer = yield* turnAt(entry, { input: `hello ${number}` }, { key, ...inSession(session) })
     if (placeOf(answer) === owner.name || answer.headers.get("x-respool-takeover") !== null) return session
   }
 })

@@ -2,13 +2,15 @@
  * The command `check`: examines each configured upstream and says in plain lines what works and what to change.
  *
  * It exits with 0 where turns go over WebSocket, with 1 where they do not work or could not be tried, and with 2 where
- * only HTTP works. No secret is ever printed.
+ * only HTTP works. Of a cluster each node is asked whether it is there. No secret is ever printed.
  */
 import { Config, Console, Effect, Layer, Option, Redacted, Runtime, Schema } from "effect"
 import { FetchHttpClient } from "effect/http"
 import type { ExamineOptions, ExitCode, Report, Step, Target } from "./Examine.ts"
 import { examine } from "./Examine.ts"
 import { Reach } from "./Reach.ts"
+import type { NodeReport } from "../../cluster/Examine.ts"
+import { clusterKeys } from "../../config/cluster/ClusterSecret.ts"
 import { isApiKey } from "../../config/SettingKinds.ts"
 import { Settings, SettingsError } from "../../config/Settings.ts"
 import type { UpstreamSettings } from "../../config/UpstreamSettings.ts"
@@ -83,6 +85,19 @@ const printed = ({ name, steps, url, verdict }: Report): string =>
 /** The worst of several: that an upstream does not work counts more than that another works over HTTP only. */
 const worst = (codes: ReadonlyArray<ExitCode>): ExitCode => (codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0)
 
+/** Undefined: the settings make no cluster. */
+const clusterReport = Effect.gen(function* () {
+  const settings = yield* Settings
+  const { clusterAddress } = settings
+  const derive = yield* Effect.mapError(clusterKeys(settings), ({ message }) => new SettingsError({ message }))
+  if (clusterAddress === undefined || derive === undefined) return undefined
+  const { examine } = yield* Effect.promise(() => import("../../cluster/Examine.ts"))
+  return yield* examine(settings, clusterAddress, derive)
+})
+
+const printedNode = ({ address, message, ms, outcome }: NodeReport) =>
+  `${outcome.padEnd(4)}  ${"node".padEnd(12)}  ${`${Math.round(ms)} ms`.padStart(9)}  ${address}: ${message}`
+
 export interface CheckOptions extends Pick<ExamineOptions, "turn"> {
   readonly json: boolean
   readonly model: Option.Option<string>
@@ -102,8 +117,11 @@ export const check = Effect.fnUntraced(
       upstreams.push(report)
       if (!json) yield* Console.log(printed(report))
     }
-    const exitCode = worst(upstreams.map((report) => report.exitCode))
-    if (json) yield* Console.log(JSON.stringify({ exitCode, upstreams }))
+    const cluster = yield* clusterReport
+    if (!json) for (const node of cluster ?? []) yield* Console.log(printedNode(node))
+    const nodesFail = cluster?.some(({ outcome }) => outcome === "FAIL") === true
+    const exitCode = worst([...upstreams.map((report) => report.exitCode), ...(nodesFail ? ([1] as const) : [])])
+    if (json) yield* Console.log(JSON.stringify({ exitCode, upstreams, ...(cluster === undefined ? {} : { cluster }) }))
     if (exitCode !== 0) return yield* new CheckFailed({ exitCode })
   },
   Effect.provide(

@@ -67,6 +67,17 @@ const tableIn = (url: string): NodeTable => {
   }
 }
 
+/** The addresses of all rows, for who only looks. Fails where the database does not answer. */
+export const tableOf = async (url: Redacted.Redacted<string>): Promise<ReadonlyArray<string>> => {
+  const sql = new Bun.SQL(Redacted.value(url), { max: 1, connectionTimeout: 2 })
+  try {
+    const rows: ReadonlyArray<{ address: string }> = await sql`SELECT address FROM respool_nodes`
+    return rows.map(({ address }) => address)
+  } finally {
+    await sql.close({ timeout: 0 })
+  }
+}
+
 /** `own`: this node's address. `stops` succeeds when it begins to stop. */
 export const layerTable = (own: string, table: NodeTable, stops: Effect.Effect<void>): Layer.Layer<Membership> =>
   Layer.effect(

@@ -8,7 +8,7 @@ import type { Sealing } from "./Sealing.ts"
 import { isSameMark } from "./Sealing.ts"
 
 export const helloPath = "/respool/hello"
-export const askHeader = "x-respool-hello"
+const askHeader = "x-respool-hello"
 export const answerHeader = "x-respool-mark"
 
 const HelloStruct = Schema.Struct({
@@ -23,13 +23,14 @@ export type Hello = typeof HelloStruct.Type
 
 const read = Schema.decodeUnknownOption(Schema.fromJsonString(HelloStruct))
 
-export const ask = (sealing: Sealing): { readonly nonce: string; readonly header: string } => {
+const ask = (sealing: Sealing): { readonly nonce: string; readonly header: string } => {
   const nonce = randomBytes(16).toString("base64url")
   return { nonce, header: `${nonce} ${sealing.helloMark(`ask ${nonce}`)}` }
 }
 
 /** The number that is used once, of a node of this cluster; undefined: it is none. */
-export const asked = (sealing: Sealing, header: string): string | undefined => {
+export const asked = (sealing: Sealing, headers: Headers): string | undefined => {
+  const header = headers.get(askHeader) ?? ""
   const [nonce = "", mark = ""] = header.split(" ")
   return isSameMark(mark, sealing.helloMark(`ask ${nonce}`)) ? nonce : undefined
 }
@@ -40,8 +41,28 @@ export const answered = (sealing: Sealing, nonce: string, hello: Hello) => {
 }
 
 /** Undefined: it was not a node of this cluster that answered. */
-export const readHello = (sealing: Sealing, nonce: string, text: string, mark: string): Hello | undefined => {
+const readHello = (sealing: Sealing, nonce: string, text: string, mark: string): Hello | undefined => {
   if (!isSameMark(mark, sealing.helloMark(`answer ${nonce} ${text}`))) return undefined
   const hello = read(text)
   return hello._tag === "Some" ? hello.value : undefined
+}
+
+/** The answer of who listens there; `hello` is undefined where that is no node of this cluster. Undefined: nobody does. */
+export const greet = async (
+  sealing: Sealing,
+  address: string,
+  signal: AbortSignal,
+): Promise<{ readonly hello: Hello | undefined } | undefined> => {
+  const { header, nonce } = ask(sealing)
+  try {
+    const answer = await fetch(`${address}${helloPath}`, {
+      headers: { [askHeader]: header },
+      signal,
+      redirect: "manual",
+    })
+    const mark = answer.headers.get(answerHeader) ?? ""
+    return { hello: readHello(sealing, nonce, await answer.text(), mark) }
+  } catch {
+    return undefined
+  }
 }

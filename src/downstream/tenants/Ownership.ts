@@ -19,7 +19,21 @@ import { Ledger } from "./Ledger.ts"
 import type { Finding, Rights } from "./UsedIds.ts"
 import { findIn } from "./UsedIds.ts"
 
+interface OwnedId {
+  readonly id: string
+  readonly scope: string
+}
+
+type AskOwners = (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<OwnedId>>
+
 export interface OwnershipOptions extends LedgerOptions {
+  /**
+   * Asks others whose ids these are, of which there is no record here. Those that nobody knows, or can be asked about,
+   * are left out. Default: there is nobody else.
+   */
+  readonly ask?: AskOwners | undefined
+  /** Is given what answers others: whose ids these are, of those that there is a record of here. */
+  readonly answer?: ((recorded: (ids: ReadonlyArray<string>) => ReadonlyArray<OwnedId>) => void) | undefined
   /** Ids that every scope may use; a `*` at the end stands for any rest. Default: none. */
   readonly shared?: ReadonlyArray<string>
 }
@@ -72,7 +86,23 @@ const memberOf = (list: ReadonlyArray<string>) => {
   return (id: string) => whole.has(id) || beginnings.some((beginning) => id.startsWith(beginning))
 }
 
-const serve = (ledger: Ledger, changed: (row: Row) => void, shared: ReadonlyArray<string>): Ownership["Service"] => {
+/** How an id of an API looks: in a text, only such words are asked about. */
+const likeAnId = /^[a-z][a-z0-9]*[_-][\w-]{6,}$/i
+
+/** About so many ids of one request others are asked; one that names more gets no right by what they know. */
+const maxAsked = 2048
+
+const serve = (
+  ledger: Ledger,
+  changed: (row: Row) => void,
+  { answer, ask, shared = [] }: OwnershipOptions,
+): Ownership["Service"] => {
+  answer?.((ids) =>
+    ids.flatMap((id) => {
+      const scope = ledger.ownerOf(id)
+      return scope === undefined ? [] : [{ id, scope }]
+    }),
+  )
   const isShared = memberOf(shared)
   const owns = (scope: string, id: string) => ledger.ownerOf(id) === scope
   const ownedByAnother = (scope: string, id: string) => {
@@ -85,7 +115,40 @@ const serve = (ledger: Ledger, changed: (row: Row) => void, shared: ReadonlyArra
       return owner === undefined ? isShared(id) : owner === scope
     },
     isForeign: (id) => ownedByAnother(scope, id),
-    hasOdd: ledger.hasOdd,
+    // Of ids that other nodes recorded it is not known how they look.
+    hasOdd: ledger.hasOdd || ask !== undefined,
+  })
+
+  /** The same, noting what is not known here, as if it could be used. */
+  const noting = (scope: string, unknown: Set<string>): Rights => {
+    const rights = rightsOf(scope)
+    const isUnknown = (id: string, isNoted: boolean) => {
+      if (ledger.ownerOf(id) !== undefined || isShared(id)) return false
+      if (isNoted && unknown.size < maxAsked) unknown.add(id)
+      return true
+    }
+    return {
+      mayUse: (id) => isUnknown(id, true) || rights.mayUse(id),
+      isForeign: (id) => !isUnknown(id, likeAnId.test(id)) && rights.isForeign(id),
+      hasOdd: rights.hasOdd,
+    }
+  }
+
+  const learn = (ask: AskOwners, unknown: ReadonlySet<string>) =>
+    Effect.map(ask([...unknown]), (rows) => {
+      const at = ledger.now()
+      // What another node keeps is not written here, too.
+      for (const { id, scope } of rows) if (unknown.has(id)) ledger.add({ scope, id, at })
+    })
+
+  const search = Effect.fnUntraced(function* (rights: Rights, { body, headers = {}, query = "" }: Sent) {
+    for (const [param, text] of [["query", query], ...Object.entries(headers)] as const) {
+      const id = param === "authorization" ? undefined : foreignIn(text ?? "", rights.hasOdd, rights.isForeign)
+      if (id !== undefined) return yield* notFound("Item", id, null)
+    }
+    if (body === undefined) return
+    const found = yield* inSlices(findIn(body, rights))
+    if (found !== undefined) return yield* refused(found)
   })
 
   return Ownership.of({
@@ -98,17 +161,19 @@ const serve = (ledger: Ledger, changed: (row: Row) => void, shared: ReadonlyArra
         if (!isShared(id) && ledger.add(row)) changed(row)
       }
     },
-    check: Effect.fnUntraced(function* (scope, { body, headers = {}, query = "" }) {
-      const rights = rightsOf(scope)
-      for (const [param, text] of [["query", query], ...Object.entries(headers)] as const) {
-        const id = param === "authorization" ? undefined : foreignIn(text ?? "", rights.hasOdd, rights.isForeign)
-        if (id !== undefined) return yield* notFound("Item", id, null)
+    check: Effect.fnUntraced(function* (scope, sent) {
+      if (ask !== undefined) {
+        const unknown = new Set<string>()
+        yield* search(noting(scope, unknown), sent)
+        if (unknown.size === 0) return
+        yield* learn(ask, unknown)
       }
-      if (body === undefined) return
-      const found = yield* inSlices(findIn(body, rights))
-      if (found !== undefined) return yield* refused(found)
+      yield* search(rightsOf(scope), sent)
     }),
-    checkResponseId: (scope, id) => (owns(scope, id) ? Effect.void : Effect.fail(notFound("Response", id, null))),
+    checkResponseId: Effect.fnUntraced(function* (scope, id) {
+      if (ask !== undefined && ledger.ownerOf(id) === undefined) yield* learn(ask, new Set([id]))
+      if (!owns(scope, id)) return yield* notFound("Response", id, null)
+    }),
   })
 }
 
@@ -137,7 +202,7 @@ export class Ownership extends Context.Service<
       Ownership,
       Effect.gen(function* () {
         const ledger = new Ledger(yield* Clock.Clock, options)
-        return serve(ledger, yield* keepRows(ledger), options.shared ?? [])
+        return serve(ledger, yield* keepRows(ledger), options)
       }),
     )
 
@@ -145,7 +210,7 @@ export class Ownership extends Context.Service<
   static readonly layerMemory = (options: OwnershipOptions = {}): Layer.Layer<Ownership> =>
     Layer.effect(
       Ownership,
-      Effect.map(Clock.Clock, (clock) => serve(new Ledger(clock, options), () => {}, options.shared ?? [])),
+      Effect.map(Clock.Clock, (clock) => serve(new Ledger(clock, options), () => {}, options)),
     )
 
   /** Records nothing and allows everything: every caller has a separate upstream account. */

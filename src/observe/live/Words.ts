@@ -94,6 +94,12 @@ export const factsOf = (entry: TurnEntry, now: number): ReadonlyArray<readonly [
         : `over ${way.transport === "http" ? "HTTP" : `a ${way.connection} WebSocket, connection ${way.connectionId}`}, upstream ${way.upstream}${attempts > 1 ? `, at attempt ${attempts}` : ""}`,
     ],
     [
+      "ran on",
+      way?.node === undefined
+        ? undefined
+        : `${way.node}${way.takeover === undefined ? "" : `, not on its owner: ${way.takeover}`}`,
+    ],
+    [
       "sent",
       way === undefined
         ? undefined

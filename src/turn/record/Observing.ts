@@ -32,12 +32,27 @@ interface Retried {
   readonly reason: string
 }
 
+/** A turn that was handed to its owner, and is over there or lost. */
+interface Forwarded {
+  /** One of a bounded set. */
+  readonly outcome: string
+  /** Until the owner had taken it, in milliseconds. */
+  readonly takenMs: number
+}
+
+/** A turn that its owner did not take. */
+interface TakenOver {
+  readonly reason: string
+}
+
 interface Listener {
   readonly turnStarted?: (turn: RunningTurn) => void
   readonly turnEnded?: (turn: TurnRecord) => void
   readonly dialled?: (dialled: Dialled) => void
   readonly evicted?: (evicted: Evicted) => void
   readonly retried?: (retried: Retried) => void
+  readonly forwarded?: (forwarded: Forwarded) => void
+  readonly takenOver?: (takenOver: TakenOver) => void
   /** Called with each gauge, with those that were offered before as well. */
   readonly offered?: (gauge: Gauge) => void
   /** Called with who tells the connections, with those that were there before as well. */
@@ -79,6 +94,8 @@ type GaugeName =
   | "turns_waiting"
   | "buffered_bytes"
   | "client_sockets"
+  | "nodes"
+  | "turns_of_others"
   | "event_loop_lag_seconds"
 
 /** A figure that is read when somebody asks for it. */
@@ -131,6 +148,12 @@ const make = (): Observing => {
     retried: (retried) => {
       for (const listener of listeners) listener.retried?.(retried)
     },
+    forwarded: (forwarded) => {
+      for (const listener of listeners) listener.forwarded?.(forwarded)
+    },
+    takenOver: (takenOver) => {
+      for (const listener of listeners) listener.takenOver?.(takenOver)
+    },
     listen: (listener) =>
       Effect.tap(kept(listeners, listener), () =>
         Effect.sync(() => {
@@ -159,6 +182,8 @@ const nobody: Observing = {
   dialled: nothing,
   evicted: nothing,
   retried: nothing,
+  forwarded: nothing,
+  takenOver: nothing,
   listen: () => Effect.void,
   gauge: () => Effect.void,
   connections: () => Effect.void,
