@@ -39,6 +39,7 @@ export class SimulatedClient {
   #isUpgraded = false
   #closeCode: number | undefined
   #strays = 0
+  #readsOn = false
 
   private constructor(url: string, headers: Readonly<Record<string, string>>) {
     const { host, hostname, pathname, port } = new URL(url)
@@ -94,8 +95,11 @@ export class SimulatedClient {
     })
   }
 
-  /** Reads again after a `StopReading`. */
-  readonly readOn: Effect.Effect<void> = Effect.sync(() => void this.#socket.resume())
+  /** Reads again after a `StopReading`, and stops no more, if that is still to come. */
+  readonly readOn: Effect.Effect<void> = Effect.sync(() => {
+    this.#readsOn = true
+    this.#socket.resume()
+  })
 
   /** How many events have come that no request waited for: none, where each has one end. */
   get strays(): number {
@@ -136,8 +140,9 @@ export class SimulatedClient {
     const due = faults.filter((fault) => "at" in fault && fault.at === events.length)
     for (const fault of due) {
       if (fault._tag === "Vanish") this.#leave(fault.how)
-      else if (fault._tag === "StopReading") this.#socket.pause()
-      else if (fault._tag === "Raw") this.#socket.write(fault.bytes)
+      else if (fault._tag === "StopReading") {
+        if (!this.#readsOn) this.#socket.pause()
+      } else if (fault._tag === "Raw") this.#socket.write(fault.bytes)
       else if (fault._tag === "Pings") {
         const ping = frameOf(opcodes.ping, Buffer.from("are you there"))
         this.#socket.write(Buffer.concat(Array.from({ length: fault.count }, () => ping)))
