@@ -3,11 +3,41 @@
  */
 import type { MutantOfTheWhole } from "./Mutants.ts"
 
+const failure = ["test/cluster/Failure.test.ts"]
 const parts = ["test/cluster/Parts.test.ts"]
 const forward = ["test/cluster/Forward.test.ts"]
 const tenants = ["test/cluster/Tenants.test.ts"]
 
 export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
+  {
+    name: "request-of-a-node-is-taken-again",
+    file: "src/cluster/Owner.ts",
+    find: `if (!sequences.take(label.from, label.sequence)) return refuse(409, takenBefore)`,
+    replace: `sequences.take(label.from, label.sequence)`,
+    noticedBy: failure,
+  },
+  {
+    name: "turn-of-a-node-is-taken-again",
+    file: "src/cluster/Owner.ts",
+    find: `if (!isNew(envelope.turnId)) return refuse(409, takenBefore)`,
+    replace: `isNew(envelope.turnId)`,
+    noticedBy: failure,
+  },
+  {
+    name: "request-for-a-process-before-is-taken",
+    file: "src/cluster/Owner.ts",
+    find: `if (label.to !== sealing.bootId) return refuse(409, "owner_restarted")`,
+    replace: ``,
+    noticedBy: failure,
+  },
+  {
+    name: "node-that-stops-takes-turns",
+    file: "src/cluster/Owner.ts",
+    find: `    if (draining) return refuse(503, "owner_draining")
+    const read =`,
+    replace: `    const read =`,
+    noticedBy: failure,
+  },
   {
     name: "label-of-a-stranger-is-believed",
     file: "src/cluster/sealed/Sealing.ts",
@@ -28,6 +58,36 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
     find: `if (sequence <= this.#highest - width || sequence < 1) return false`,
     replace: `if (sequence < 1) return false`,
     noticedBy: parts,
+  },
+  {
+    name: "owner-that-is-silent-is-waited-for",
+    file: "src/cluster/Silence.ts",
+    find: `one.clientTimeout / tick : patience`,
+    replace: `one.clientTimeout / tick : patience * 100`,
+    noticedBy: failure,
+  },
+  {
+    name: "turn-of-a-lost-owner-runs-again",
+    file: "src/cluster/Handover.ts",
+    find: `if (!this.#isTaken && noPeer.test(codeOf(cause))) {`,
+    replace: `if (codeOf(cause) !== "") {`,
+    noticedBy: failure,
+  },
+  {
+    name: "node-that-lost-a-turn-stays-in-the-ring",
+    file: "src/cluster/Nodes.ts",
+    find: `      one.boot = undefined
+      fork(change(one, "gone"))`,
+    replace: `      one.boot = undefined`,
+    noticedBy: failure,
+  },
+  {
+    name: "client-that-leaves-holds-the-owner",
+    file: "src/cluster/Handover.ts",
+    find: `    this.#end()
+    this.#abort.abort()`,
+    replace: `    this.#end()`,
+    noticedBy: failure,
   },
   {
     name: "nodes-know-callers-by-other-scopes",
