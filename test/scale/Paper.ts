@@ -29,6 +29,8 @@ const supposed = {
   localPorts: 28_232,
   /** How often a node asks each other one whether it lives, a second. */
   hellos: 1,
+  /** How often a node says in a database that it is there, and reads who else is, a second. */
+  beats: 0.5,
 }
 
 export interface Load {
@@ -58,6 +60,8 @@ export const paper = ({ hashes, sessions, turns }: Load) => {
     /** Bytes a second of requests that go from node to node, of one node. */
     handedBytesPerNode: (handed * supposed.request) / nodes,
     hellosPerNode: (nodes - 1) * supposed.hellos,
+    writesPerSecond: nodes * supposed.beats,
+    rowsReadPerSecond: nodes * nodes * supposed.beats,
   }
 }
 

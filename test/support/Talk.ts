@@ -29,9 +29,9 @@ export const talksOf = (count: number, prefix = "session"): ReadonlyArray<Talk> 
   Array.from({ length: count }, (_, index) => talkOf(`${prefix}-${index}`))
 
 /** What stands in the message of that turn of a conversation, and nowhere else. */
-const markOf = ({ session }: Talk, turn: number | string): string => `[[${session} ${turn}]]`
+export const markOf = ({ session }: Talk, turn: number | string): string => `[[${session} ${turn}]]`
 
-const messageOf = (talk: Talk, turn: number | string): JsonObject => ({
+export const messageOf = (talk: Talk, turn: number | string): JsonObject => ({
   role: "user",
   content: `${markOf(talk, turn)} in 3 words`,
 })
