@@ -64,9 +64,11 @@ export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
             local,
             heads,
             recorded: (asked) => ids.recorded(asked),
+            takeLeave: nodes.takeLeave,
+            askAnew: nodes.askAnew,
             ...limits,
           })
-          yield* stops.pipe(Effect.andThen(Effect.sync(owner.drain)), Effect.forkScoped)
+          yield* stops.pipe(Effect.andThen(owner.drain), Effect.forkScoped)
           const observing = yield* Observing
           yield* observing.gauge("turns_of_others", owner.running)
           for (const state of ["alive", "draining", "gone", "foreign"] as const) {

@@ -84,6 +84,10 @@ export class Nodes extends Context.Service<
     readonly lost: (node: Node) => void
     /** A turn ended as it should. */
     readonly proved: (node: Node) => void
+    /** Tells those that live that this node stops, and waits until they know, or some time has passed. */
+    readonly takeLeave: Effect.Effect<void>
+    /** Asks the node of that name now, since it may be stopping. */
+    readonly askAnew: (name: string) => Effect.Effect<void>
   }
 >()("respool/cluster/Nodes") {
   static readonly layerNoDeps = (address: string, sealing: Sealing) =>
@@ -218,5 +222,21 @@ const make = Effect.fnUntraced(function* (
       const one = held(node)
       if (one !== undefined) one.losses = 0
     },
+    takeLeave: Effect.suspend(() =>
+      Effect.promise(() =>
+        Promise.all(
+          [...known.values()]
+            .filter(({ state }) => state === "alive")
+            .map((node) => Hello.takeLeave(sealing, node.address, self, answerWithin)),
+        ),
+      ),
+    ),
+    // What it says of itself counts, and not that somebody said it: who repeats a farewell changes nothing.
+    askAnew: (name) =>
+      Effect.forEach(
+        [...known.values()].filter((node) => node.name === name),
+        ask,
+        { discard: true },
+      ),
   })
 })

@@ -7,6 +7,7 @@
  */
 import type { Scope } from "effect"
 import { Clock, Effect, FiberSet, Result } from "effect"
+import { setTimeout } from "node:timers/promises"
 import { addressOf, isLoopback } from "../config/Address.ts"
 import { SettingsError } from "../config/SettingsError.ts"
 import { monotonicMillisOf } from "../turn/Elapsed.ts"
@@ -43,6 +44,10 @@ export interface OwnerOptions {
   readonly maxBuffered: number
   /** How long turns may take to end once the layer closes, in milliseconds. */
   readonly drainTimeout: number
+  /** Tells the other nodes that this one stops, and ends when they know. */
+  readonly takeLeave: Effect.Effect<void>
+  /** A node said that it stops. */
+  readonly askAnew: (name: string) => Effect.Effect<void>
 }
 
 /** The envelope of a turn is no longer than this, in bytes: headers and a credential. */
@@ -50,6 +55,12 @@ const maxSealed = 1 << 18
 
 /** How often the entry nodes are shown that this node lives, in milliseconds. */
 const beatEvery = 500
+
+/**
+ * For how long a node that stops still refuses turns, in milliseconds: one may be on its way that was handed over before
+ * its entry node heard of it, and where nobody listens any more it could not be told whether that one was taken.
+ */
+const lateTurns = 100
 
 /** So many ids of turns are remembered. */
 const maxTaken = 65_536
@@ -83,7 +94,11 @@ const readExactly = async (request: Request, size: number): Promise<Uint8Array |
 /** Listens for what other nodes hand over, for as long as the scope lasts. */
 export const listen = Effect.fnUntraced(function* (
   options: OwnerOptions,
-): Effect.fn.Return<{ readonly drain: () => void; readonly running: () => number }, SettingsError, Scope.Scope> {
+): Effect.fn.Return<
+  { readonly drain: Effect.Effect<void>; readonly running: () => number },
+  SettingsError,
+  Scope.Scope
+> {
   const { address, heads, local, sealing } = options
   const clock = yield* Clock.Clock
   const now = () => monotonicMillisOf(clock)
@@ -113,6 +128,24 @@ export const listen = Effect.fnUntraced(function* (
       draining,
     })
     return new Response(text, { headers: { [Hello.answerHeader]: mark } })
+  }
+
+  /** A node stops: it is asked before the answer, so that it is handed nothing once it has it. */
+  const left = (request: Request): Response | Promise<Response> => {
+    const name = Hello.leaving(sealing, request.headers)
+    if (name === undefined) return refuse(401, "owner_foreign")
+    const { promise, resolve } = Promise.withResolvers<Response>()
+    const done = new Response(null, { status: 204 })
+    serve(
+      Effect.as(options.askAnew(name), done).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            resolve(done)
+          }),
+        ),
+      ),
+    )
+    return promise
   }
 
   /** Runs a turn whose request was read and found to be what its label says. */
@@ -210,7 +243,7 @@ export const listen = Effect.fnUntraced(function* (
           development: false,
           fetch: (request) => {
             const { pathname } = new URL(request.url)
-            if (pathname === Hello.helloPath && request.method === "GET") return hello(request)
+            if (pathname === Hello.helloPath) return request.method === "GET" ? hello(request) : left(request)
             if (pathname === turnPath && request.method === "POST") return handed(request)
             if (pathname === idsPath && request.method === "POST") return idsAsked(request)
             return new Response(null, { status: 404 })
@@ -239,15 +272,21 @@ export const listen = Effect.fnUntraced(function* (
     Effect.forever,
     Effect.forkScoped,
   )
-  yield* Effect.addFinalizer(() => {
+  const takeLeave = yield* Effect.cached(options.takeLeave)
+  const drain = Effect.suspend(() => {
     draining = true
-    return Effect.timeoutOption(FiberSet.awaitEmpty(turns), options.drainTimeout)
+    return takeLeave
   })
+  yield* Effect.addFinalizer(() =>
+    drain.pipe(
+      Effect.andThen(Effect.timeoutOption(FiberSet.awaitEmpty(turns), options.drainTimeout)),
+      // What is on its way is on a network, which no clock of a test moves.
+      Effect.andThen(Effect.promise(() => setTimeout(lateTurns))),
+    ),
+  )
 
   return {
-    drain: () => {
-      draining = true
-    },
+    drain,
     running: () => running.size,
   }
 })

@@ -214,6 +214,20 @@ describe("a request to an owner", () => {
     }).pipe(Effect.scoped, Effect.provide(simulator)),
   )
 
+  it.effect("that says that a node stops counts only from a node of the cluster", () =>
+    Effect.gen(function* () {
+      const { owner } = yield* through()
+      const nonce = "a".repeat(22)
+      const statuses = yield* Effect.forEach(["", nonce, `${nonce} ${nonce} ${owner.name}`], (told) =>
+        Effect.promise(async () => {
+          const headers = { "x-respool-leaving": told }
+          return (await fetch(`${owner.address}/respool/hello`, { method: "POST", headers })).status
+        }),
+      )
+      assert.deepStrictEqual(statuses, [401, 401, 401])
+    }).pipe(Effect.scoped, Effect.provide(simulator)),
+  )
+
   it.effect("of a node with another secret is not taken, and that node runs its turns itself", () =>
     Effect.gen(function* () {
       const ports = yield* Effect.all([freePort, freePort])

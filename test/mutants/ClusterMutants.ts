@@ -125,4 +125,20 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
     replace: `  return beginning === undefined ? here : inScope(scope, "beginning", turn.turnId)`,
     noticedBy: forward,
   },
+  {
+    name: "a-node-stops-without-a-word",
+    file: "src/cluster/Owner.ts",
+    find: `    draining = true
+    return takeLeave`,
+    replace: `    draining = true
+    return Effect.void`,
+    noticedBy: forward,
+  },
+  {
+    name: "anybody-may-say-that-a-node-stops",
+    file: "src/cluster/sealed/Hello.ts",
+    find: `  return isSameMark(mark, sealing.helloMark(\`leave \${nonce} \${name}\`)) ? name : undefined`,
+    replace: `  return nonce === "" && mark === "" && name === "" ? undefined : name`,
+    noticedBy: failure,
+  },
 ]

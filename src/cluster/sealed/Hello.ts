@@ -35,6 +35,32 @@ export const asked = (sealing: Sealing, headers: Headers): string | undefined =>
   return isSameMark(mark, sealing.helloMark(`ask ${nonce}`)) ? nonce : undefined
 }
 
+const leaveHeader = "x-respool-leaving"
+
+/** The name of a node of this cluster that says that it stops; undefined: none does. */
+export const leaving = (sealing: Sealing, headers: Headers): string | undefined => {
+  const [nonce = "", mark = "", name = ""] = (headers.get(leaveHeader) ?? "").split(" ")
+  return isSameMark(mark, sealing.helloMark(`leave ${nonce} ${name}`)) ? name : undefined
+}
+
+/** Tells the node at that address that the one of that name stops, and waits until it has looked, in real time. */
+export const takeLeave = async (sealing: Sealing, address: string, name: string, within: number): Promise<void> => {
+  const nonce = randomBytes(16).toString("base64url")
+  const header = `${nonce} ${sealing.helloMark(`leave ${nonce} ${name}`)} ${name}`
+  try {
+    const signal = AbortSignal.timeout(within)
+    const answer = await fetch(`${address}${helloPath}`, {
+      method: "POST",
+      headers: { [leaveHeader]: header },
+      signal,
+      redirect: "manual",
+    })
+    await answer.text()
+  } catch {
+    // It finds out when it asks, or when it is refused a turn.
+  }
+}
+
 export const answered = (sealing: Sealing, nonce: string, hello: Hello) => {
   const text = JSON.stringify(hello)
   return { text, mark: sealing.helloMark(`answer ${nonce} ${text}`) }

