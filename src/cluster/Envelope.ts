@@ -8,7 +8,7 @@ import type { Caller } from "../turn/Caller.ts"
 import type { TurnRequest } from "../turn/Executor.ts"
 import { TurnEnd } from "../turn/Executor.ts"
 import { Steering } from "../turn/Steering.ts"
-import { Delivery, TurnError, TurnErrorReason } from "../turn/TurnError.ts"
+import { TurnError, turnErrorTold } from "../turn/TurnError.ts"
 import type { RequestBody } from "../wire/RequestBody.ts"
 
 /** Nodes that write or read turns in another way do not hand each other any. */
@@ -165,22 +165,7 @@ export const endTold = (end: TurnEnd): string => JSON.stringify({ ...end, output
 
 export const readEnd = Schema.decodeUnknownOption(End)
 
-const Failure = Schema.fromJsonString(
-  Schema.Struct({
-    reason: TurnErrorReason,
-    delivery: Delivery,
-    message: Schema.String,
-    answer: Schema.optionalKey(
-      Schema.Struct({
-        status: Schema.Number,
-        headers: Schema.Record(Schema.String, Schema.String),
-        body: Schema.String,
-      }),
-    ),
-    code: Schema.optionalKey(Schema.String),
-    event: Schema.optionalKey(Schema.String),
-  }),
-)
+const Failure = Schema.fromJsonString(Schema.Struct(turnErrorTold))
 
 export const failureTold = ({ answer, code, delivery, event, message, reason }: TurnError): string =>
   JSON.stringify({ reason, delivery, message, answer, code, event })

@@ -52,7 +52,8 @@ export const TurnErrorReason = Schema.Literals([
 ])
 export type TurnErrorReason = typeof TurnErrorReason.Type
 
-const fields = {
+/** All of it that can be told to another process. */
+export const turnErrorTold = {
   reason: TurnErrorReason,
   delivery: Delivery,
   /** Respool's words, never the upstream's. */
@@ -69,8 +70,9 @@ const fields = {
   code: Schema.optionalKey(Schema.String),
   /** The upstream's `error` event as it came, for a client that already reads a stream. */
   event: Schema.optionalKey(Schema.String),
-  cause: Schema.optionalKey(Schema.Defect()),
 }
+
+const fields = { ...turnErrorTold, cause: Schema.optionalKey(Schema.Defect()) }
 
 export class TurnError extends Schema.TaggedError<TurnError>()("TurnError", fields) {
   /** A copy of the error with some fields changed. */
