@@ -579,6 +579,18 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
 `,
   ),
   keeping(
+    "an-edges-408-is-the-clients",
+    "src/upstream/http/HttpExecutor.ts",
+    `  status === 408 && !body.trimStart().startsWith("{")`,
+    `  status === 408 && body === "{"`,
+  ),
+  keeping(
+    "the-apis-own-408-is-asked-again",
+    "src/upstream/http/HttpExecutor.ts",
+    `  status === 408 && !body.trimStart().startsWith("{")`,
+    `  status === 408 && body !== "{"`,
+  ),
+  keeping(
     "kept-connection-loses-a-turn",
     "src/turn/attempt/Recovery.ts",
     `  error.reason === "upstream_closed" &&\n`,

@@ -84,6 +84,11 @@ export class Line {
     this.#socket.end()
   }
 
+  /** Ends its own side alone: what the other side sends is still taken. */
+  shutdown() {
+    this.#socket.shutdown()
+  }
+
   reset() {
     this.#socket.terminate()
   }

@@ -75,11 +75,10 @@ const make = Effect.gen(function* () {
     if (status >= 300) {
       // From here on only the refusal's body is read, which has a time-out of its own.
       watched.over = true
+      const refusal = { status, headers, body: yield* readRefusal(answer) }
       return yield* new TurnError({
-        reason: "upstream_error",
-        delivery: "Rejected",
-        message: `the upstream answered ${status}`,
-        answer: { status, headers, body: yield* readRefusal(answer) },
+        ...(endsConnection(refusal) ? waitedTooLong : refused(status)),
+        answer: refusal,
       })
     }
     watched.turnClock.accepted()
@@ -128,6 +127,22 @@ const make = Effect.gen(function* () {
 })
 
 const streamed = ["stream", "true"] as const
+
+const refused = (status: number) =>
+  ({ reason: "upstream_error", delivery: "Rejected", message: `the upstream answered ${status}` }) as const
+
+/**
+ * What stands in front of an API may say 408 as it ends a connection that was idle, and the next request meets that. It is
+ * asked again like a connection that closed (RFC 9110, section 15.5.9). The API's own 408 is about the turn.
+ */
+const endsConnection = ({ body, status }: NonNullable<TurnError["answer"]>): boolean =>
+  status === 408 && !body.trimStart().startsWith("{")
+
+const waitedTooLong = {
+  reason: "upstream_closed",
+  delivery: "Ambiguous",
+  message: "the upstream closed the connection, on which it had waited too long",
+} as const
 
 /** The body without a byte order mark, which JSON must not begin with (RFC 8259, 8.1); on sockets none goes up either. */
 const withoutMark = (bytes: Uint8Array): Uint8Array =>
