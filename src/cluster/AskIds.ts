@@ -6,12 +6,9 @@
  */
 import { Effect, Schema } from "effect"
 import type { OwnedId } from "./ClusterIds.ts"
-import { labelHeader } from "./Handover.ts"
-import { answerHeader } from "./sealed/Hello.ts"
 import type { Node, Nodes } from "./Nodes.ts"
-import type { Label, Sealing } from "./sealed/Sealing.ts"
-import { isSameMark } from "./sealed/Sealing.ts"
-import { atOnce } from "../wire/Steps.ts"
+import { asked } from "./sealed/Question.ts"
+import type { Sealing } from "./sealed/Sealing.ts"
 
 export const idsPath = "/respool/ids"
 
@@ -23,39 +20,19 @@ const Owned = Schema.fromJsonString(Schema.Array(Schema.Struct({ id: Schema.Stri
 export const readIds = Schema.decodeUnknownOption(Ids)
 const readOwned = Schema.decodeUnknownOption(Owned)
 
-const nothing = new Uint8Array(0)
-
-/** Shows who answered, and what. */
-export const markOf = (sealing: Sealing, { from, sequence }: Label, text: string): string =>
-  sealing.helloMark(`ids ${from} ${sequence} ${text}`)
-
 export const make = (nodes: Nodes["Service"], sealing: Sealing) => {
-  const asked = async (node: Node, boot: string, secret: Uint8Array, signal: AbortSignal) => {
-    const { label, text } = sealing.label(boot, { sealed: secret.length, body: 0 })
-    try {
-      const answer = await fetch(`${node.address}${idsPath}`, {
-        method: "POST",
-        headers: { [labelHeader]: text },
-        body: atOnce(sealing.seal(label, secret, nothing)),
-        signal,
-        keepalive: false,
-        redirect: "manual",
-      })
-      const said = await answer.text()
-      if (!isSameMark(answer.headers.get(answerHeader) ?? "", markOf(sealing, label, said))) return undefined
-      const owned = readOwned(said)
-      return owned._tag === "Some" ? owned.value : undefined
-    } catch {
-      return undefined
-    }
+  const ownedAt = async (node: Node, boot: string, ids: string, signal: AbortSignal) => {
+    const said = await asked(sealing, node, boot, idsPath, ids, signal)
+    const owned = said === undefined ? undefined : readOwned(said)
+    return owned?._tag === "Some" ? owned.value : undefined
   }
 
-  const one = (node: Node, secret: Uint8Array): Effect.Effect<ReadonlyArray<OwnedId> | undefined> => {
+  const one = (node: Node, ids: string): Effect.Effect<ReadonlyArray<OwnedId> | undefined> => {
     // One that stops answers this still, and is reached no more for turns.
     const reached = node.state === "draining" ? Effect.succeed(node) : nodes.reach(node.name)
     return reached.pipe(
       Effect.flatMap(({ boot }) =>
-        boot === undefined ? Effect.undefined : Effect.promise((signal) => asked(node, boot, secret, signal)),
+        boot === undefined ? Effect.undefined : Effect.promise((signal) => ownedAt(node, boot, ids, signal)),
       ),
       Effect.timeoutOrElse({ duration: within, orElse: () => Effect.undefined }),
       Effect.orElseSucceed(() => undefined),
@@ -63,16 +40,16 @@ export const make = (nodes: Nodes["Service"], sealing: Sealing) => {
   }
 
   return Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
-    const secret = new TextEncoder().encode(JSON.stringify(ids))
+    const question = JSON.stringify(ids)
     const live = nodes.all().filter(({ state }) => state === "alive" || state === "draining")
     const owned = yield* Effect.forEach(
       live,
       (node) =>
-        Effect.flatMap(one(node, secret), (said) => {
+        Effect.flatMap(one(node, question), (said) => {
           if (said !== undefined) return Effect.succeed(said)
           // It may have started anew since it was asked last.
           nodes.refused(node, "restarted")
-          return Effect.map(one(node, secret), (again) => again ?? [])
+          return Effect.map(one(node, question), (again) => again ?? [])
         }),
       { concurrency: "unbounded" },
     )

@@ -20,6 +20,7 @@ import { Membership } from "./members/Membership.ts"
 import { layerDns } from "./members/MembershipDns.ts"
 import { layerPostgres } from "./members/MembershipPostgres.ts"
 import { Nodes } from "./Nodes.ts"
+import { Directory } from "./places/Directory.ts"
 import * as Owner from "./Owner.ts"
 import { Sealing } from "./sealed/Sealing.ts"
 
@@ -47,6 +48,7 @@ export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
   Layer.unwrap(
     Effect.sync(() => {
       const sealing = new Sealing(derive)
+      const directory = new Directory()
       // Of no id, until the record of them is there, which stands above the executor.
       const none = (_ids: ReadonlyArray<string>): ReadonlyArray<OwnedId> => []
       const ids = { recorded: none }
@@ -66,6 +68,8 @@ export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
             recorded: (asked) => ids.recorded(asked),
             takeLeave: nodes.takeLeave,
             askAnew: nodes.askAnew,
+            directory,
+            lives: (name) => nodes.ring().names.includes(name),
             ...limits,
           })
           yield* stops.pipe(Effect.andThen(owner.drain), Effect.forkScoped)
@@ -75,7 +79,7 @@ export const layerNoMembership = ({ address, derive, stops }: ClusterOptions) =>
             yield* observing.gauge("nodes", () => nodes.all().filter((node) => node.state === state).length, { state })
           }
           const digester = makeDigester(derive("beginnings", 32))
-          return yield* ClusterExecutor.make({ clientTimeout, nodes, sealing, local, heads, digester })
+          return yield* ClusterExecutor.make({ clientTimeout, nodes, sealing, directory, local, heads, digester })
         }),
       )
       const layerIds = Layer.effect(

@@ -4,7 +4,7 @@
  * What the owner did not take is run here, at once: nothing of it can have run there. What it may have taken is never run
  * again. A turn that another node handed to this one does not come through here, so that none is handed on.
  */
-import { Cause, Clock, Effect, Exit } from "effect"
+import { Cause, Clock, Effect, Exit, FiberSet } from "effect"
 import { monotonicMillisOf } from "../turn/Elapsed.ts"
 import type { TurnEnd, TurnExecutor, TurnRequest, TurnRoute, TurnSink } from "../turn/Executor.ts"
 import type { BodyHeads } from "../turn/memory/BodyHeads.ts"
@@ -15,6 +15,8 @@ import type { Digester } from "../wire/Digest.ts"
 import { written } from "./Envelope.ts"
 import { handOver } from "./Handover.ts"
 import type { Node, Nodes } from "./Nodes.ts"
+import type { Directory } from "./places/Directory.ts"
+import * as Places from "./places/Places.ts"
 import { placementOf, ResponseNodes } from "./Placement.ts"
 import type { TakeoverReason } from "./Refusal.ts"
 import { NotTaken } from "./Refusal.ts"
@@ -24,6 +26,7 @@ import * as Silence from "./Silence.ts"
 export interface ClusterExecutorOptions {
   readonly nodes: Nodes["Service"]
   readonly sealing: Sealing
+  readonly directory: Directory
   /** Runs turns on this node's own connections. */
   readonly local: TurnExecutor
   readonly heads: BodyHeads["Service"]
@@ -84,11 +87,13 @@ const outcomeOf = (exit: Exit.Exit<TurnEnd, TurnError | NotTaken>): string => {
 }
 
 export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions) {
-  const { clientTimeout, digester, heads, local, nodes, sealing } = options
+  const { clientTimeout, digester, directory, heads, local, nodes, sealing } = options
   const clock = yield* Clock.Clock
   const silence = yield* Silence.make
   const observing = yield* Observing
   const responses = new ResponseNodes()
+  const fork = yield* FiberSet.makeRuntime<never>()
+  const holderOf = Places.make(nodes, sealing, directory, () => monotonicMillisOf(clock), fork)
 
   const here = (turn: TurnRequest, sink: TurnSink, takeover?: TakeoverReason) =>
     local.execute(turn, new Placed(sink, nodes.self, takeover))
@@ -99,7 +104,7 @@ export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions
     const group = heads.beginningOf(turn.body)?.group
     const secret = encoder.encode(written(turn, monotonicMillisOf(clock), group))
     const { label, text } = sealing.label(node.boot, { sealed: secret.length, body: bytes.length })
-    const sealed = yield* inSlices(sealing.seal(label, secret, bytes))
+    const parts = yield* inSlices(sealing.seal(label, secret, bytes))
     const handedAt = monotonicMillisOf(clock)
     let takenMs: number | undefined
     const over = (exit: Exit.Exit<TurnEnd, TurnError | NotTaken>) => {
@@ -109,8 +114,8 @@ export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions
     const handing = handOver({
       node,
       label: text,
-      parts: [sealed, bytes],
-      proof: sealing.taken(label),
+      parts,
+      answerKey: sealing.answerKey(label),
       sink,
       silence,
       clientTimeout,
@@ -157,10 +162,9 @@ export const make = Effect.fnUntraced(function* (options: ClusterExecutorOptions
   const ownerOf = Effect.fnUntraced(function* (turn: TurnRequest) {
     const placement = yield* inSlices(placementOf(turn, digester))
     if (placement._tag === "Here") return nodes.self
-    const ring = nodes.ring()
-    if (placement._tag === "Key") return ring.ownerOf(placement.key) ?? nodes.self
+    if (placement._tag === "Key") return yield* holderOf(placement.key)
     const name = responses.of(placement.id)
-    return name !== undefined && ring.names.includes(name) ? name : nodes.self
+    return name !== undefined && nodes.ring().names.includes(name) ? name : nodes.self
   })
 
   const execute = Effect.fnUntraced(function* (turn: TurnRequest, sink: TurnSink) {

@@ -12,7 +12,7 @@ import { TurnError, turnErrorTold } from "../turn/TurnError.ts"
 import type { RequestBody } from "../wire/RequestBody.ts"
 
 /** Nodes that write or read turns in another way do not hand each other any. */
-export const version = 1
+export const version = 2
 
 const Credential = Schema.Struct({
   headers: Schema.Record(Schema.String, Schema.String),

@@ -7,7 +7,7 @@
 
 /** What a frame tells. */
 export const Kind = {
-  /** The turn is the owner's from here on; the text shows that it knows the secret. */
+  /** The turn is the owner's from here on. */
   taken: "T",
   /** It still lives. */
   alive: "A",

@@ -13,20 +13,21 @@ import { readEnd, readFailure } from "./Envelope.ts"
 import { FrameParser, Kind } from "./Frames.ts"
 import type { Node } from "./Nodes.ts"
 import { isTakeover, NotTaken } from "./Refusal.ts"
-import { isSameMark } from "./sealed/Sealing.ts"
+import type { AnswerKey } from "./sealed/Answers.ts"
+import { AnswerOpening } from "./sealed/Answers.ts"
+import { labelHeader } from "./sealed/Sealing.ts"
 import type { Silence, Watched } from "./Silence.ts"
 
 export const turnPath = "/respool/turn"
-export const labelHeader = "x-respool-label"
 
 export interface Handing {
   readonly node: Node
   /** The request's label, as it goes into the header. */
   readonly label: string
-  /** The sealed part and the client's body. */
+  /** The sealed part and the client's body, sealed as well. */
   readonly parts: ReadonlyArray<Uint8Array>
-  /** What shows that it was a node of this cluster that took the turn. */
-  readonly proof: string
+  /** What its answer is opened with, so that only a node of this cluster can give one. */
+  readonly answerKey: AnswerKey
   readonly sink: TurnSink
   readonly silence: Silence
   /** How long a slow client may take nothing of its answer, in milliseconds. */
@@ -61,7 +62,7 @@ class Handover implements Watched {
   readonly clientTimeout: number
   readonly #handing: Handing
   readonly #abort = new AbortController()
-  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+  readonly #opening: AnswerOpening
   readonly #parser: FrameParser
   readonly #resume: (outcome: Outcome) => void
   #isTaken = false
@@ -73,6 +74,7 @@ class Handover implements Watched {
     this.#handing = handing
     this.clientTimeout = handing.clientTimeout
     this.#resume = resume
+    this.#opening = new AnswerOpening(handing.answerKey)
     this.#parser = new FrameParser({
       event: (type, text) => this.#event(type, text),
       other: (kind, text) => this.#other(kind, text),
@@ -153,9 +155,8 @@ class Handover implements Watched {
       }
       if (done) return this.#lose("it broke off its answer")
       this.ticks = 0
-      if (!this.#parser.feed(this.#decoder.decode(value, { stream: true }))) {
-        return this.#lose("its answer can't be read")
-      }
+      const text = this.#opening.open(value)
+      if (text === undefined || !this.#parser.feed(text)) return this.#lose("its answer can't be read")
       if (this.paused) await this.#caughtUp()
     }
   }
@@ -188,9 +189,8 @@ class Handover implements Watched {
 
   #other(kind: string, text: string) {
     if (this.#over) return
-    const { proof, sink, taken } = this.#handing
+    const { sink, taken } = this.#handing
     if (kind === Kind.taken) {
-      if (!isSameMark(text, proof)) return this.#lose("it is no node of this cluster")
       this.#isTaken = true
       return taken()
     }

@@ -40,12 +40,15 @@ export interface Node {
   readonly state: NodeState
   /** Undefined: it has not been asked, or it is gone. */
   readonly boot: string | undefined
+  /** How many sessions have moved, of those whose keeper it is, when it was asked last. */
+  readonly moved: number
 }
 
 interface Known extends Node {
   name: string
   state: NodeState
   boot: string | undefined
+  moved: number
   /** When it showed last that it lives, in milliseconds of the monotonic clock. */
   seenAt: number
   /** Until then it is left out, whatever it says. */
@@ -75,6 +78,8 @@ export class Nodes extends Context.Service<
     readonly ring: () => Ring
     /** All that should be there, but this one. */
     readonly all: () => ReadonlyArray<Node>
+    /** The one of that name; undefined: there is none. */
+    readonly named: (name: string) => Node | undefined
     /** The node of that name as it can be handed a turn; fails where it can't, which may have been found out just now. */
     readonly reach: (name: string) => Effect.Effect<Node, NotTaken>
     readonly seen: (node: Node) => void
@@ -136,7 +141,7 @@ const make = Effect.fnUntraced(function* (
     for (const other of told) {
       if (known.has(other)) continue
       const name = nameOf(other)
-      const fresh = { boot: undefined, seenAt: -Infinity, outUntil: -Infinity, losses: 0 }
+      const fresh = { boot: undefined, moved: 0, seenAt: -Infinity, outUntil: -Infinity, losses: 0 }
       known.set(other, { address: other, name, state: "alive", ...fresh })
       ring = undefined
     }
@@ -170,6 +175,7 @@ const make = Effect.fnUntraced(function* (
       node.boot = said.boot
       node.losses = 0
     }
+    node.moved = said.moved
     node.seenAt = now()
     if (said.draining) return yield* change(node, "draining", said.node)
     if (node.outUntil > now()) return
@@ -193,6 +199,10 @@ const make = Effect.fnUntraced(function* (
       return ring
     },
     all: () => [...known.values()],
+    named: (name) => {
+      for (const node of known.values()) if (node.name === name) return node
+      return undefined
+    },
     reach: Effect.fnUntraced(function* (name) {
       const node = [...known.values()].find((node) => node.name === name && node.state === "alive")
       if (node === undefined) return yield* new NotTaken({ reason: "owner_unreachable" })

@@ -15,19 +15,21 @@ import type { TurnEnd, TurnExecutor } from "../turn/Executor.ts"
 import type { BodyHeads } from "../turn/memory/BodyHeads.ts"
 import { inSlices } from "../turn/Slices.ts"
 import { TurnError } from "../turn/TurnError.ts"
-import { atOnce } from "../wire/Steps.ts"
-import { idsPath, markOf, readIds } from "./AskIds.ts"
+import { idsPath, readIds } from "./AskIds.ts"
 import type { OwnedId } from "./ClusterIds.ts"
 import { makeReceived, readEnvelope, version } from "./Envelope.ts"
 import { Kind } from "./Frames.ts"
-import { labelHeader, turnPath } from "./Handover.ts"
+import { turnPath } from "./Handover.ts"
 import * as Hello from "./sealed/Hello.ts"
 import { nameOf } from "./Nodes.ts"
 import { OwnerAnswer } from "./OwnerAnswer.ts"
-import type { TakeoverReason } from "./Refusal.ts"
-import { takenBefore } from "./Refusal.ts"
+import type { Directory } from "./places/Directory.ts"
+import { placePath, readClaim } from "./places/Directory.ts"
+import { refuse, takenBefore } from "./Refusal.ts"
+import { Admission, maxSealed } from "./sealed/Admission.ts"
+import { AnswerSeal } from "./sealed/Answers.ts"
+import { answered, questionOf } from "./sealed/Question.ts"
 import type { Label, Sealing } from "./sealed/Sealing.ts"
-import { Sequences } from "./sealed/Sequences.ts"
 
 export interface OwnerOptions {
   readonly address: string
@@ -37,6 +39,7 @@ export interface OwnerOptions {
   readonly heads: BodyHeads["Service"]
   /** Whose ids are, of those that this node has a record of. */
   readonly recorded: (ids: ReadonlyArray<string>) => ReadonlyArray<OwnedId>
+  readonly directory: Directory
   readonly maxTurns: number
   /** In bytes: one body, and all bodies together. */
   readonly maxBody: number
@@ -48,10 +51,9 @@ export interface OwnerOptions {
   readonly takeLeave: Effect.Effect<void>
   /** A node said that it stops. */
   readonly askAnew: (name: string) => Effect.Effect<void>
+  /** Whether a node of that name is there. */
+  readonly lives: (name: string) => boolean
 }
-
-/** The envelope of a turn is no longer than this, in bytes: headers and a credential. */
-const maxSealed = 1 << 18
 
 /** How often the entry nodes are shown that this node lives, in milliseconds. */
 const beatEvery = 500
@@ -65,32 +67,6 @@ const lateTurns = 100
 /** So many ids of turns are remembered. */
 const maxTaken = 65_536
 
-const refuse = (status: number, word: TakeoverReason | typeof takenBefore): Response => new Response(word, { status })
-
-/** Reads exactly so many bytes; undefined: there were fewer or more, or the other side left. */
-const readExactly = async (request: Request, size: number): Promise<Uint8Array | undefined> => {
-  try {
-    // One piece, which is what a node sends unless it is large.
-    if (request.headers.has("content-length")) {
-      const whole = new Uint8Array(await request.arrayBuffer())
-      return whole.length === size ? whole : undefined
-    }
-    if (request.body === null) return undefined
-    const reader = request.body.getReader()
-    const bytes = new Uint8Array(size)
-    let at = 0
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return at === size ? bytes : undefined
-      if (at + value.length > size) return undefined
-      bytes.set(value, at)
-      at += value.length
-    }
-  } catch {
-    return undefined
-  }
-}
-
 /** Listens for what other nodes hand over, for as long as the scope lasts. */
 export const listen = Effect.fnUntraced(function* (
   options: OwnerOptions,
@@ -103,11 +79,9 @@ export const listen = Effect.fnUntraced(function* (
   const clock = yield* Clock.Clock
   const now = () => monotonicMillisOf(clock)
   const received = makeReceived()
-  const sequences = new Sequences()
+  const admission = new Admission(sealing, options)
   const taken = new Set<string>()
   const running = new Set<OwnerAnswer>()
-  let places = 0
-  let held = 0
   let draining = false
 
   const isNew = (turnId: string): boolean => {
@@ -126,6 +100,7 @@ export const listen = Effect.fnUntraced(function* (
       boot: sealing.bootId,
       version,
       draining,
+      moved: options.directory.moved,
     })
     return new Response(text, { headers: { [Hello.answerHeader]: mark } })
   }
@@ -150,14 +125,14 @@ export const listen = Effect.fnUntraced(function* (
 
   /** Runs a turn whose request was read and found to be what its label says. */
   const accept = Effect.fnUntraced(function* (request: Request, label: Label, bytes: Uint8Array, over: () => void) {
-    const body = bytes.subarray(label.sealed)
-    const opened = yield* inSlices(sealing.unseal(label, bytes.subarray(0, label.sealed), body))
-    const envelope = opened === undefined ? undefined : readEnvelope(opened.toString())
-    if (envelope === undefined) return refuse(400, "owner_foreign")
+    const { sealed } = label
+    const opened = yield* inSlices(sealing.unseal(label, bytes.subarray(0, sealed), bytes.subarray(sealed)))
+    const envelope = opened === undefined ? undefined : readEnvelope(opened.secret.toString())
+    if (opened === undefined || envelope === undefined) return refuse(400, "owner_foreign")
     if (!isNew(envelope.turnId)) return refuse(409, takenBefore)
     if (draining) return refuse(503, "owner_draining")
     const turn = Effect.gen(function* () {
-      const parsed = yield* inSlices(heads.read(envelope.group, body))
+      const parsed = yield* inSlices(heads.read(envelope.group, opened.body))
       if (Result.isFailure(parsed)) return yield* unreadable
       return yield* local.execute(received(envelope, parsed.success, now()), answer)
     }).pipe(
@@ -167,42 +142,19 @@ export const listen = Effect.fnUntraced(function* (
         return Effect.sync(over)
       }),
     )
-    const answer = new OwnerAnswer(options.maxBuffered, () => fiber.interruptUnsafe())
+    const seal = new AnswerSeal(sealing.answerKey(label))
+    const answer = new OwnerAnswer(seal, options.maxBuffered, () => fiber.interruptUnsafe())
     running.add(answer)
-    answer.say(Kind.taken, sealing.taken(label))
+    answer.say(Kind.taken, "")
     const fiber = fork(turn)
     if (request.signal.aborted) fiber.interruptUnsafe()
     else request.signal.addEventListener("abort", () => fiber.interruptUnsafe())
     return new Response(answer.body, { headers: { "content-type": "application/octet-stream" } })
   })
 
-  /** Reads a request of another node, or refuses it. What it holds counts until `over` is called. */
-  const admitted = async (request: Request) => {
-    const label = sealing.open(request.headers.get(labelHeader) ?? "")
-    if (label === undefined) return refuse(401, "owner_foreign")
-    if (label.to !== sealing.bootId) return refuse(409, "owner_restarted")
-    if (label.sealed > maxSealed || label.body > options.maxBody) return refuse(413, "owner_busy")
-    const size = label.sealed + label.body
-    if (places >= options.maxTurns || held + size > options.maxBodies) return refuse(503, "owner_busy")
-    if (!sequences.take(label.from, label.sequence)) return refuse(409, takenBefore)
-    places++
-    held += size
-    let isOver = false
-    const over = () => {
-      if (isOver) return
-      isOver = true
-      places--
-      held -= size
-    }
-    const bytes = await readExactly(request, size)
-    if (bytes !== undefined) return { label, bytes, over }
-    over()
-    return refuse(400, "owner_foreign")
-  }
-
   const handed = async (request: Request): Promise<Response> => {
     if (draining) return refuse(503, "owner_draining")
-    const read = await admitted(request)
+    const read = await admission.read(request, options.maxBody)
     if (read instanceof Response) return read
     const { bytes, label, over } = read
     const { promise, resolve } = Promise.withResolvers<Response>()
@@ -216,16 +168,26 @@ export const listen = Effect.fnUntraced(function* (
     return answer
   }
 
-  const idsAsked = async (request: Request): Promise<Response> => {
-    const read = await admitted(request)
+  /** Answers a question of another node; `answerTo` gives undefined where it is none. */
+  const ask = async (request: Request, path: string, answerTo: (question: string) => string | undefined) => {
+    const read = await admission.read(request, maxSealed)
     if (read instanceof Response) return read
     const { bytes, label, over } = read
     over()
-    const opened = atOnce(sealing.unseal(label, bytes, bytes.subarray(bytes.length)))
-    const ids = readIds(opened?.toString())
-    if (ids._tag === "None") return refuse(400, "owner_foreign")
-    const text = JSON.stringify(options.recorded(ids.value))
-    return new Response(text, { headers: { [Hello.answerHeader]: markOf(sealing, label, text) } })
+    const question = questionOf(sealing, label, bytes)
+    const answer = question === undefined ? undefined : answerTo(question)
+    return answer === undefined ? refuse(400, "owner_foreign") : answered(sealing, path, label, answer)
+  }
+
+  const questions: Readonly<Record<string, (question: string) => string | undefined>> = {
+    [idsPath]: (question) => {
+      const ids = readIds(question)
+      return ids._tag === "None" ? undefined : JSON.stringify(options.recorded(ids.value))
+    },
+    [placePath]: (question) => {
+      const claim = readClaim(question)
+      return claim === undefined ? undefined : options.directory.holderOf(claim, options.lives)
+    },
   }
 
   const { hostname, port } = addressOf(new URL(address))
@@ -245,7 +207,8 @@ export const listen = Effect.fnUntraced(function* (
             const { pathname } = new URL(request.url)
             if (pathname === Hello.helloPath) return request.method === "GET" ? hello(request) : left(request)
             if (pathname === turnPath && request.method === "POST") return handed(request)
-            if (pathname === idsPath && request.method === "POST") return idsAsked(request)
+            const answerTo = request.method === "POST" ? questions[pathname] : undefined
+            if (answerTo !== undefined) return ask(request, pathname, answerTo)
             return new Response(null, { status: 404 })
           },
         }),

@@ -1,5 +1,5 @@
 /**
- * The answer to a turn that another node has handed over: frames on a stream, as its events come.
+ * The answer to a turn that another node has handed over: frames on a stream, as its events come, and sealed.
  *
  * Frames that come in one callback go out in one piece, as in a client's answer. What the entry node does not take waits
  * here, is counted, and makes the upstream wait.
@@ -10,14 +10,13 @@ import type { TurnError } from "../turn/TurnError.ts"
 import { failureOf } from "../turn/TurnError.ts"
 import { endTold, failureTold } from "./Envelope.ts"
 import { eventFrame, frame, Kind } from "./Frames.ts"
+import type { AnswerSeal } from "./sealed/Answers.ts"
 
 /** So many bytes the platform takes at once. */
 const highWaterMark = 64 * 1024
 
 /** A piece with so much text goes on at once; in UTF-16 units. */
 const largestPiece = 16 * 1024
-
-const encoder = new TextEncoder()
 
 export class OwnerAnswer implements TurnSink {
   /** The answers with a piece that goes on when the transport's callback is over. */
@@ -39,9 +38,11 @@ export class OwnerAnswer implements TurnSink {
   #drained: (() => void) | undefined
   #taken: (() => void) | undefined
   readonly #maxBuffered: number
+  readonly #seal: AnswerSeal
 
   /** `left` is called when the entry node goes away in the middle. */
-  constructor(maxBuffered: number, left: () => void) {
+  constructor(seal: AnswerSeal, maxBuffered: number, left: () => void) {
+    this.#seal = seal
     this.#maxBuffered = maxBuffered
     this.body = new ReadableStream<Uint8Array>(
       {
@@ -114,7 +115,7 @@ export class OwnerAnswer implements TurnSink {
   #handOn() {
     const controller = this.#controller
     if (this.#piece === "" || controller === undefined) return
-    const bytes = encoder.encode(this.#piece)
+    const bytes = this.#seal.seal(this.#piece)
     this.#piece = ""
     this.#spoke = true
     if (this.#queuedBytes === 0 && (controller.desiredSize ?? 0) > 0) return controller.enqueue(bytes)

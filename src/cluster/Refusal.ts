@@ -27,6 +27,9 @@ const reasons: ReadonlySet<string> = new Set([
 /** The owner has the turn already, so that it may run: another must not. */
 export const takenBefore = "taken_before"
 
+export const refuse = (status: number, word: TakeoverReason | typeof takenBefore): Response =>
+  new Response(word, { status })
+
 export const isTakeover = (word: string): word is TakeoverReason => reasons.has(word)
 
 /** The owner did not take the turn. */

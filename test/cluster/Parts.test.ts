@@ -4,7 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import { FrameParser, eventFrame, frame } from "../../src/cluster/Frames.ts"
+import { Directory, maxPlaces } from "../../src/cluster/places/Directory.ts"
 import { ringOf } from "../../src/cluster/Ring.ts"
+import { AnswerOpening, AnswerSeal } from "../../src/cluster/sealed/Answers.ts"
 import type { Label } from "../../src/cluster/sealed/Sealing.ts"
 import { Sealing } from "../../src/cluster/sealed/Sealing.ts"
 import { Sequences } from "../../src/cluster/sealed/Sequences.ts"
@@ -45,34 +47,43 @@ describe("Sealing", () => {
     const owner = new Sealing(deriving("one secret of all"))
     const secret = bytes('{"credential":"sk-1234"}')
     const { label, text } = sender.label(owner.bootId, { sealed: secret.length, body: body.length })
-    return { owner, sender, label, text, sealed: atOnce(sender.seal(label, secret, bytes(body))) }
+    const [whole, rest] = atOnce(sender.seal(label, secret, bytes(body)))
+    return { owner, sender, label, text, sealed: whole, body: rest }
   }
 
   it("is opened by who has the secret, and shows who took it", () => {
-    const { label, owner, sealed: whole, sender, text } = sealed()
+    const { body, label, owner, sealed: whole, text } = sealed()
     assert.deepStrictEqual(owner.open(text), label)
     assert.strictEqual(label.sealed, whole.length)
-    assert.strictEqual(atOnce(owner.unseal(label, whole, bytes("the body")))?.toString(), '{"credential":"sk-1234"}')
-    assert.strictEqual(owner.taken(label), sender.taken(label))
+    assert.strictEqual(label.body, body.length)
+    const opened = atOnce(owner.unseal(label, whole, body))
+    assert.isDefined(opened)
+    assert.strictEqual(opened.secret.toString(), '{"credential":"sk-1234"}')
+    assert.strictEqual(opened.body.toString(), "the body")
     assert.isFalse(whole.includes("sk-1234"))
+    assert.isFalse(body.includes("body"))
   })
 
   it("is not opened with another secret, with a changed label, part or body, or a part of another request", () => {
-    const { label, owner, sealed: whole, text } = sealed()
+    const { body, label, owner, sealed: whole, text } = sealed()
     assert.isUndefined(new Sealing(deriving("another secret")).open(text))
     for (let at = 0; at < text.length; at += 7) {
       const changed = text.slice(0, at) + (text[at] === "A" ? "B" : "A") + text.slice(at + 1)
       assert.isUndefined(owner.open(changed), changed)
     }
-    const unsealed = (of: Label, part: Uint8Array, body: string) => atOnce(owner.unseal(of, part, bytes(body)))
-    assert.isUndefined(unsealed(label, whole, "The body"))
-    assert.isUndefined(unsealed(label, whole.subarray(1), "the body"))
-    assert.isUndefined(unsealed({ ...label, sequence: label.sequence + 1 }, whole, "the body"))
-    assert.isUndefined(unsealed({ ...label, to: owner.bootId.toLowerCase() }, whole, "the body"))
+    const unsealed = (of: Label, part: Uint8Array, rest: Uint8Array = body) => atOnce(owner.unseal(of, part, rest))
+    for (const at of body.keys()) {
+      const changed = Buffer.from(body)
+      changed[at] = (changed[at] ?? 0) ^ 1
+      assert.isUndefined(unsealed(label, whole, changed))
+    }
+    assert.isUndefined(unsealed(label, whole.subarray(1)))
+    assert.isUndefined(unsealed({ ...label, sequence: label.sequence + 1 }, whole))
+    assert.isUndefined(unsealed({ ...label, to: owner.bootId.toLowerCase() }, whole))
     for (let at = 0; at < whole.length; at += 5) {
       const changed = Buffer.from(whole)
       changed[at] = (changed[at] ?? 0) ^ 1
-      assert.isUndefined(unsealed(label, changed, "the body"))
+      assert.isUndefined(unsealed(label, changed))
     }
   })
 
@@ -84,6 +95,93 @@ describe("Sealing", () => {
       [1, 2, 3, 4, 5],
     )
     assert.notStrictEqual(new Sealing(deriving("one secret of all")).bootId, sealing.bootId)
+  })
+})
+
+describe("an answer's seal", () => {
+  const sealing = new Sealing(deriving("one secret of all"))
+  const keyOf = (sequence: number, of = sealing) =>
+    of.answerKey({ to: sealing.bootId, from: sealing.bootId, sequence, sealed: 1, body: 1 })
+  const texts = ["T0:", "🦜 in two pieces", "", "x".repeat(200_000), "é".repeat(70_000), "the end"]
+  const sealed = (sequence = 1) => {
+    const seal = new AnswerSeal(keyOf(sequence))
+    return texts.map((text) => Buffer.from(seal.seal(text)))
+  }
+  const opened = (parts: ReadonlyArray<Uint8Array>, key = keyOf(1)) => {
+    const opening = new AnswerOpening(key)
+    let whole = ""
+    for (const part of parts) {
+      const text = opening.open(part)
+      if (text === undefined) return { whole, isWhole: false }
+      whole += text
+    }
+    return { whole, isWhole: true }
+  }
+
+  it("is opened to the same text, whatever parts the stream comes in, and shows none of it", () => {
+    const whole = Buffer.concat(sealed())
+    assert.isFalse(whole.includes("the end"))
+    for (const size of [1, 7, 4_096, 65_535, 65_557, whole.length]) {
+      if (size < 7 && whole.length > 1_000_000) continue
+      const parts: Array<Buffer> = []
+      for (let at = 0; at < whole.length; at += size) parts.push(whole.subarray(at, at + size))
+      assert.isTrue(opened(parts).whole === texts.join(""), `parts of ${size}`)
+    }
+  })
+
+  it("is not opened past a piece that was changed, left out, repeated, moved, or of another answer", () => {
+    const pieces = sealed()
+    const others = sealed(2)
+    const replaced = (at: number, ...by: typeof others) => opened(pieces.toSpliced(at, 1, ...by))
+    for (const [at, piece] of pieces.entries()) {
+      const changed = Buffer.from(piece)
+      changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1
+      const ways = {
+        changed: replaced(at, changed),
+        "left out": at === pieces.length - 1 ? { isWhole: false, whole: "" } : replaced(at),
+        repeated: replaced(at, piece, piece),
+        "of another answer": replaced(at, ...others.slice(at, at + 1)),
+      }
+      for (const [way, { isWhole, whole }] of Object.entries(ways)) {
+        assert.isFalse(isWhole, `${at} ${way}`)
+        assert.isTrue(texts.join("").startsWith(whole), `${at} ${way}`)
+      }
+    }
+    assert.isFalse(opened(pieces, keyOf(2)).isWhole)
+    assert.isFalse(opened(pieces, keyOf(1, new Sealing(deriving("another secret")))).isWhole)
+    assert.isFalse(opened([Buffer.from("<html>no sealed piece</html>")]).isWhole)
+  })
+})
+
+describe("Directory", () => {
+  const live = (...names: ReadonlyArray<string>) => {
+    const all = new Set(names)
+    return (name: string) => all.has(name)
+  }
+
+  it("gives a session to who claims it first, for as long as that one lives", () => {
+    const directory = new Directory()
+    const told = (claims: string, ...names: ReadonlyArray<string>) =>
+      directory.holderOf({ key: "k", claims }, live(...names))
+    assert.strictEqual(told("a", "a", "b", "c"), "a")
+    assert.strictEqual(told("b", "a", "b", "c"), "a")
+    assert.strictEqual(directory.holderOf({ key: "other", claims: "c" }, live("a", "b", "c")), "c")
+    assert.strictEqual(directory.moved, 0)
+    assert.strictEqual(told("b", "b", "c"), "b")
+    assert.strictEqual(told("a", "a", "b", "c"), "b")
+    assert.strictEqual(directory.moved, 1)
+    // Who asks lives, whatever is known of it here.
+    assert.strictEqual(told("b"), "b")
+    assert.strictEqual(directory.moved, 1)
+  })
+
+  it("forgets the sessions that were asked for longest ago", () => {
+    const directory = new Directory()
+    const told = (key: number, claims: string) => directory.holderOf({ key: String(key), claims }, () => true)
+    for (let key = 0; key < maxPlaces; key++) told(key, "a")
+    assert.strictEqual(told(0, "b"), "a")
+    told(maxPlaces, "a")
+    assert.deepStrictEqual([told(0, "b"), told(1, "b"), told(3, "b")], ["a", "b", "a"])
   })
 })
 

@@ -11,26 +11,26 @@ import type { ClusterNode } from "../support/ClusterNodes.ts"
 import { freePort, inSession, nodeAt, placeOf, sessionOwnedBy, turnAt } from "../support/ClusterNodes.ts"
 import { scrapedAt, sum } from "../support/Exposition.ts"
 import { user } from "../support/Items.ts"
+import { relayTo } from "../support/NodeRelay.ts"
 import { everyKind, madeBy, makeTenancy, upstreamKey } from "../support/Tenancy.ts"
 
-/** Three nodes with the same keys, and the record of ids of each in a folder of its own. */
-/** Three nodes that callers share, which know of so many others that are not there. */
-const tenantsBeside = Effect.fnUntraced(function* (absent: number) {
+/** A node with the same keys as others, and a record of ids in a folder of its own. */
+const tenantAt = Effect.fnUntraced(function* (keys: string, port: number, reaches: ReadonlyArray<string>) {
   const fs = yield* FileSystem.FileSystem
+  const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-node-" })
+  const keysFile = `${folder}/respool.keys.json`
+  yield* fs.copyFile(keys, keysFile)
+  return yield* nodeAt(port, reaches, { auth: "keys", keysFile, upstreamApiKey: Redacted.make(upstreamKey) })
+}, Effect.provide(NodeFileSystem.layer))
+
+/** Three nodes that callers share, which know of one another and of so many that are not there. */
+const tenantsBeside = Effect.fnUntraced(function* (absent: number) {
   const tenancy = yield* makeTenancy
   const ports = yield* Effect.forEach([1, 2, 3], () => freePort)
   const others = yield* Effect.replicateEffect(freePort, absent)
   const addresses = [...ports, ...others].map((port) => `http://127.0.0.1:${port}`)
-  const nodes = yield* Effect.forEach(ports, (port) =>
-    Effect.gen(function* () {
-      const folder = yield* fs.makeTempDirectoryScoped({ prefix: "respool-node-" })
-      const keysFile = `${folder}/respool.keys.json`
-      yield* fs.copyFile(tenancy.keysFile, keysFile)
-      const upstreamApiKey = Redacted.make(upstreamKey)
-      return yield* nodeAt(port, addresses, { auth: "keys", keysFile, upstreamApiKey })
-    }),
-  )
-  return { nodes, a: tenancy.a.secret, b: tenancy.b.secret }
+  const nodes = yield* Effect.forEach(ports, (port) => tenantAt(tenancy.keysFile, port, addresses))
+  return { nodes, ports, others, a: tenancy.a.secret, b: tenancy.b.secret, keysFile: tenancy.keysFile }
 }, Effect.provide(NodeFileSystem.layer))
 const tenants = tenantsBeside(0)
 
@@ -91,14 +91,16 @@ describe("the record of ids of a cluster", () => {
 describe("/metrics of a node", () => {
   it.effect("counts what was handed over and taken over, and shows the other nodes", () =>
     Effect.gen(function* () {
-      const { a, nodes } = yield* tenantsBeside(1)
-      const [entry, owner] = nodes as [ClusterNode, ClusterNode]
-      // Until it has been asked, the one that is not there owns its share.
-      for (let number = 0, isTaken = false; !isTaken; number++) {
-        const answer = yield* turnAt(entry, turnOf({}), { key: a, ...inSession(`early-${number}`) })
-        isTaken = answer.headers.get("x-respool-takeover") === "owner_unreachable"
-        if (isTaken) assert.strictEqual(placeOf(answer), entry.name)
-      }
+      const { a, keysFile, nodes, others, ports } = yield* tenantsBeside(2)
+      const [owner, other] = nodes as [ClusterNode, ClusterNode]
+      const relay = yield* relayTo(ports[1] ?? 0)
+      const [own, absent] = others as [number, number]
+      const entry = yield* tenantAt(keysFile, own, [owner.address, relay.address, `http://127.0.0.1:${absent}`])
+      const lost = yield* sessionOwnedBy(other, entry, a)
+      yield* relay.refuse
+      const answer = yield* turnAt(entry, turnOf({}), { key: a, ...inSession(lost) })
+      assert.strictEqual(answer.headers.get("x-respool-takeover"), "owner_unreachable")
+      assert.strictEqual(placeOf(answer), entry.name)
       const session = yield* sessionOwnedBy(owner, entry, a)
       const before = sum(yield* scrapedAt(new URL(entry.proxy.url).origin), "respool_forwards_total")
       yield* turnAt(entry, turnOf({}), { key: a, ...inSession(session) })
@@ -107,8 +109,8 @@ describe("/metrics of a node", () => {
       assert.strictEqual(sum(then, "respool_forward_seconds_count"), before + 1)
       assert.strictEqual(sum(then, "respool_takeovers_total", { reason: "owner_unreachable" }), 1)
       assert.strictEqual(sum(then, "respool_takeovers_total"), 1)
-      assert.strictEqual(sum(then, "respool_nodes", { state: "alive" }), 2)
-      assert.strictEqual(sum(then, "respool_nodes", { state: "gone" }), 1)
+      assert.strictEqual(sum(then, "respool_nodes", { state: "alive" }), 1)
+      assert.strictEqual(sum(then, "respool_nodes", { state: "gone" }), 2)
       yield* owner.stop
       const last = yield* scrapedAt(new URL(entry.proxy.url).origin)
       assert.strictEqual(sum(last, "respool_nodes", { state: "draining" }), 1)

@@ -11,9 +11,9 @@ const tenants = ["test/cluster/Tenants.test.ts"]
 export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
   {
     name: "request-of-a-node-is-taken-again",
-    file: "src/cluster/Owner.ts",
-    find: `if (!sequences.take(label.from, label.sequence)) return refuse(409, takenBefore)`,
-    replace: `sequences.take(label.from, label.sequence)`,
+    file: "src/cluster/sealed/Admission.ts",
+    find: `if (!this.#sequences.take(label.from, label.sequence)) return refuse(409, takenBefore)`,
+    replace: `this.#sequences.take(label.from, label.sequence)`,
     noticedBy: failure,
   },
   {
@@ -25,7 +25,7 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
   },
   {
     name: "request-for-a-process-before-is-taken",
-    file: "src/cluster/Owner.ts",
+    file: "src/cluster/sealed/Admission.ts",
     find: `if (label.to !== sealing.bootId) return refuse(409, "owner_restarted")`,
     replace: ``,
     noticedBy: failure,
@@ -43,13 +43,6 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
     file: "src/cluster/sealed/Sealing.ts",
     find: `    if (mark.length !== expected.length || !timingSafeEqual(mark, expected)) return undefined`,
     replace: `    if (mark.length !== expected.length) return undefined`,
-    noticedBy: parts,
-  },
-  {
-    name: "body-of-a-turn-is-not-sealed",
-    file: "src/cluster/sealed/Sealing.ts",
-    find: `    cipher.setAAD(body.subarray(at, at + pieceSize))`,
-    replace: `    body.subarray(at, at + pieceSize)`,
     noticedBy: parts,
   },
   {
@@ -140,5 +133,55 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
     find: `  return isSameMark(mark, sealing.helloMark(\`leave \${nonce} \${name}\`)) ? name : undefined`,
     replace: `  return nonce === "" && mark === "" && name === "" ? undefined : name`,
     noticedBy: failure,
+  },
+  {
+    name: "pieces-of-an-answer-have-no-number",
+    file: "src/cluster/sealed/Answers.ts",
+    find: `nonce.writeUIntBE(count++, 0, 6)`,
+    replace: `nonce.writeUIntBE(count, 0, 6)`,
+    noticedBy: parts,
+  },
+  {
+    name: "a-changed-piece-of-an-answer-is-read",
+    file: "src/cluster/sealed/Answers.ts",
+    find: `      return opened
+    } catch {
+      return undefined`,
+    replace: `      return opened
+    } catch {
+      return opened`,
+    noticedBy: failure,
+  },
+  {
+    name: "a-changed-body-of-a-request-is-read",
+    file: "src/cluster/sealed/Sealing.ts",
+    find: `      return { secret, body: rest }
+    } catch {
+      return undefined`,
+    replace: `      return { secret, body: rest }
+    } catch {
+      return { secret, body: rest }`,
+    noticedBy: parts,
+  },
+  {
+    name: "the-last-who-claims-a-session-has-it",
+    file: "src/cluster/places/Directory.ts",
+    find: `before !== undefined && (before === claims || lives(before)) ? before : claims`,
+    replace: `before !== undefined && before === claims ? before : claims`,
+    noticedBy: parts,
+  },
+  {
+    name: "a-new-keeper-is-not-told-who-had-a-session",
+    file: "src/cluster/places/Places.ts",
+    find: `known !== undefined && lives(known.holder) ? known.holder : self`,
+    replace: `self`,
+    noticedBy: forward,
+  },
+  {
+    name: "a-keeper-is-not-asked",
+    file: "src/cluster/places/Places.ts",
+    find: `const holder = (yield* ask(key, keeper, claims)) ?? claims`,
+    replace: `const holder = (yield* Effect.as(ask(key, keeper, claims), undefined)) ?? claims`,
+    noticedBy: forward,
   },
 ]

@@ -10,10 +10,15 @@ export interface NodeRelay {
   readonly address: string
   /** Resets every connection that is open. */
   readonly reset: Effect.Effect<void>
+  /** From now on no connection is taken; those that are open stay. */
+  readonly refuse: Effect.Effect<void>
   /** From now on nothing gets through, in either direction, and connections stay open. */
   readonly silence: Effect.Effect<void>
-  /** What was sent through it to the other side, one connection after the other. */
+  /** What was sent through it to the other side, one connection after the other, and what came back. */
   readonly carried: ReadonlyArray<Buffer>
+  readonly returned: ReadonlyArray<Buffer>
+  /** From now on bytes that come back are changed by this. */
+  readonly alter: (change: (piece: Buffer) => Buffer) => Effect.Effect<void>
 }
 
 export const relayTo = (port: number) =>
@@ -21,7 +26,9 @@ export const relayTo = (port: number) =>
     Effect.callback<{ readonly relay: NodeRelay; readonly close: () => void }>((resume) => {
       const open = new Set<Socket>()
       const carried: Array<Buffer> = []
+      const returned: Array<Buffer> = []
       let silent = false
+      let altered = (piece: Buffer) => piece
       const server = createServer({ pauseOnConnect: true }, (near) => {
         const far = connect(port, "127.0.0.1")
         // What comes before the other side is there must not be lost.
@@ -39,8 +46,10 @@ export const relayTo = (port: number) =>
           })
           from.on("data", (piece: Buffer) => {
             if (silent) return
-            if (from === near) carried[index] = Buffer.concat([carried[index] ?? Buffer.alloc(0), piece])
-            to.write(piece)
+            const told = from === near ? piece : altered(piece)
+            const kept = from === near ? carried : returned
+            kept[index] = Buffer.concat([kept[index] ?? Buffer.alloc(0), told])
+            to.write(told)
           })
         }
       })
@@ -51,10 +60,16 @@ export const relayTo = (port: number) =>
         const relay: NodeRelay = {
           address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
           reset: Effect.sync(reset),
+          refuse: Effect.sync(() => void server.close()),
           silence: Effect.sync(() => {
             silent = true
           }),
           carried,
+          returned,
+          alter: (change) =>
+            Effect.sync(() => {
+              altered = change
+            }),
         }
         const close = () => {
           for (const socket of open) socket.destroy()

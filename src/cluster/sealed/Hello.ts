@@ -18,6 +18,8 @@ const HelloStruct = Schema.Struct({
   /** Of what nodes hand each other. */
   version: Schema.Number,
   draining: Schema.Boolean,
+  /** How many sessions have another node than before, of those whose keeper it is. */
+  moved: Schema.Number,
 })
 export type Hello = typeof HelloStruct.Type
 

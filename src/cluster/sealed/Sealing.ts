@@ -6,12 +6,16 @@
  * one that was for a process before is taken, whatever the clocks say. The key of a boot is made of the cluster's secret
  * and the boot id, so no key ever sees a nonce twice.
  *
- * The client's body travels as it is and is authenticated with the rest (AES-256-GCM, additional data): to protect
- * conversations from who can read the network between the nodes is that network's business.
+ * A request is sealed as a whole (AES-256-GCM, its label as additional data), and so is each piece of an answer, with a
+ * number of its own under another key.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import type { DeriveKey } from "../../config/cluster/ClusterSecret.ts"
 import type { Steps } from "../../wire/Steps.ts"
+import type { AnswerKey } from "./Answers.ts"
+
+/** Where a request has its label. */
+export const labelHeader = "x-respool-label"
 
 const newBootId = (): string => randomBytes(16).toString("base64url")
 
@@ -33,7 +37,7 @@ const bootId = /^[\w-]{22}$/
 
 const tagLength = 16
 
-/** Bytes of a body that are authenticated in one step. */
+/** Bytes of a body that are sealed in one step. */
 const pieceSize = 1 << 20
 
 const labelText = ({ body, from, sealed, sequence, to }: Label): string => [to, from, sequence, sealed, body].join(" ")
@@ -53,6 +57,7 @@ const readLabel = (text: string): { readonly label: Label; readonly mark: Buffer
 interface Keys {
   readonly seal: Buffer
   readonly mark: Buffer
+  readonly answer: Buffer
 }
 
 const nonceOf = (sequence: number): Buffer => {
@@ -61,12 +66,15 @@ const nonceOf = (sequence: number): Buffer => {
   return nonce
 }
 
-function* authenticate(cipher: { setAAD(part: Uint8Array): unknown }, label: Label, body: Uint8Array): Steps<void> {
-  cipher.setAAD(Buffer.from(labelText(label)))
+/** What a cipher makes of a body. */
+function* through(cipher: { update(part: Uint8Array): Buffer }, body: Uint8Array): Steps<Buffer> {
+  if (body.length <= pieceSize) return cipher.update(body)
+  const whole = Buffer.allocUnsafe(body.length)
   for (let at = 0; at < body.length; at += pieceSize) {
     if (at > 0) yield
-    cipher.setAAD(body.subarray(at, at + pieceSize))
+    whole.set(cipher.update(body.subarray(at, at + pieceSize)), at)
   }
+  return whole
 }
 
 /** So many boots of other nodes have their keys kept; the oldest are made again when they are needed. */
@@ -93,7 +101,7 @@ export class Sealing {
       sealed: sizes.sealed + tagLength,
       body: sizes.body,
     }
-    return { label, text: `${labelText(label)} ${this.#mark("request", label).toString("base64url")}` }
+    return { label, text: `${labelText(label)} ${this.#mark(label).toString("base64url")}` }
   }
 
   /** What a label says; undefined: no node of this cluster wrote it. */
@@ -101,35 +109,46 @@ export class Sealing {
     const read = readLabel(text)
     if (read === undefined) return undefined
     const { label, mark } = read
-    const expected = this.#mark("request", label)
+    const expected = this.#mark(label)
     if (mark.length !== expected.length || !timingSafeEqual(mark, expected)) return undefined
     this.#keep(label.from)
     return label
   }
 
-  *seal(label: Label, secret: Uint8Array, body: Uint8Array): Steps<Buffer> {
+  /** The sealed part, which tells the body's as well, and the body. */
+  *seal(label: Label, secret: Uint8Array, body: Uint8Array): Steps<readonly [Buffer, Buffer]> {
     const cipher = createCipheriv("aes-256-gcm", this.#keysOf(label.from).seal, nonceOf(label.sequence))
-    yield* authenticate(cipher, label, body)
-    return Buffer.concat([cipher.update(secret), cipher.final(), cipher.getAuthTag()])
+    cipher.setAAD(Buffer.from(labelText(label)))
+    const first = cipher.update(secret)
+    const rest = yield* through(cipher, body)
+    cipher.final()
+    return [Buffer.concat([first, cipher.getAuthTag()]), rest]
   }
 
   /** Undefined: it was changed on the way. */
-  *unseal(label: Label, sealed: Uint8Array, body: Uint8Array): Steps<Buffer | undefined> {
+  *unseal(
+    label: Label,
+    sealed: Uint8Array,
+    body: Uint8Array,
+  ): Steps<{ readonly secret: Buffer; readonly body: Buffer } | undefined> {
     const end = sealed.length - tagLength
     if (end < 0) return undefined
     const decipher = createDecipheriv("aes-256-gcm", this.#keysOf(label.from).seal, nonceOf(label.sequence))
     decipher.setAuthTag(sealed.subarray(end))
-    yield* authenticate(decipher, label, body)
+    decipher.setAAD(Buffer.from(labelText(label)))
+    const secret = decipher.update(sealed.subarray(0, end))
+    const rest = yield* through(decipher, body)
     try {
-      return Buffer.concat([decipher.update(sealed.subarray(0, end)), decipher.final()])
+      decipher.final()
+      return { secret, body: rest }
     } catch {
       return undefined
     }
   }
 
-  /** Shows the sender of a request that a node of its cluster took it. */
-  taken(label: Label): string {
-    return this.#mark("taken", label).toString("base64url")
+  /** What the answer to a request is sealed and opened with. */
+  answerKey({ from, sequence }: Label): AnswerKey {
+    return { key: this.#keysOf(from).answer, sequence }
   }
 
   /** Of a text with a number that is used once, for what is asked before the other's boot is known. */
@@ -137,17 +156,15 @@ export class Sealing {
     return createHmac("sha256", this.#hello).update(text).digest("base64url")
   }
 
-  #mark(use: string, label: Label): Buffer {
-    return createHmac("sha256", this.#keysOf(label.from).mark)
-      .update(`${use} ${labelText(label)}`)
-      .digest()
+  #mark(label: Label): Buffer {
+    return createHmac("sha256", this.#keysOf(label.from).mark).update(labelText(label)).digest()
   }
 
   #keysOf(boot: string): Keys {
     const known = this.#keys.get(boot)
     if (known !== undefined) return known
-    const both = this.#derive("request", 64, boot)
-    return { seal: both.subarray(0, 32), mark: both.subarray(32) }
+    const all = this.#derive("request", 96, boot)
+    return { seal: all.subarray(0, 32), mark: all.subarray(32, 64), answer: all.subarray(64) }
   }
 
   /** Kept only for who has shown that it knows the secret, so that nobody else can push keys out. */

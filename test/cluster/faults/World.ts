@@ -155,40 +155,40 @@ export const makeWorld = Effect.fnUntraced(function* (
     return { answer, mark }
   })
 
-  /** A conversation of two turns whose session that node owns. */
+  /** A conversation of two turns that began at that node. */
   const talkOwnedBy = Effect.fnUntraced(function* (owner: number, entries: ReadonlyArray<number> = indices) {
-    for (;;) {
-      const talk = talkOf(`s${++counter}`)
-      const { answer } = yield* complete(entries[random(entries.length)] ?? 0, talk)
-      if (nodeOf(answer) !== name(owner)) continue
-      yield* complete(entries[random(entries.length)] ?? 0, talk)
-      return talk
-    }
+    const talk = talkOf(`s${++counter}`)
+    const { answer } = yield* complete(owner, talk)
+    yield* must(nodeOf(answer) === name(owner), () => `${talk.session} began at ${nodeOf(answer)}`)
+    yield* complete(entries[random(entries.length)] ?? 0, talk)
+    return talk
   })
 
-  const probes: Array<Talk> = []
-
-  /** Until all nodes are asked by all, and agree: until conversations of each node run there wherever they come in. */
+  /** Until the nodes agree: until a conversation that begins at one goes on there wherever it comes in. */
   const settled = Effect.fnUntraced(function* () {
     const latest = performance.now() + 90_000
     for (;;) {
-      if (probes.length === 0) probes.push(...Array.from({ length: 8 }, () => talkOf(`p${++counter}`)))
-      const seen = yield* Effect.forEach(probes, (talk) =>
-        Effect.forEach(indices, (entry) =>
-          Effect.map(
-            ask(entry, talk).told,
-            (told) => `${nodeOf(told)} ${told.headers.get("x-respool-takeover") ?? ""}`,
-          ),
-        ),
+      const seen = yield* Effect.forEach(
+        indices,
+        (first) => {
+          const talk = talkOf(`p${++counter}`)
+          // At the one where it begins, then at those that have to find it.
+          const entries = [first, (first + 1) % 3, (first + 2) % 3]
+          return Effect.forEach(entries, (entry) =>
+            Effect.map(
+              ask(entry, talk).told,
+              (told) => `${nodeOf(told)} ${told.headers.get("x-respool-takeover") ?? ""}`,
+            ),
+          )
+        },
+        { concurrency: "unbounded" },
       )
-      const agreed = seen.every((each) => new Set(each).size === 1)
-      if (agreed && indices.every((index) => seen.some(([node]) => node === `${name(index)} `))) return
-      // Enough of them that each node has one; short, so that their histories do not grow.
-      if (agreed && probes.length < 40) probes.push(talkOf(`p${++counter}`))
-      for (const { history } of probes) if (history.length > 60) history.splice(0)
+      if (seen.every((each, first) => each.every((place) => place === `${name(first)} `))) break
       yield* must(performance.now() < latest, () => `the nodes do not agree: ${JSON.stringify(seen)}`)
       yield* pause
     }
+    // A node asks each other one once a second whether sessions have moved.
+    yield* Effect.sleep(1_100)
   })
 
   /** A conversation is a suffix again on one connection: the first turn may send all, the two after it must not. */
