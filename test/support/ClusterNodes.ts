@@ -20,12 +20,17 @@ export interface ClusterNode {
   readonly stop: Effect.Effect<void>
 }
 
+/** One that was given out before may not be listened on yet. */
+const given = new Set<number>()
+
 /** A port that nothing listens on, below those that the system gives to whoever asks for any. */
 export const freePort = Effect.sync(() => {
   for (;;) {
     try {
       const port = randomInt(20_000, 32_000)
+      if (given.has(port)) continue
       Bun.listen({ hostname: "127.0.0.1", port, socket: { data: () => {} } }).stop(true)
+      given.add(port)
       return port
     } catch {
       // Somebody listens there.
