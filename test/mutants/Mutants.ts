@@ -849,10 +849,45 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   by("test/proxy/sockets/Flow.test.ts")(
     "client-behind-is-not-noticed",
     "src/downstream/socket/Outbox.ts",
-    `      if (!this.#socket.send(text)) this.#behind = true
-      return true`,
-    `      this.#socket.send(text)
-      return true`,
+    `    if (!this.#over && !this.#socket.send(frames)) this.#behind = true`,
+    `    if (!this.#over) this.#socket.send(frames)`,
+  ),
+  by("test/downstream/socket/Outbox.test.ts")(
+    "frames-gathered-without-a-bound",
+    "src/downstream/socket/Outbox.ts",
+    `      if (this.#text >= largestPiece) this.#send()`,
+    ``,
+  ),
+  by("test/downstream/socket/Outbox.test.ts")(
+    "gathered-frames-behind-the-close",
+    "src/downstream/socket/Outbox.ts",
+    `    this.#end ??= { code, reason }
+    this.#send()`,
+    `    this.#end ??= { code, reason }`,
+  ),
+  by("test/upstream/dialer/ReadTurns.test.ts")(
+    "one-connection-has-the-round",
+    "src/upstream/dialer/ReadTurns.ts",
+    `    if (next.slice()) waiting.push(next)`,
+    `    if (next.slice()) waiting.unshift(next)`,
+  ),
+  by("test/upstream/dialer/ReadTurns.test.ts")(
+    "slices-without-end-in-one-round",
+    "src/upstream/dialer/ReadTurns.ts",
+    `  } while (performance.now() < until)`,
+    `  } while (until > 0)`,
+  ),
+  diallingWithBun(
+    "burst-handed-on-in-one-go",
+    "src/upstream/dialer/FrameReader.ts",
+    `    while (this.#state === "reading" && at < chunk.length && at < enough) {`,
+    `    while (this.#state === "reading" && at < chunk.length && enough > 0) {`,
+  ),
+  diallingWithBun(
+    "end-told-before-the-waiting-slices",
+    "src/upstream/dialer/DialerBun.ts",
+    `    if (this.#state === "open" && this.#reader.holds()) {`,
+    `    if (this.#state === "open" && this.#paused && this.#reader.holds()) {`,
   ),
   dialling(
     "leak-dial-interrupted",

@@ -106,8 +106,14 @@ class Sending implements ClientSocket {
     this.#socket = socket
   }
 
-  send(text: string) {
-    return this.#socket.send(text) > 0
+  send(texts: ReadonlyArray<string>) {
+    const [first] = texts
+    if (first !== undefined && texts.length === 1) return this.#socket.send(first) > 0
+    // What the system does not take of them shows behind the cork.
+    this.#socket.cork((socket) => {
+      for (const text of texts) socket.send(text)
+    })
+    return this.#socket.getBufferedAmount() === 0
   }
 
   buffered() {

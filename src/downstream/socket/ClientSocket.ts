@@ -7,9 +7,10 @@
 /** An open socket to a client. Every method may be called after its end, and then does nothing. */
 export interface ClientSocket {
   /**
-   * Sends a text frame. False: the client is behind, so the frame waits in memory; `drained` tells when all has gone.
+   * Sends each text as a frame, in one write if the system takes it. False: the client is behind, so frames wait in
+   * memory; `drained` tells when all have gone.
    */
-  readonly send: (text: string) => boolean
+  readonly send: (texts: ReadonlyArray<string>) => boolean
   /** Bytes that wait for the client in the platform's memory. */
   readonly buffered: () => number
   readonly ping: () => void

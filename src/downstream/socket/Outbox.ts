@@ -5,6 +5,9 @@
  * A lane with too much is told so, and its upstream is made to wait. Once the client has caught up the lanes take turns,
  * so a lane with little is not kept behind one with much. Nothing is dropped.
  *
+ * Frames that were put in one callback of a transport go to the platform together, in a microtask behind it, which is one
+ * write to the system for all of them.
+ *
  * By hand for the same reason as `SseAnswer`: an event costs a call, and no fiber.
  */
 import { buffered } from "../answer/Buffered.ts"
@@ -26,8 +29,22 @@ export const outgoing = (): Outgoing => ({ frames: [], bytes: 0, drained: undefi
 /** In bytes; with less in its memory the platform is given more. */
 const lowWater = 64 * 1024
 
+/** So much text goes out at once; in UTF-16 units. */
+const largestPiece = 16 * 1024
+
 export class Outbox {
+  /** Those with frames that go out when the transport's callback is over. */
+  static readonly #unsent: Array<Outbox> = []
+  /** One function for all, since a closure for each would be one more object that an event touches. */
+  static readonly #sendNext = () => {
+    const next = Outbox.#unsent.shift()
+    if (next !== undefined) next.#send()
+  }
+
   #behind = false
+  /** Frames of the callback that runs, of all lanes, while the client is not behind. */
+  #together: Array<string> = []
+  #text = 0
   #flushing = false
   /** Lanes with something to send, the next one first. */
   readonly #waiting = new Set<Outgoing>()
@@ -45,7 +62,13 @@ export class Outbox {
   put(lane: Outgoing, text: string): boolean {
     if (this.#over) return true
     if (!this.#behind && lane.frames.length === 0) {
-      if (!this.#socket.send(text)) this.#behind = true
+      if (this.#together.length === 0) {
+        Outbox.#unsent.push(this)
+        queueMicrotask(Outbox.#sendNext)
+      }
+      this.#together.push(text)
+      this.#text += text.length
+      if (this.#text >= largestPiece) this.#send()
       return true
     }
     const bytes = Buffer.byteLength(text)
@@ -74,15 +97,26 @@ export class Outbox {
     })
   }
 
+  #send() {
+    const frames = this.#together
+    if (frames.length === 0) return
+    this.#together = []
+    this.#text = 0
+    // Later frames wait in their lanes until the client has taken these.
+    if (!this.#over && !this.#socket.send(frames)) this.#behind = true
+  }
+
   /** Closes the socket behind all that waits. What is put from here on may not arrive. */
   close(code: number, reason: string) {
     this.#end ??= { code, reason }
+    this.#send()
     this.#finish()
   }
 
   /** The socket is gone: nothing waits any more. */
   closed() {
     this.#over = true
+    this.#together = []
     for (const lane of this.#waiting) {
       lane.frames.length = 0
       buffered.bytes -= lane.bytes
@@ -102,7 +136,7 @@ export class Outbox {
       lane.bytes -= bytes
       buffered.bytes -= bytes
       if (lane.frames.length > 0) this.#waiting.add(lane)
-      if (!this.#socket.send(text)) this.#behind = true
+      if (!this.#socket.send([text])) this.#behind = true
       this.#told(lane)
     }
     this.#finish()

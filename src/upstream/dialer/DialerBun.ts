@@ -16,6 +16,8 @@ import type { DialRequest, Socket, SocketHandlers, Start, Upgrade } from "./Dial
 import { Dialer, isCertificateCode, make, unreachable } from "./Dialer.ts"
 import type { FrameSink } from "./FrameReader.ts"
 import { FrameReader } from "./FrameReader.ts"
+import type { Reading } from "./ReadTurns.ts"
+import { takeTurns } from "./ReadTurns.ts"
 import { SendQueue } from "./SendQueue.ts"
 import { closeFrame, frame, framePieces, opcodes, pieceSize, pingFrame } from "./FrameWriter.ts"
 import { parseProxy } from "../../config/ProxyAddress.ts"
@@ -26,10 +28,11 @@ import { upgradeRequest } from "./UpgradeRequest.ts"
 
 type Connected = Pick<Bun.Socket, "end" | "pause" | "resume" | "setNoDelay" | "terminate" | "write">
 
-class Client implements FrameSink {
+class Client implements FrameSink, Reading {
   #state: "dialling" | "upgrading" | "open" | "over" = "dialling"
   #socket: Connected | undefined
   #paused = false
+  #slicing = false
   /** Why the connection ended while frames were held back by a pause; told when they have been handed on. */
   #end: string | undefined
   #pinged: Uint8Array | undefined
@@ -157,6 +160,22 @@ class Client implements FrameSink {
   #read(chunk: Buffer): void {
     this.#reader.read(chunk)
     this.#pong()
+    if (this.#reader.waits()) this.#wait()
+  }
+
+  /** What came waits for its turn, and the network for that. */
+  #wait(): void {
+    if (this.#slicing) return
+    this.#slicing = true
+    this.#socket?.pause()
+    takeTurns(this)
+  }
+
+  slice(): boolean {
+    this.#reader.goOn()
+    this.#slicing = this.#reader.waits()
+    if (!this.#slicing) this.#settle()
+    return this.#slicing
   }
 
   #pong(): void {
@@ -183,8 +202,7 @@ class Client implements FrameSink {
     this.terminate()
     if (state === "open") return this.#handlers.onClose(1006, message)
     const answered = state === "upgrading" ? this.#answer.end(message) : undefined
-    if (answered?._tag === "Failed") this.#upgrade.failed(answered.error)
-    else this.#upgrade.failed(unreachable(message))
+    this.#upgrade.failed(answered?._tag === "Failed" ? answered.error : unreachable(message))
   }
 
   /** Frees the descriptor, in any state; no call of the handlers follows. */
@@ -240,17 +258,20 @@ class Client implements FrameSink {
         this.#reader.pause()
         this.#socket?.pause()
       },
-      resume: () => this.#resume(),
+      resume: () => {
+        this.#paused = false
+        this.#reader.resume()
+        this.#settle()
+      },
     }
   }
 
-  #resume(): void {
-    this.#paused = false
-    this.#reader.resume()
+  /** The frames that were held back may have made the handlers pause again, or have ended the connection. */
+  #settle(): void {
     this.#pong()
-    // The frames that were held back may have made the handlers pause again, or have ended the connection.
     if (this.#paused || this.#state !== "open") return
-    if (this.#end === undefined) this.#socket?.resume()
+    if (this.#reader.waits()) this.#wait()
+    else if (this.#end === undefined) this.#socket?.resume()
     else this.failed(this.#end)
   }
 }

@@ -8,6 +8,10 @@
  * grows with what has come, never with what was announced, and is let go with the message. A frame that is too long or
  * forbidden is judged by its head, before anything of it is kept. After `pause()` nothing is handed on until
  * `resume()`; after `stop()`, a close frame, an overflow or a violation nothing is handed on any more.
+ *
+ * The platform gives up to 512 KB at once, which is thousands of events. So of a chunk only the beginning is handed on at
+ * once, and the rest in slices, each when `goOn()` asks for it: what comes in bursts on one connection must not keep
+ * others waiting for their first event (`ReadTurns`).
  */
 import { isUtf8 } from "node:buffer"
 
@@ -27,6 +31,12 @@ export interface FrameSink {
 
 /** The most fragments of one message: even empty ones cost time, and would never reach the bound on its size. */
 export const maxFragments = 128 * 1024
+
+/** Of a chunk so much is handed on at once, which is about ten events; in bytes. */
+const beginning = 2 * 1024
+
+/** So much is handed on at a time of what waits, in bytes. */
+const slice = 32 * 1024
 
 const continuation = 0
 const text = 1
@@ -67,15 +77,20 @@ export class FrameReader {
   /** The caller gives the chunk away, and must not change it any more. */
   read(chunk: Buffer): void {
     if (this.#state === "over") return
-    if (this.#state === "paused") {
+    if (this.#state === "paused" || this.#held !== undefined) {
       this.#held = this.#held === undefined ? chunk : Buffer.concat([this.#held, chunk])
       return
     }
-    let at = this.#readAlone(chunk)
-    while (this.#state === "reading" && at < chunk.length) {
+    const alone = this.#readAlone(chunk)
+    if (alone < chunk.length) this.#handOnOf(chunk, beginning)
+  }
+
+  #handOnOf(chunk: Buffer, enough: number): void {
+    let at = 0
+    while (this.#state === "reading" && at < chunk.length && at < enough) {
       at = this.#left < 0 ? this.#readHead(chunk, at) : this.#gather(chunk, at)
     }
-    if (this.#isPaused() && at < chunk.length) this.#held = chunk.subarray(at)
+    if (!this.#isOver() && at < chunk.length) this.#held = chunk.subarray(at)
   }
 
   pause(): void {
@@ -87,9 +102,15 @@ export class FrameReader {
     if (this.#state !== "paused") return
     this.#state = "reading"
     // When a call of the sink resumes, nothing is held yet: the loop of `read` goes on by itself.
+    this.goOn()
+  }
+
+  /** Hands on the next slice of what waits, unless the reader is paused. */
+  goOn(): void {
     const held = this.#held
+    if (this.#state !== "reading" || held === undefined) return
     this.#held = undefined
-    if (held !== undefined) this.read(held)
+    this.#handOnOf(held, slice)
   }
 
   stop(): void {
@@ -97,14 +118,19 @@ export class FrameReader {
     this.#held = this.#kept = this.#control = undefined
   }
 
-  /** Whether there are bytes that wait for `resume()`. */
+  /** Whether there are bytes that wait for `resume()` or `goOn()`. */
   holds(): boolean {
     return this.#held !== undefined
   }
 
+  /** Whether there are bytes that wait for `goOn()` alone. */
+  waits(): boolean {
+    return this.#held !== undefined && this.#state === "reading"
+  }
+
   // A method, since the compiler does not see that calls of the sink change the state.
-  #isPaused(): boolean {
-    return this.#state === "paused"
+  #isOver(): boolean {
+    return this.#state === "over"
   }
 
   /**

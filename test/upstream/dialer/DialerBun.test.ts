@@ -220,6 +220,49 @@ describe("Dialer.layerBun", () => {
   )
 
   test(
+    "lets another connection answer before a burst has been handed on, and tells the end behind the whole burst",
+    Effect.gen(function* () {
+      const upstream = yield* HostileUpstream
+      const burst = 2_000
+      upstream.conduct.now = {
+        ...upstream.conduct.now,
+        turn: ({ socket, write }, asked) => {
+          if (asked !== "burst") return write(text("answer"))
+          write(Buffer.concat(Array.from({ length: burst }, (_, at) => text(`${at} ${"x".repeat(100)}`))))
+          socket.end()
+        },
+      }
+      const url = `ws://127.0.0.1:${upstream.port}/`
+      let seen = 0
+      let seenAtAnswer = -1
+      let ended = -1
+      const over = yield* Deferred.make<void>()
+      const other = yield* dial(url, {}, { onText: () => void (seenAtAnswer = seen) })
+      const busy = yield* dial(
+        url,
+        {},
+        {
+          onText: () => {
+            if (seen++ === 0) other.send(utf8("ask"))
+            // What an event costs, so that the burst takes longer than the other's way there and back.
+            const until = performance.now() + 0.1
+            while (performance.now() < until);
+          },
+          onClose: () => {
+            ended = seen
+            Deferred.doneUnsafe(over, Effect.void)
+          },
+        },
+      )
+      busy.send(utf8("burst"))
+      yield* Deferred.await(over)
+      assert.strictEqual(ended, burst)
+      assert.isAbove(seenAtAnswer, 0)
+      assert.isBelow(seenAtAnswer, burst)
+    }).pipe(Effect.provide(HostileUpstream.layer)),
+  )
+
+  test(
     "closes a connection that succeeds when nobody wants it any more, and writes nothing to it",
     leavesNothing((port) => dial(`ws://127.0.0.1:${port}/`)),
   )

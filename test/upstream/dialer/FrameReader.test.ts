@@ -24,7 +24,9 @@ const recorder = () => {
 
 const readAll = (bytes: Buffer, maxMessage = 1 << 20) => {
   const { said, sink } = recorder()
-  new FrameReader(maxMessage, sink).read(Buffer.from(bytes))
+  const reader = new FrameReader(maxMessage, sink)
+  reader.read(Buffer.from(bytes))
+  while (reader.waits()) reader.goOn()
   return said
 }
 
@@ -177,8 +179,12 @@ describe("FrameReader", () => {
         for (const chunk of chunks(random, sent)) {
           reader.read(chunk)
           while (state.paused && random(3) > 0) go()
+          while (reader.waits() && random(3) > 0) reader.goOn()
         }
-        while (state.paused) go()
+        while (state.paused || reader.waits()) {
+          if (state.paused) go()
+          reader.goOn()
+        }
         assert.isFalse(reader.holds())
         assert.deepStrictEqual(said, expected, `seed ${seed}, run ${run}`)
       }
@@ -206,6 +212,7 @@ describe("FrameReader", () => {
       const { said, sink } = recorder()
       const reader = new FrameReader(1 << 20, sink)
       for (const chunk of chunks) reader.read(Buffer.from(chunk))
+      while (reader.waits()) reader.goOn()
       return said
     }
     const inner = text("inner")
@@ -257,6 +264,39 @@ describe("FrameReader", () => {
     } finally {
       allocate.mockRestore()
     }
+  })
+
+  it("hands on the beginning of a burst, and then a part of it each time that it is asked", () => {
+    const { said, sink } = recorder()
+    const reader = new FrameReader(1 << 20, sink)
+    const burst = Array.from({ length: 2000 }, (_, at) => text(`${at} ${"x".repeat(100)}`))
+    reader.read(Buffer.concat(burst))
+    const counts = [said.length]
+    while (reader.waits()) {
+      reader.goOn()
+      counts.push(said.length)
+    }
+    assert.isAtMost(counts[0] ?? 0, 30)
+    assert.isAtLeast(counts.length, 5)
+    assert.strictEqual(said.length, 2000)
+    assert.isTrue(said.every((one, at) => one.startsWith(`text ${at} `)))
+  })
+
+  it("keeps what comes while a burst waits behind it, and hands on nothing of either while it is paused", () => {
+    const { said, sink } = recorder()
+    const reader = new FrameReader(1 << 20, sink)
+    reader.read(Buffer.concat(Array.from({ length: 100 }, () => text("x".repeat(100)))))
+    reader.read(text("later"))
+    const first = said.length
+    assert.isTrue(reader.waits())
+    reader.pause()
+    assert.isFalse(reader.waits())
+    reader.goOn()
+    assert.strictEqual(said.length, first)
+    reader.resume()
+    while (reader.waits()) reader.goOn()
+    assert.strictEqual(said.length, 101)
+    assert.strictEqual(said.at(-1), "text later")
   })
 
   it("hands on nothing once it was stopped from inside of a call", () => {
