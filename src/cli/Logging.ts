@@ -2,7 +2,8 @@
  * How respool logs: the level and format of the settings, one line per record on the standard error.
  *
  * `--log-level` comes before the setting. Lines are written as they are: Bun's `console.error` colours them red where a
- * person reads them.
+ * person reads them. Those of one round of the event loop go out in one write, since a call of the system costs a turn as
+ * much as its line does.
  */
 import { Effect, Layer, Logger, Option, References } from "effect"
 import { GlobalFlag } from "effect/cli"
@@ -28,4 +29,40 @@ export const layerTo = (write: (line: string) => void) =>
     }),
   )
 
-export const layer = layerTo((line) => void process.stderr.write(`${line}\n`))
+/** So much text is written at once; in UTF-16 units. */
+const most = 16 * 1024
+
+/** Gathers lines for `write`. They are written when the scope closes, and when the process ends without that. */
+export const together = (write: (text: string) => void) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        let waiting = ""
+        const flush = () => {
+          const text = waiting
+          waiting = ""
+          if (text !== "") write(text)
+        }
+        const add = (line: string) => {
+          if (waiting === "") setImmediate(flush)
+          waiting += `${line}\n`
+          if (waiting.length >= most) flush()
+        }
+        process.on("exit", flush)
+        return { add, flush }
+      }),
+      ({ flush }) =>
+        Effect.sync(() => {
+          process.off("exit", flush)
+          flush()
+        }),
+    ),
+    ({ add }) => add,
+  )
+
+export const layer = Layer.unwrap(
+  Effect.map(
+    together((text) => void process.stderr.write(text)),
+    layerTo,
+  ),
+)

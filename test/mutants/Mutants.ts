@@ -865,6 +865,13 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     this.#send()`,
     `    this.#end ??= { code, reason }`,
   ),
+  by("test/cli/Logging.test.ts")(
+    "last-lines-of-the-log-are-lost",
+    "src/cli/Logging.ts",
+    `          process.off("exit", flush)
+          flush()`,
+    `          process.off("exit", flush)`,
+  ),
   by("test/upstream/dialer/ReadTurns.test.ts")(
     "one-connection-has-the-round",
     "src/upstream/dialer/ReadTurns.ts",
@@ -882,12 +889,6 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     "src/upstream/dialer/FrameReader.ts",
     `    while (this.#state === "reading" && at < chunk.length && at < enough) {`,
     `    while (this.#state === "reading" && at < chunk.length && enough > 0) {`,
-  ),
-  diallingWithBun(
-    "end-told-before-the-waiting-slices",
-    "src/upstream/dialer/DialerBun.ts",
-    `    if (this.#state === "open" && this.#reader.holds()) {`,
-    `    if (this.#state === "open" && this.#paused && this.#reader.holds()) {`,
   ),
   dialling(
     "leak-dial-interrupted",
