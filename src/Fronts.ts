@@ -10,6 +10,7 @@ import { Answers } from "./downstream/answer/Answers.ts"
 import { AuthScope } from "./downstream/auth/AuthScope.ts"
 import type { FetchedTurn } from "./downstream/fetch/FetchFront.ts"
 import { FetchFront } from "./downstream/fetch/FetchFront.ts"
+import { frontOf, maxAddresses, namesUpstream } from "./downstream/fetch/WebTurn.ts"
 import { Ownership } from "./downstream/tenants/Ownership.ts"
 import * as Engine from "./Engine.ts"
 import type { Dialer } from "./upstream/dialer/Dialer.ts"
@@ -24,9 +25,6 @@ export interface Fronts {
    */
   readonly answer: (address: string, turn: FetchedTurn) => Effect.Effect<Response | undefined>
 }
-
-/** So many addresses have pools of their own; what is asked of others goes where everything else goes. */
-const maxAddresses = 64
 
 /** Loaded when it is needed, since each of the two stands on what the other platforms lack. */
 const layerDialer: Layer.Layer<Dialer> = Layer.unwrap(
@@ -55,8 +53,8 @@ export const make = Effect.fnUntraced(function* (
   settings: SettingsOptions,
 ): Effect.fn.Return<Fronts, SettingsError, Scope.Scope> {
   yield* Effect.scoped(Layer.build(Settings.layer(settings)))
-  const isFixed = ["upstreamUrl", "profile", "upstreams"].some((name) => name in settings)
-  const keyOf = (address: string) => (isFixed ? "" : address)
+  const isFixed = namesUpstream(settings)
+  const keyOf = frontOf(settings)
   const fronts = new Map<string, Deferred.Deferred<Front | undefined>>()
   const context = yield* Effect.context<never>()
   const scope = yield* Scope.make()
@@ -74,11 +72,11 @@ export const make = Effect.fnUntraced(function* (
       Layer.provide(Settings.layer({ metrics: "off", ...settings, ...(isFixed ? {} : { upstreamUrl: address }) })),
     )
     // With a map of its own, since a layer is else built once for all that use the same value.
-    const built = yield* Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope)
-    return Context.get(built, FetchFront)
+    const context = yield* Layer.buildWithMemoMap(layer, Layer.makeMemoMapUnsafe(), scope)
+    return Context.get(context, FetchFront)
   })
 
-  const frontOf = Effect.fnUntraced(function* (address: string) {
+  const built = Effect.fnUntraced(function* (address: string) {
     const known = fronts.get(keyOf(address))
     if (known !== undefined) return yield* Deferred.await(known)
     const made = Deferred.makeUnsafe<Front | undefined>()
@@ -99,7 +97,7 @@ export const make = Effect.fnUntraced(function* (
     answer: Effect.fnUntraced(
       function* (address, turn) {
         if (closed) return undefined
-        const front = yield* frontOf(address)
+        const front = yield* built(address)
         if (front === undefined || closed) return undefined
         return yield* front.answer(turn)
       },
@@ -114,52 +112,3 @@ const broken = (): Response =>
     { error: { message: "The turn failed unexpectedly.", type: "server_error", code: "internal", param: null } },
     { status: 500, headers: { "x-should-retry": "false" } },
   )
-
-/**
- * Aborting breaks the body off for its reader, and ends the turn, whether or not anybody reads. (A `pipeThrough` with the
- * signal waits, before it cancels, until what it has read is taken.)
- */
-export const abortable = (response: Response, signal: AbortSignal): Response => {
-  const { body, headers, status } = response
-  if (body === null) return response
-  const reader = body.getReader()
-  let abort = () => {}
-  const over = () => signal.removeEventListener("abort", abort)
-  const whole = new ReadableStream<Uint8Array>(
-    {
-      start: (controller) => {
-        abort = () => {
-          controller.error(signal.reason)
-          void reader.cancel(signal.reason)
-        }
-        if (signal.aborted) abort()
-        else signal.addEventListener("abort", abort, { once: true })
-      },
-      pull: async (controller) => {
-        const { done, value } = await reader.read()
-        if (done) over()
-        if (signal.aborted) return
-        if (done) controller.close()
-        else controller.enqueue(value)
-      },
-      cancel: (reason) => {
-        over()
-        return reader.cancel(reason)
-      },
-    },
-    { highWaterMark: 0 },
-  )
-  return new Response(whole, { status, headers })
-}
-
-/**
- * The address that a request asks its turn of, which is its URL up to `/responses`; undefined: it is no turn, or is
- * encoded in a way that nobody here undoes.
- */
-export const addressOf = (method: string, url: URL, headers: { readonly has: (name: string) => boolean }) =>
-  method.toUpperCase() === "POST" &&
-  /^https?:$/.test(url.protocol) &&
-  url.pathname.endsWith("/responses") &&
-  !headers.has("content-encoding")
-    ? `${url.origin}${url.pathname.slice(0, -"/responses".length)}`
-    : undefined

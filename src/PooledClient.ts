@@ -10,8 +10,8 @@ import { Effect, Layer, Option, Result, Stream } from "effect"
 import type { HttpBody, HttpClientRequest } from "effect/http"
 import { Headers, HttpClient, HttpClientError, HttpClientResponse, Url } from "effect/http"
 import type { SettingsError, SettingsOptions } from "./config/Settings.ts"
+import { abortable, addressOf } from "./downstream/fetch/WebTurn.ts"
 import * as Fronts from "./Fronts.ts"
-import { abortable, addressOf } from "./Fronts.ts"
 
 /** @stability stable */
 export interface HttpClientOptions {

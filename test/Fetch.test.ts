@@ -10,9 +10,9 @@ import { createFetch } from "../src/Fetch.ts"
 import { Simulator } from "../src/simulator/Simulator.ts"
 import { Census } from "../src/testing/Census.ts"
 import { round, unlessItHangs } from "./support/EventLoop.ts"
-import type { Cell } from "./support/FaultKinds.ts"
-import { allowed, kinds } from "./support/FaultKinds.ts"
-import { afterTerminal, script } from "./support/Faulty.ts"
+import { allowed } from "./support/FaultKinds.ts"
+import { script } from "./support/Faulty.ts"
+import { nameOf, outcomeCells } from "./support/OutcomeCells.ts"
 import { user } from "./support/Items.ts"
 import { makeRandom } from "./support/Random.ts"
 import { runs, sample } from "./support/Runs.ts"
@@ -27,24 +27,8 @@ const pooled = (options?: FetchOptions) =>
 const body = (text: string, more: object = {}) => JSON.stringify({ model: "gpt-5.5", input: text, ...more })
 const headers = { authorization: "Bearer test-key-a", "content-type": "application/json" }
 
-/** Those after which nobody can know whether the turn ran, and those that harm nothing. Time alone ends the silent ones. */
-const outcomes = kinds.filter(({ full, mayHaveRun, silent }) => (mayHaveRun || full === "answer") && silent !== true)
-
-const places = Array.from({ length: afterTerminal + 1 }, (_, at) => at)
-
-const cells = outcomes.flatMap((kind) =>
-  (kind.placed ? places : [0]).flatMap((at) =>
-    [true, false].flatMap((stream) =>
-      [true, false].map((strict): Cell => ({ kind, at, stream, strict, later: false, http: false, twice: false })),
-    ),
-  ),
-)
-
-const nameOf = ({ at, kind, stream, strict }: Cell) =>
-  `${kind.name} before frame ${at}, ${stream ? "streamed" : "as JSON"}, ${strict ? "strict" : "standard"}`
-
 layer(Simulator.layer({ script }))("After a turn may have been sent", (it) => {
-  it.effect.each(sample(cells, 0.1).map((cell) => [nameOf(cell), cell] as const))(
+  it.effect.each(sample(outcomeCells, 0.1).map((cell) => [nameOf(cell), cell] as const))(
     "no SDK sends it again: %s",
     ([, cell]) =>
       Effect.gen(function* () {
@@ -283,7 +267,73 @@ describe("A fetch with a pool", () => {
       yield* Effect.promise(() => one.close())
       assert.match(String(yield* Effect.promise(() => one("https://api.example.com").catch(String))), /closed/)
       assert.strictEqual((yield* ask(other, [user("still there?")])).reason, "no_checkpoint")
-      assert.throws(() => createFetch({ settings: { upstreamUrl: "nowhere" } }), /upstreamUrl/)
+    }).pipe(Effect.provide(Simulator.layer())),
+  )
+
+  const wrong: ReadonlyArray<readonly [string, object]> = [
+    ["upstreamUrl", { upstreamUrl: "nowhere" }],
+    ["maxBody", { maxBody: -1 }],
+    ["retry", { retry: "sometimes" }],
+    ["pingInterval", { pingInterval: "soon" }],
+    ["profile", { profile: "nobody" }],
+    ["busy", { busy: "perhaps" }],
+  ]
+
+  it.effect.each(wrong)("says which setting can't hold, to who asks and to each turn: %s", ([name, settings]) =>
+    Effect.gen(function* () {
+      const { counters, url } = yield* Simulator
+      const others: Array<string> = []
+      const fetch = yield* pooled({ settings, fetch: async (input) => Response.json(others.push(String(input))) })
+      const client = new OpenAI({ baseURL: url, apiKey: "test-key-a", fetch, maxRetries: 2 })
+      const asking = client.responses.create({ model: "gpt-5.5", input: "hello" })
+      const error = yield* Effect.promise(() => asking.catch((error: unknown) => error))
+      assert.instanceOf(error, OpenAI.InternalServerError)
+      assert.deepStrictEqual([error.code, error.headers?.get("x-should-retry")], ["invalid_settings", "false"])
+      assert.include(error.message, name)
+      assert.include(String(yield* Effect.promise(() => fetch.ready().catch(String))), name)
+      // What is no turn needs no settings.
+      yield* Effect.promise(() => fetch(`${url}/models`))
+      assert.deepStrictEqual([others, counters.executions], [[`${url}/models`], 0])
+    }).pipe(Effect.provide(Simulator.layer())),
+  )
+
+  it.effect("is closed and broken off while it is being loaded as it is later", () =>
+    Effect.gen(function* () {
+      const { counters, url } = yield* Simulator
+      const turn = { method: "POST", headers, body: body("hello") }
+      const closed = createFetch()
+      const late = closed(asked(url), turn).catch(String)
+      yield* Effect.promise(() => closed.close())
+      assert.match(String(yield* Effect.promise(() => late)), /closed/)
+      const fetch = yield* pooled()
+      const controller = new AbortController()
+      const aborted = fetch(asked(url), { ...turn, signal: controller.signal }).catch(String)
+      controller.abort(new Error("enough"))
+      assert.match(String(yield* Effect.promise(() => aborted)), /enough/)
+      assert.lengthOf(getEventListeners(controller.signal, "abort"), 0)
+      yield* Effect.promise(() => fetch.ready())
+      assert.strictEqual(counters.executions, 0)
+    }).pipe(Effect.provide(Simulator.layer())),
+  )
+
+  it.effect("has pools for 64 addresses, from its first moment on, and leaves others to the fetch below", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Simulator
+      const given: FetchOptions["fetch"] = (_, init) => globalThis.fetch(`${url}/responses`, init)
+      // Below a fixed upstream one pool carries them all.
+      for (const settings of [{ transport: "http" }, { transport: "http", upstreamUrl: url }] as const) {
+        const fetch = yield* pooled({ settings, fetch: given })
+        const carried = async (at: number) => {
+          const answer = await fetch(`${url}/${at}/responses`, { method: "POST", headers, body: body("hello") })
+          return answer.headers.has("x-respool-transport")
+        }
+        const all = Array.from({ length: 66 }, (_, at) => at)
+        // Before it is loaded, and then.
+        for (const one of [() => Promise.all(all.map(carried)), () => Promise.all([65, 64, 63, 0].map(carried))]) {
+          const without = (yield* Effect.promise(one)).filter((is) => !is)
+          assert.lengthOf(without, "upstreamUrl" in settings ? 0 : 2)
+        }
+      }
     }).pipe(Effect.provide(Simulator.layer())),
   )
 })

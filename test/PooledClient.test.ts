@@ -13,9 +13,9 @@ import { Simulator } from "../src/simulator/Simulator.ts"
 import { Census } from "../src/testing/Census.ts"
 import { eventually, promptly, round, unlessItHangs } from "./support/EventLoop.ts"
 import { eventsOf, responseIn } from "./support/Events.ts"
-import type { Cell } from "./support/FaultKinds.ts"
-import { allowed, kinds } from "./support/FaultKinds.ts"
-import { afterTerminal, script } from "./support/Faulty.ts"
+import { allowed } from "./support/FaultKinds.ts"
+import { script } from "./support/Faulty.ts"
+import { nameOf, outcomeCells } from "./support/OutcomeCells.ts"
 import { user } from "./support/Items.ts"
 import { makeRandom } from "./support/Random.ts"
 import { runs, sample } from "./support/Runs.ts"
@@ -35,22 +35,6 @@ const turn = (url: string, body: object, headers: Readonly<Record<string, string
     HttpClientRequest.bodyJsonUnsafe({ model: "gpt-5.5", ...body }),
   )
 
-/** Those after which nobody can know whether the turn ran, and those that harm nothing. Time alone ends the silent ones. */
-const outcomes = kinds.filter(({ full, mayHaveRun, silent }) => (mayHaveRun || full === "answer") && silent !== true)
-
-const places = Array.from({ length: afterTerminal + 1 }, (_, at) => at)
-
-const cells = outcomes.flatMap((kind) =>
-  (kind.placed ? places : [0]).flatMap((at) =>
-    [true, false].flatMap((stream) =>
-      [true, false].map((strict): Cell => ({ kind, at, stream, strict, later: false, http: false, twice: false })),
-    ),
-  ),
-)
-
-const nameOf = ({ at, kind, stream, strict }: Cell) =>
-  `${kind.name} before frame ${at}, ${stream ? "streamed" : "as JSON"}, ${strict ? "strict" : "standard"}`
-
 const ended = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
   const text = yield* response.text
   if (response.status >= 400) return "error"
@@ -61,7 +45,7 @@ const ended = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClie
 })
 
 layer(Simulator.layer({ script }))("After a turn may have been sent", (it) => {
-  it.effect.each(sample(cells, 0.1).map((cell) => [nameOf(cell), cell] as const))(
+  it.effect.each(sample(outcomeCells, 0.1).map((cell) => [nameOf(cell), cell] as const))(
     "no policy for passing trouble sends it again: %s",
     ([, cell]) =>
       Effect.gen(function* () {

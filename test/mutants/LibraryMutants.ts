@@ -20,10 +20,31 @@ export const ofTheLibrary: ReadonlyArray<MutantOfTheWhole> = [
   },
   {
     name: "aborted-answer-runs-on",
-    file: "src/Fronts.ts",
+    file: "src/downstream/fetch/WebTurn.ts",
     find: `          void reader.cancel(signal.reason)`,
     replace: ``,
     noticedBy: ["test/PooledClient.test.ts"],
+  },
+  {
+    name: "wrong-settings-look-like-the-network",
+    file: "src/Fetch.ts",
+    find: `      return unopened(error)`,
+    replace: `      throw error`,
+    noticedBy: ["test/Fetch.test.ts"],
+  },
+  {
+    name: "no-bound-before-the-pool",
+    file: "src/Fetch.ts",
+    find: `    if (early.size < maxAddresses) early.add(key)`,
+    replace: `    early.add(key)`,
+    noticedBy: ["test/Fetch.test.ts"],
+  },
+  {
+    name: "bound-by-address-of-one-upstream",
+    file: "src/downstream/fetch/WebTurn.ts",
+    find: `namesUpstream(settings) ? () => "" : (address) => address`,
+    replace: `(address) => address`,
+    noticedBy: ["test/Fetch.test.ts"],
   },
   {
     name: "two-clients-one-pool",

@@ -23,6 +23,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url))
 const copied = [
   "src",
   "test/CertificateReload.test.ts",
+  "test/Fetch.test.ts",
   "test/PooledClient.test.ts",
   "test/Reload.test.ts",
   "test/Whole.test.ts",

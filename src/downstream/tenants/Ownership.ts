@@ -13,7 +13,6 @@ import { inSlices } from "../../turn/Slices.ts"
 import type { RequestBody } from "../../wire/RequestBody.ts"
 import { ApiError, shortened } from "../ApiError.ts"
 import { foreignIn } from "./IdTexts.ts"
-import { keepRows } from "./IdStore.ts"
 import type { LedgerOptions, Row } from "./Ledger.ts"
 import { Ledger } from "./Ledger.ts"
 import type { Finding, Rights } from "./UsedIds.ts"
@@ -202,6 +201,8 @@ export class Ownership extends Context.Service<
       Ownership,
       Effect.gen(function* () {
         const ledger = new Ledger(yield* Clock.Clock, options)
+        // Loaded here, since effect's stores, SQL among them, come with it, and most programs keep no rows.
+        const { keepRows } = yield* Effect.promise(() => import("./IdStore.ts"))
         return serve(ledger, yield* keepRows(ledger), options)
       }),
     )
