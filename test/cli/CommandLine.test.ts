@@ -5,9 +5,12 @@ import packageJson from "../../package.json" with { type: "json" }
 import { environmentName, rows } from "../../src/config/Settings.ts"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { address, folder, run, serve, start } from "../support/Command.ts"
+import { leftOut, saying } from "../support/ByName.ts"
 import { sample } from "../support/Runs.ts"
 
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
+
+const why = leftOut(import.meta.url, "it starts the command line some thirty times")
 
 it.layer(layer)("respool serve", (it) => {
   it.effect("says where it listens and in front of what, and answers there", () =>
@@ -30,39 +33,43 @@ it.layer(layer)("respool serve", (it) => {
     }),
   )
 
-  it.effect("reads respool.json in the working folder, or where RESPOOL_CONFIG says, below the environment", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      yield* fs.writeFileString(
-        `${cwd}/respool.json`,
-        '{"port":0,"upstreamUrl":"http://127.0.0.1:1/here","transport":"http"}',
-      )
-      yield* fs.writeFileString(`${cwd}/other.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/there"}')
-      const first = yield* start(["serve"], { cwd, env: { RESPOOL_TRANSPORT: "websocket" } })
-      assert.strictEqual(
-        yield* first.printed(/ for (.*)/),
-        "http://127.0.0.1:1/here (transport websocket, auth passthrough)",
-      )
-      const second = yield* start(["serve"], { cwd, env: { RESPOOL_CONFIG: "other.json" } })
-      assert.strictEqual(
-        yield* second.printed(/ for (.*)/),
-        "http://127.0.0.1:1/there (transport auto, auth passthrough)",
-      )
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `reads respool.json in the working folder, or where RESPOOL_CONFIG says, below the environment${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        yield* fs.writeFileString(
+          `${cwd}/respool.json`,
+          '{"port":0,"upstreamUrl":"http://127.0.0.1:1/here","transport":"http"}',
+        )
+        yield* fs.writeFileString(`${cwd}/other.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/there"}')
+        const first = yield* start(["serve"], { cwd, env: { RESPOOL_TRANSPORT: "websocket" } })
+        assert.strictEqual(
+          yield* first.printed(/ for (.*)/),
+          "http://127.0.0.1:1/here (transport websocket, auth passthrough)",
+        )
+        const second = yield* start(["serve"], { cwd, env: { RESPOOL_CONFIG: "other.json" } })
+        assert.strictEqual(
+          yield* second.printed(/ for (.*)/),
+          "http://127.0.0.1:1/there (transport auto, auth passthrough)",
+        )
+      }),
   )
 
-  it.effect("says in one line which names Kubernetes has set, and starts without them", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      yield* fs.writeFileString(`${cwd}/respool.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/v1"}')
-      const env = { RESPOOL_PORT: "tcp://10.0.0.1:8080", RESPOOL_SERVICE_HOST: "10.0.0.1" }
-      const { logged, printed, stderr } = yield* start(["serve"], { cwd, env })
-      yield* printed(address)
-      yield* logged(/level=WARN.* message="Kubernetes set RESPOOL_.*RESPOOL_.* are ignored .*\n/)
-      assert.lengthOf(stderr().trim().split("\n"), 1)
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `says in one line which names Kubernetes has set, and starts without them${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        yield* fs.writeFileString(`${cwd}/respool.json`, '{"port":0,"upstreamUrl":"http://127.0.0.1:1/v1"}')
+        const env = { RESPOOL_PORT: "tcp://10.0.0.1:8080", RESPOOL_SERVICE_HOST: "10.0.0.1" }
+        const { logged, printed, stderr } = yield* start(["serve"], { cwd, env })
+        yield* printed(address)
+        yield* logged(/level=WARN.* message="Kubernetes set RESPOOL_.*RESPOOL_.* are ignored .*\n/)
+        assert.lengthOf(stderr().trim().split("\n"), 1)
+      }),
   )
 
   const secret = "test-secret"
@@ -88,22 +95,24 @@ it.layer(layer)("respool serve", (it) => {
     [{ RESPOOL_TLS_CA: "none.pem" }, /^respool: RESPOOL_TLS_CA="none\.pem": the file can't be read\n$/],
     [{ RESPOOL_HOST: "192.0.2.1" }, /^respool: Cannot listen on 192\.0\.2\.1:0: .*\n$/],
   ]
-  it.effect("exits with 1 and one line for what is wrongly set, without what is secret in it", () =>
-    Effect.forEach(
-      sample(wrong),
-      Effect.fnUntraced(function* ([env, line]) {
-        const options = { cwd: yield* folder, env: { RESPOOL_PORT: "0", ...env } }
-        const { code, stderr, stdout } = yield* run(["serve"], options)
-        assert.match(stderr, line)
-        assert.strictEqual(stdout, "")
-        assert.strictEqual(code, 1, stderr)
-        assert.notInclude(stderr, secret)
-      }),
-      { concurrency: 5, discard: true },
-    ),
+  it.effect.skipIf(why !== undefined)(
+    `exits with 1 and one line for what is wrongly set, without what is secret in it${saying(why)}`,
+    () =>
+      Effect.forEach(
+        sample(wrong),
+        Effect.fnUntraced(function* ([env, line]) {
+          const options = { cwd: yield* folder, env: { RESPOOL_PORT: "0", ...env } }
+          const { code, stderr, stdout } = yield* run(["serve"], options)
+          assert.match(stderr, line)
+          assert.strictEqual(stdout, "")
+          assert.strictEqual(code, 1, stderr)
+          assert.notInclude(stderr, secret)
+        }),
+        { concurrency: 5, discard: true },
+      ),
   )
 
-  it.effect("exits with 1 and one line when its port is in use", () =>
+  it.effect.skipIf(why !== undefined)(`exits with 1 and one line when its port is in use${saying(why)}`, () =>
     Effect.gen(function* () {
       const { port } = yield* Simulator
       const { code, stderr, stdout } = yield* run(["serve"], {
@@ -116,22 +125,24 @@ it.layer(layer)("respool serve", (it) => {
     }),
   )
 
-  it.effect("exits with 1 and one line that names the file for what is wrong in it", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      yield* fs.writeFileString(`${cwd}/respool.json`, '{"idleTtl":"soon"}')
-      const { code, stderr, stdout } = yield* run(["serve"], { cwd })
-      assert.strictEqual(
-        stderr,
-        'respool: respool.json: idleTtl="soon": expected a duration such as `3 seconds` or `50 minutes`\n',
-      )
-      assert.strictEqual(stdout, "")
-      assert.strictEqual(code, 1)
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `exits with 1 and one line that names the file for what is wrong in it${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        yield* fs.writeFileString(`${cwd}/respool.json`, '{"idleTtl":"soon"}')
+        const { code, stderr, stdout } = yield* run(["serve"], { cwd })
+        assert.strictEqual(
+          stderr,
+          'respool: respool.json: idleTtl="soon": expected a duration such as `3 seconds` or `50 minutes`\n',
+        )
+        assert.strictEqual(stdout, "")
+        assert.strictEqual(code, 1)
+      }),
   )
 
-  it.effect("lists every setting with its default in its help", () =>
+  it.effect.skipIf(why !== undefined)(`lists every setting with its default in its help${saying(why)}`, () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["serve", "--help"], { cwd: yield* folder })
       assert.strictEqual(code, 0)
@@ -144,7 +155,7 @@ it.layer(layer)("respool serve", (it) => {
 })
 
 it.layer(NodeFileSystem.layer)("respool", (it) => {
-  it.effect("tells its version", () =>
+  it.effect.skipIf(why !== undefined)(`tells its version${saying(why)}`, () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["--version"], { cwd: yield* folder })
       assert.strictEqual(stdout, `respool v${packageJson.version}\n`)
@@ -152,7 +163,7 @@ it.layer(NodeFileSystem.layer)("respool", (it) => {
     }),
   )
 
-  it.effect("exits with 1 for a command that is none", () =>
+  it.effect.skipIf(why !== undefined)(`exits with 1 for a command that is none${saying(why)}`, () =>
     Effect.gen(function* () {
       const { code, stderr } = yield* run(["sevre"], { cwd: yield* folder })
       assert.include(stderr, "sevre")
@@ -162,61 +173,67 @@ it.layer(NodeFileSystem.layer)("respool", (it) => {
 })
 
 it.layer(layer)("respool simulator", (it) => {
-  it.effect("says where it listens, answers there, and exits with 0 when it is told to stop", () =>
-    Effect.gen(function* () {
-      const { exitCode, printed, signal } = yield* start(["simulator"], { cwd: yield* folder })
-      const url = yield* printed(/^simulator (http:\/\/127\.0\.0\.1:\d+\/v1)$/m)
-      assert.strictEqual((yield* Effect.promise(() => fetch(`${url}/models`))).status, 200)
-      yield* signal("SIGINT")
-      assert.strictEqual(yield* exitCode, 0)
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `says where it listens, answers there, and exits with 0 when it is told to stop${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const { exitCode, printed, signal } = yield* start(["simulator"], { cwd: yield* folder })
+        const url = yield* printed(/^simulator (http:\/\/127\.0\.0\.1:\d+\/v1)$/m)
+        assert.strictEqual((yield* Effect.promise(() => fetch(`${url}/models`))).status, 200)
+        yield* signal("SIGINT")
+        assert.strictEqual(yield* exitCode, 0)
+      }),
   )
 
-  it.effect("exits with 1 and one line when its port is in use or is none", () =>
-    Effect.gen(function* () {
-      const { port } = yield* Simulator
-      const why = [
-        [String(port), "the port is in use"],
-        ["65536", "a port is a whole number from 0 to 65535"],
-        ["-1", "a port is a whole number from 0 to 65535"],
-      ] as const
-      for (const [given, reason] of sample(why)) {
-        const { code, stderr, stdout } = yield* run(["simulator", `--port=${given}`], { cwd: yield* folder })
-        assert.strictEqual(stderr, `respool: Cannot listen on 127.0.0.1:${given}: ${reason}\n`)
-        assert.strictEqual(stdout, "")
-        assert.strictEqual(code, 1)
-      }
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `exits with 1 and one line when its port is in use or is none${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const { port } = yield* Simulator
+        const ports = [
+          [String(port), "the port is in use"],
+          ["65536", "a port is a whole number from 0 to 65535"],
+          ["-1", "a port is a whole number from 0 to 65535"],
+        ] as const
+        for (const [given, reason] of sample(ports)) {
+          const { code, stderr, stdout } = yield* run(["simulator", `--port=${given}`], { cwd: yield* folder })
+          assert.strictEqual(stderr, `respool: Cannot listen on 127.0.0.1:${given}: ${reason}\n`)
+          assert.strictEqual(stdout, "")
+          assert.strictEqual(code, 1)
+        }
+      }),
   )
 })
 
 it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
-  it.effect("prints a key once and keeps its hash, in a file that only its owner may read", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      const env = { RESPOOL_KEYS_FILE: "keys/all.json" }
-      const first = yield* run(["keys", "add", "laptop", "--user", "anna"], { cwd, env })
-      assert.strictEqual(first.code, 0, first.stderr)
-      assert.match(first.stdout, /^respool_[0-9a-f]{12}_[\w-]{43}\n$/)
-      const [, id = "", secret = ""] = /^respool_([0-9a-f]{12})_(.*)\n$/.exec(first.stdout) ?? []
-      assert.strictEqual(first.stderr, `Key ${id} is in keys/all.json. It is shown this once:\n`)
+  it.effect.skipIf(why !== undefined)(
+    `prints a key once and keeps its hash, in a file that only its owner may read${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        const env = { RESPOOL_KEYS_FILE: "keys/all.json" }
+        const first = yield* run(["keys", "add", "laptop", "--user", "anna"], { cwd, env })
+        assert.strictEqual(first.code, 0, first.stderr)
+        assert.match(first.stdout, /^respool_[0-9a-f]{12}_[\w-]{43}\n$/)
+        const [, id = "", secret = ""] = /^respool_([0-9a-f]{12})_(.*)\n$/.exec(first.stdout) ?? []
+        assert.strictEqual(first.stderr, `Key ${id} is in keys/all.json. It is shown this once:\n`)
 
-      const path = `${cwd}/keys/all.json`
-      assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
-      assert.strictEqual((yield* fs.stat(`${cwd}/keys`)).mode & 0o777, 0o700)
-      const stored = yield* fs.readFileString(path)
-      assert.notInclude(stored, secret)
-      const hash = new Bun.CryptoHasher("sha256").update(first.stdout.trim()).digest("hex")
-      assert.include(stored, `"hash": "${hash}"`)
-      assert.include(stored, '"user": "anna"')
+        const path = `${cwd}/keys/all.json`
+        assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
+        assert.strictEqual((yield* fs.stat(`${cwd}/keys`)).mode & 0o777, 0o700)
+        const stored = yield* fs.readFileString(path)
+        assert.notInclude(stored, secret)
+        const hash = new Bun.CryptoHasher("sha256").update(first.stdout.trim()).digest("hex")
+        assert.include(stored, `"hash": "${hash}"`)
+        assert.include(stored, '"user": "anna"')
 
-      const second = yield* run(["keys", "add", "server"], { cwd, env })
-      assert.strictEqual(second.code, 0, second.stderr)
-      assert.notInclude(second.stdout, secret)
-      assert.strictEqual((yield* fs.readFileString(path)).match(/"id":/g)?.length, 2)
-      assert.deepStrictEqual(yield* fs.readDirectory(`${cwd}/keys`), ["all.json"])
-    }),
+        const second = yield* run(["keys", "add", "server"], { cwd, env })
+        assert.strictEqual(second.code, 0, second.stderr)
+        assert.notInclude(second.stdout, secret)
+        assert.strictEqual((yield* fs.readFileString(path)).match(/"id":/g)?.length, 2)
+        assert.deepStrictEqual(yield* fs.readDirectory(`${cwd}/keys`), ["all.json"])
+      }),
   )
 
   it.effect("makes keys that serve takes, whatever else is not yet set", () =>
@@ -244,7 +261,7 @@ it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
     }).pipe(Effect.provide(Simulator.layer({ apiKeys: ["test-key-upstream"] }))),
   )
 
-  it.effect("lists keys without a secret, and takes one out by its name", () =>
+  it.effect.skipIf(why !== undefined)(`lists keys without a secret, and takes one out by its name${saying(why)}`, () =>
     Effect.gen(function* () {
       const cwd = yield* folder
       const made = yield* run(["keys", "add", "laptop", "--user", "anna"], { cwd })
@@ -262,21 +279,23 @@ it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
     }),
   )
 
-  it.effect("refuses a wrong name, a wrong user and a file that others may read, with one line", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      const refused = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
-        const { code, stderr, stdout } = yield* run(["keys", "add", ...args], { cwd })
-        assert.strictEqual(stdout, "")
-        assert.strictEqual(code, 1)
-        return stderr
-      })
-      assert.match(yield* refused("a/b"), /^respool: a key's name is .*\n$/)
-      assert.match(yield* refused("a", "--user", "b c"), /^respool: a user is .*\n$/)
-      assert.isFalse(yield* fs.exists(`${cwd}/respool.keys.json`))
-      yield* fs.writeFileString(`${cwd}/respool.keys.json`, '{"keys":[]}', { mode: 0o644 })
-      assert.match(yield* refused("a"), /^respool: keys file respool\.keys\.json is open to other users .*\n$/)
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `refuses a wrong name, a wrong user and a file that others may read, with one line${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        const refused = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+          const { code, stderr, stdout } = yield* run(["keys", "add", ...args], { cwd })
+          assert.strictEqual(stdout, "")
+          assert.strictEqual(code, 1)
+          return stderr
+        })
+        assert.match(yield* refused("a/b"), /^respool: a key's name is .*\n$/)
+        assert.match(yield* refused("a", "--user", "b c"), /^respool: a user is .*\n$/)
+        assert.isFalse(yield* fs.exists(`${cwd}/respool.keys.json`))
+        yield* fs.writeFileString(`${cwd}/respool.keys.json`, '{"keys":[]}', { mode: 0o644 })
+        assert.match(yield* refused("a"), /^respool: keys file respool\.keys\.json is open to other users .*\n$/)
+      }),
   )
 })

@@ -8,12 +8,15 @@ import { Simulator } from "../../src/simulator/Simulator.ts"
 import { ask } from "../support/Ask.ts"
 import { selfSigned } from "../support/Certificate.ts"
 import { address, folder, main, run, start } from "../support/Command.ts"
+import { leftOut, saying } from "../support/ByName.ts"
 import { sample } from "../support/Runs.ts"
 
 const layer = Layer.merge(NodeFileSystem.layer, Simulator.layer())
 
+const why = leftOut(import.meta.url, "it starts the command line some twenty times")
+
 it.layer(layer)("respool", (it) => {
-  it.effect("takes settings as flags, over the environment and the file", () =>
+  it.effect.skipIf(why !== undefined)(`takes settings as flags, over the environment and the file${saying(why)}`, () =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
       const cwd = yield* folder
@@ -46,7 +49,7 @@ it.layer(layer)("respool", (it) => {
     [["health", "--port", "0"], /^respool: RESPOOL_PORT is 0: .*\n$/],
     [["health", "--host", "::", "--port", "1"], /^respool: http:\/\/\[::1\]:1\/readyz does not answer\n$/],
   ]
-  it.effect("says in one line what was typed wrong, and exits with 1", () =>
+  it.effect.skipIf(why !== undefined)(`says in one line what was typed wrong, and exits with 1${saying(why)}`, () =>
     Effect.forEach(
       sample(wrong),
       Effect.fnUntraced(function* ([args, line]) {
@@ -59,7 +62,7 @@ it.layer(layer)("respool", (it) => {
     ),
   )
 
-  it.effect("takes help for a command", () =>
+  it.effect.skipIf(why !== undefined)(`takes help for a command${saying(why)}`, () =>
     Effect.gen(function* () {
       const cwd = yield* folder
       for (const [args, usage] of [
@@ -74,7 +77,7 @@ it.layer(layer)("respool", (it) => {
     }),
   )
 
-  it.effect("ends when the shell of npm that runs it does", () =>
+  it.effect.skipIf(why !== undefined)(`ends when the shell of npm that runs it does${saying(why)}`, () =>
     Effect.gen(function* () {
       const { pid, url } = yield* startedByShell
       assert.strictEqual((yield* ask(new URL("/readyz", url).href)).status, 200)
@@ -91,22 +94,24 @@ it.layer(layer)("respool", (it) => {
     }),
   )
 
-  it.effect("checks the health of a proxy that listens over TLS, as respool.json says", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* folder
-      const { url: upstreamUrl } = yield* Simulator
-      const { cert, key } = selfSigned("proxy.test")
-      yield* fs.writeFileString(`${cwd}/cert.pem`, cert)
-      yield* fs.writeFileString(`${cwd}/key.pem`, key)
-      const files = { listenTlsCert: "cert.pem", listenTlsKey: "key.pem" }
-      yield* fs.writeFileString(`${cwd}/respool.json`, JSON.stringify({ port: 0, upstreamUrl, ...files }))
-      const { printed } = yield* start(["serve"], { cwd })
-      const port = yield* printed(/^OPENAI_BASE_URL=https:\/\/127\.0\.0\.1:(\d+)\/v1$/m)
-      const healthy = yield* run(["health", "--port", port], { cwd })
-      assert.strictEqual(healthy.stdout, `https://127.0.0.1:${port}/readyz takes turns\n`, healthy.stderr)
-      assert.strictEqual(healthy.code, 0)
-    }),
+  it.effect.skipIf(why !== undefined)(
+    `checks the health of a proxy that listens over TLS, as respool.json says${saying(why)}`,
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* folder
+        const { url: upstreamUrl } = yield* Simulator
+        const { cert, key } = selfSigned("proxy.test")
+        yield* fs.writeFileString(`${cwd}/cert.pem`, cert)
+        yield* fs.writeFileString(`${cwd}/key.pem`, key)
+        const files = { listenTlsCert: "cert.pem", listenTlsKey: "key.pem" }
+        yield* fs.writeFileString(`${cwd}/respool.json`, JSON.stringify({ port: 0, upstreamUrl, ...files }))
+        const { printed } = yield* start(["serve"], { cwd })
+        const port = yield* printed(/^OPENAI_BASE_URL=https:\/\/127\.0\.0\.1:(\d+)\/v1$/m)
+        const healthy = yield* run(["health", "--port", port], { cwd })
+        assert.strictEqual(healthy.stdout, `https://127.0.0.1:${port}/readyz takes turns\n`, healthy.stderr)
+        assert.strictEqual(healthy.code, 0)
+      }),
   )
 })
 

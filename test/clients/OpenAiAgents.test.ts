@@ -1,6 +1,7 @@
 import { describe, it } from "@effect/vitest"
+import { leftOut, saying } from "../support/ByName.ts"
 import { continues, continuesOnSocket } from "./Continues.ts"
-import { ofSample, onNode, sampleOfNode } from "./OnNode.ts"
+import { onNode } from "./OnNode.ts"
 import { encrypted, runs } from "./OpenAiAgentsTalk.ts"
 import { talkOf } from "./Talks.ts"
 
@@ -8,7 +9,7 @@ const onSockets = (["history", "session", "previousResponseId"] as const).flatMa
   [true, false].map((stream) => ({ client: "agents", memory, stream }) as const),
 )
 
-const byHand = sampleOfNode(onSockets)
+const why = leftOut(import.meta.url, "it starts Node")
 
 describe("the OpenAI Agents SDK", () => {
   it.effect("continues over several runs that take the history along", () =>
@@ -40,7 +41,7 @@ describe("the OpenAI Agents SDK", () => {
 
     it.effect(`continues ${what}`, () => continuesOnSocket(talkOf(talk)))
 
-    it.effect.skipIf(!byHand.includes(talk))(`continues ${what}, on Node${ofSample}`, () =>
+    it.effect.skipIf(why !== undefined)(`continues ${what}, on Node${saying(why)}`, () =>
       continuesOnSocket(onNode(talk)),
     )
   }

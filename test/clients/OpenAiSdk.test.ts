@@ -3,8 +3,9 @@ import type { OpenAI } from "openai"
 import { zodTextFormat } from "openai/helpers/zod"
 import { toResponseInputItems } from "openai/lib/responses/ResponseInputItems"
 import { z } from "zod"
+import { leftOut, saying } from "../support/ByName.ts"
 import { continues, continuesOnSocket, fallsBack } from "./Continues.ts"
-import { ofSample, onNode, sampleOfNode } from "./OnNode.ts"
+import { onNode } from "./OnNode.ts"
 import type { Input, Request, Response } from "./OpenAiSdkTalk.ts"
 import { clientFor, constant, encrypted, outputsFor, pushedBack } from "./OpenAiSdkTalk.ts"
 import { questions, structuredPlaces } from "./Script.ts"
@@ -96,7 +97,7 @@ const onSockets = (["history", "chain"] as const).flatMap(
   ],
 )
 
-const byHand = sampleOfNode(onSockets.map(([, talk]) => talk))
+const why = leftOut(import.meta.url, "it starts Node")
 
 describe("the openai SDK", () => {
   it.effect("continues with responses.create and the outputs pushed back", () => continues(replays(create, encrypted)))
@@ -142,7 +143,7 @@ describe("the openai SDK", () => {
   for (const [what, talk, lanes] of onSockets) {
     it.effect(`continues ${what}`, () => continuesOnSocket(talkOf(talk), { lanes }))
 
-    it.effect.skipIf(!byHand.includes(talk))(`continues ${what}, on Node${ofSample}`, () =>
+    it.effect.skipIf(why !== undefined)(`continues ${what}, on Node${saying(why)}`, () =>
       continuesOnSocket(onNode(talk), { lanes }),
     )
   }

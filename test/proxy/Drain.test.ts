@@ -9,6 +9,7 @@ import { serve } from "../support/Command.ts"
 import { eventsOf } from "../support/Events.ts"
 import { open } from "../support/Ask.ts"
 import { reading } from "../support/Reading.ts"
+import { sample } from "../support/Runs.ts"
 import { errorIn, keyed } from "../support/SocketClient.ts"
 import { talker } from "../support/Talker.ts"
 import { connect } from "../support/TestClient.ts"
@@ -60,7 +61,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
     }),
   )
 
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
+  for (const name of sample(["SIGTERM", "SIGINT"] as const)) {
     it.effect(`finishes the turn that streams on ${name}, takes no new ones meanwhile, and exits with 0`, () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator
@@ -190,7 +191,7 @@ it.layer(layer)("respool serve that is told to stop", (it) => {
     ["SIGINT", "SIGINT", 130],
     ["SIGTERM", "SIGINT", 130],
   ] as const
-  for (const [first, second, code] of seconds) {
+  for (const [first, second, code] of sample(seconds)) {
     it.effect(`stops at once with ${code} when ${first} is followed by ${second}, whatever is in flight`, () =>
       Effect.gen(function* () {
         const simulator = yield* Simulator

@@ -128,7 +128,7 @@ const otherTurns = ({ url }: TestProxy["Service"], key: string) =>
 
 // What is in the kernel's hands is nobody's buffer of ours, and only Linux says how much that is.
 describe.skipIf(!existsSync("/proc/net/tcp"))("Clients that stop reading", () => {
-  for (const transport of ["websocket", "http"] as const) {
+  for (const transport of sample(["websocket", "http"] as const)) {
     it.effect(
       `have no more than the setting waiting for them over ${transport}, and then go on or are evicted`,
       () =>

@@ -1,6 +1,7 @@
 /**
  * Tests that a run by hand leaves out unless it names their file: those that start a browser, a Prometheus, another runtime,
- * a package manager or a storm, each of which takes longer than a hundred others and shows what few changes touch.
+ * a package manager, a storm, or the command line many times, and those that need items of many MiB. Each takes longer than
+ * a hundred others and shows what few changes touch.
  *
  * `CI=true` runs them all, and so does `bun run test:all`. What is left out says so in one line, and in its test's name.
  */

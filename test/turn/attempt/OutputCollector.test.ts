@@ -1,5 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { OutputCollector } from "../../../src/turn/attempt/OutputCollector.ts"
+import { leftOut, saying } from "../../support/ByName.ts"
+
+const why = leftOut(import.meta.url, "some of its items have 64 MiB")
+
 const finished = (collector: OutputCollector, frame: string) => {
   const finish = collector.finish("response.completed", frame)
   if (finish === undefined) throw new Error("no response was found")
@@ -26,7 +30,7 @@ describe("OutputCollector", () => {
     assert.deepStrictEqual(collected(many(10_001)), nothing)
   })
 
-  it("keeps 64 MiB of items in UTF-8, and of one byte more nothing", () => {
+  it.skipIf(why !== undefined)(`keeps 64 MiB of items in UTF-8, and of one byte more nothing${saying(why)}`, () => {
     const other = (bytes: number) => done(1, `{"a":"${"x".repeat(bytes - 8)}"}`)
     const size = 32 * 1024 * 1024
     const half = done(0, `{"a":"${"é".repeat((size - 8) / 2)}"}`)
