@@ -58,11 +58,13 @@ describe("the record of ids of a cluster", () => {
           "a list of ids in a text": turnOf({ metadata: { before: `x ${response}, y` } }),
         }
         for (const other of nodes) {
+          const path = `${other.proxy.url}/responses/${response}`
+          // The first of all that this node is asked about the id.
+          assert.strictEqual((yield* ask(path, { key: a })).status, 200)
           for (const [place, body] of Object.entries(bodies)) {
             const { status, text } = yield* turnAt(other, body, { key: b })
             assert.strictEqual(status, 404, `${place}: ${text}`)
           }
-          const path = `${other.proxy.url}/responses/${response}`
           assert.strictEqual((yield* ask(path, { key: b })).status, 404)
           const own = yield* turnAt(other, bodies["a whole output"], { key: a })
           assert.strictEqual(own.status, 200, own.text)

@@ -33,9 +33,8 @@ export const forClusters: ReadonlyArray<MutantOfTheWhole> = [
   {
     name: "node-that-stops-takes-turns",
     file: "src/cluster/Owner.ts",
-    find: `    if (draining) return refuse(503, "owner_draining")
-    const read =`,
-    replace: `    const read =`,
+    find: `    draining = true`,
+    replace: ``,
     noticedBy: failure,
   },
   {

@@ -80,7 +80,7 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
     `      this.#send(lane, refusalFrame(this.#leaving.error, waiting.event))`,
     ``,
   ),
-  by("test/proxy/sockets/Misconduct.test.ts")(
+  by("test/proxy/sockets/Steering.test.ts", "test/lifecycle/ClientSockets.test.ts")(
     "turns-of-a-client-that-has-left-run-on",
     "src/downstream/socket/ClientConnection.ts",
     `    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()`,

@@ -1298,7 +1298,7 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
     `[0, 1, 2].flatMap((offset)`,
     `[0].flatMap((offset)`,
   ),
-  striking(
+  by("test/turn/Redaction.test.ts")(
     "headers-of-a-turn-are-not-redacted",
     "src/turn/Redaction.ts",
     `sink.head(ofHeaders(headers))`,

@@ -7,6 +7,7 @@ import { layerBun } from "../../../src/upstream/dialer/DialerBun.ts"
 import { layerWs } from "../../../src/upstream/dialer/DialerWs.ts"
 import * as Dials from "../../support/Dials.ts"
 import { utf8 } from "../../support/Bytes.ts"
+import { unlessItHangs } from "../../support/EventLoop.ts"
 import { echo, failureOf, flood, requestTo, seeing } from "../../support/Dials.ts"
 import { closing, frame, ping, readFrames, switching, text } from "../../support/Frames.ts"
 import { peers } from "../../support/Peers.ts"
@@ -440,7 +441,10 @@ describe("Dialer.layerWs", () => {
       const large = `${"x".repeat(1 << 19)}end`
       for (const message of [large, "small"]) assert.isTrue(socket.send(utf8(message)))
       socket.ping()
-      yield* peer.until((received) => received.length > large.length && readFrames(received).length === 5)
+      yield* unlessItHangs(
+        peer.until((received) => received.length > large.length && readFrames(received).length === 5),
+        () => `the peer has ${readFrames(peer.received()).length} frames`,
+      )
       const frames = readFrames(peer.received())
       assert.deepStrictEqual(
         frames.filter(({ opcode }) => opcode !== 9).map(({ opcode, payload }) => [opcode, payload.length]),
