@@ -26,10 +26,10 @@ interface Place {
 }
 
 /** For how long a turn waits for the keeper. */
-const within = "300 millis"
+const within = "700 millis"
 
 /** A keeper that has not answered is left alone for so long: by then it is known whether it lives. In milliseconds. */
-const aloneFor = 2_000
+const aloneFor = 1_000
 
 /** A keeper is reminded so often of a session that goes on, so that it forgets those that do not; in milliseconds. */
 const remindEvery = 60_000

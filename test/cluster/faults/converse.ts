@@ -1,6 +1,6 @@
 /**
  * Many conversations of ten turns over three nodes of a cluster, whose turns come in anywhere: `bun run cluster:spread
- * --conversations 10000`. Says how many later turns were suffixes, and how many turns were handed from node to node.
+ * --conversations 10000`, with `--balancer hash` each at one node, by a hash that the nodes know nothing of. Says how many later turns were suffixes, and how many turns were handed from node to node.
  */
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
 import * as NodeRuntime from "@effect/platform-node-shared/NodeRuntime"
@@ -13,7 +13,11 @@ import { spread } from "./Spread.ts"
 import { makeWorld, roomy } from "./World.ts"
 
 const { values } = parseArgs({
-  options: { conversations: { type: "string", default: "10000" }, seed: { type: "string", default: "1" } },
+  options: {
+    conversations: { type: "string", default: "10000" },
+    seed: { type: "string", default: "1" },
+    balancer: { type: "string", default: "none" },
+  },
 })
 
 const share = (part: number, whole: number) => `${((part / whole) * 100).toFixed(2)} %`
@@ -21,7 +25,11 @@ const share = (part: number, whole: number) => `${((part / whole) * 100).toFixed
 const program = Effect.gen(function* () {
   const world = yield* makeWorld(makeRandom(Number(values.seed)), { env: roomy })
   const began = performance.now()
-  const { handed, later, suffixes, turns } = yield* spread(world, Number(values.conversations))
+  const { handed, later, suffixes, turns } = yield* spread(
+    world,
+    Number(values.conversations),
+    values.balancer === "hash" ? "hash" : "none",
+  )
   yield* Console.log(`${turns} turns in ${((performance.now() - began) / 1000).toFixed(0)} s`)
   yield* Console.log(`later turns that were suffixes: ${share(suffixes, later)}`)
   yield* Console.log(`turns handed from node to node: ${share(handed, turns)}`)
