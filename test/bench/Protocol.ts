@@ -31,6 +31,8 @@ type Naming = "session" | "none" | "turn"
 export interface TurnsJob {
   readonly _tag: "Turns"
   readonly url: string
+  /** Where the opening turns go, if elsewhere. */
+  readonly openAt?: string
   readonly headers: Readonly<Record<string, string>>
   /** The target's processes, whose CPU time is read before and after. */
   readonly pids: ReadonlyArray<number>

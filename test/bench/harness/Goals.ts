@@ -56,6 +56,25 @@ const aims: ReadonlyArray<Aim> = [
   toFloor("CPU per event on clients' sockets, unpaced, 32", "sockets-32", 1.1, "cpu µs/event"),
   toFloor("CPU per event on clients' sockets, in bursts, 32", "sockets-bursts-32", 1.1, "cpu µs/event"),
   toFloor("memory per client's socket after a turn, 5,000", "sockets-idle", 1, "KB/socket", "respool asked"),
+  ...["paced", "unpaced"].map((pace): Aim => ({
+    what: `CPU per event of a turn that another node carries ÷ of one's own, ${pace}`,
+    scenario: "forward",
+    atMost: 1.6,
+    of: (_, value) =>
+      divided(
+        value(`respool ${pace}, handed on`, "cpu µs/event"),
+        value(`respool ${pace}, where it lands`, "cpu µs/event"),
+      ),
+  })),
+  {
+    what: "first event of a turn that another node carries, ms later than of one's own, p50",
+    scenario: "forward",
+    atMost: 2,
+    of: (_, value) => {
+      const [there, here] = ["handed on", "where it lands"].map((way) => value(`respool alone, ${way}`, "first ms p50"))
+      return there === undefined || here === undefined ? undefined : there - here
+    },
+  },
   {
     what: "64,000 aborted turns: RSS after ÷ before",
     scenario: "aborts",

@@ -104,7 +104,7 @@ const floor = Effect.fnUntraced(function* (upstream: string, script: "floor" | "
 })
 
 /** Neither of the others takes port 0. */
-const freePort = Effect.sync(() => {
+export const freePort = Effect.sync(() => {
   const server = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } })
   server.stop(true)
   return server.port

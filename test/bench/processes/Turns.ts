@@ -41,9 +41,14 @@ export const headOf = (headers: Readonly<Record<string, string>>): string =>
 export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
   const members = membersOf(job.members)
   const history = historyItems(job.history)
-  const connect = () =>
-    job.front === "http" ? HttpConnection.open(job.url) : SocketConnection.open(job.url, job.headers)
-  const connections = await Promise.all(Array.from({ length: job.streams }, connect))
+  const connect = (url: string) =>
+    Promise.all(
+      Array.from({ length: job.streams }, (): Promise<HttpConnection | SocketConnection> =>
+        job.front === "http" ? HttpConnection.open(url) : SocketConnection.open(url, job.headers),
+      ),
+    )
+  const connections = await connect(job.url)
+  const openings = job.openAt === undefined ? connections : await connect(job.openAt)
   const measured = {
     turns: 0,
     wallMs: 0,
@@ -94,11 +99,11 @@ export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
   const next = (conversation: Conversation): Conversation => (job.continues ? conversation : begin(conversation.name))
 
   /** Each stream goes round its own conversations, a turn on each. */
-  const round = async (conversations: ReadonlyArray<Conversation>, turns: number) => {
+  const round = async (conversations: ReadonlyArray<Conversation>, turns: number, over = connections) => {
     await Promise.all(
-      connections.map(async (connection, stream) => {
+      over.map(async (connection, stream) => {
         for (let i = 0; i < turns; i++) {
-          for (let at = stream; at < conversations.length; at += connections.length) {
+          for (let at = stream; at < conversations.length; at += over.length) {
             await turn(connection, next(conversations[at]!))
           }
         }
@@ -112,7 +117,7 @@ export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
     // In parts, so that the bodies of those that are only held open need not all be kept.
     while (conversations.length < job.sessions) {
       const part = Array.from({ length: Math.min(256, job.sessions - conversations.length) }, start)
-      await round(part, 1)
+      await round(part, 1, openings)
       conversations.push(...(job.turnsPerSession === 0 ? part.map(() => held) : part))
     }
     return conversations
@@ -155,7 +160,7 @@ export const runTurns = async (job: TurnsJob): Promise<TurnsResult> => {
     }
     if (!job.keep) await control(job.upstream, "DELETE")
   } finally {
-    for (const connection of connections) connection.close()
+    for (const connection of new Set([...connections, ...openings])) connection.close()
   }
   const { cpu, load, needed, upstream, wallMs, ...counts } = measured
   return {

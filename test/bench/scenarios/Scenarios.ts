@@ -8,6 +8,7 @@ import { branches } from "./Branches.ts"
 import { bodiesScenario } from "./Bodies.ts"
 import { coldStart } from "./ColdStart.ts"
 import { eventScenarios } from "./Events.ts"
+import { forward } from "./Forward.ts"
 import { idleScenarios } from "./Idle.ts"
 import { siblings } from "./Siblings.ts"
 import { turnScenarios } from "./Turns.ts"
@@ -22,4 +23,5 @@ export const scenarios: ReadonlyArray<Scenario> = [
   agentLoop,
   branches,
   siblings,
+  forward,
 ]

@@ -10,7 +10,7 @@ import type { TargetName } from "../harness/Targets.ts"
 import { startTarget } from "../harness/Targets.ts"
 
 /** What a job is, apart from where it goes. */
-export type Shape = Omit<TurnsJob, "_tag" | "url" | "headers" | "pids" | "upstream" | "upstreamPid">
+export type Shape = Omit<TurnsJob, "_tag" | "url" | "openAt" | "headers" | "pids" | "upstream" | "upstreamPid">
 
 export const single: AnswerScript = { kind: "single", deltas: 0, perSecond: 0, burst: true }
 /** Reasoning and a function call, in nine events. */

@@ -77,47 +77,64 @@ const bystanders = Effect.fnUntraced(function* (world: World, entry: number, thi
   return [yield* world.talkOwnedBy(entry), yield* world.talkOwnedBy(third)]
 })
 
-interface LostTurn {
-  readonly moment: Moment
-  readonly fault: (world: World, owner: number, entry: number) => Effect.Effect<void>
-  readonly heal: (
-    world: World,
-    owner: number,
-    entry: number,
-  ) => Effect.Effect<void, PlatformError.PlatformError, Scope.Scope | FileSystem.FileSystem>
+type Failed = Broken | PlatformError.PlatformError
+type Needed = Scope.Scope | FileSystem.FileSystem
+
+/** A conversation, its owner, the node that its client asks, and the third. */
+interface Setting {
+  readonly world: World
+  readonly talk: Talk
+  readonly owner: number
+  readonly entry: number
+  readonly third: number
 }
 
-/** The owner is lost in the middle of a turn. */
-const lost =
-  ({ fault, heal, moment }: LostTurn) =>
-  (world: World) =>
+type Heal = (world: World, owner: number, entry: number) => Effect.Effect<void, Failed, Needed>
+
+/**
+ * Something happens to a conversation while two others go on; then it is healed, and all is as before. What happens may
+ * give how long its client was not told, in milliseconds.
+ */
+const during =
+  (happens: (setting: Setting) => Effect.Effect<number | void, Failed, Needed>, heal: Heal): Case["run"] =>
+  (world) =>
     Effect.gen(function* () {
       const { entry, owner, third } = parts(world.random)
       const talk = yield* world.talkOwnedBy(owner)
-      const others = yield* bystanders(world, entry, third)
-      const seen = yield* world.meanwhile(
-        others,
-        [entry, third],
-        Effect.gen(function* () {
-          const { mark, told } = yield* begun(world, talk, entry, moment)
-          yield* after(world.random(30))
-          const faultAt = performance.now()
-          yield* fault(world, owner, entry)
-          const millis = yield* assertUnknown(yield* told, faultAt)
-          yield* world.release
-          const ran = world.runsOf(mark)
-          yield* must(ran === (moment === "before the send" ? 0 : 1), () => `${mark} ran ${ran} times`)
-          // The conversation goes on at once at another node.
-          yield* world.complete(entry, talk)
-          return millis
-        }),
-      )
+      const talks = yield* bystanders(world, entry, third)
+      const act = happens({ world, talk, owner, entry, third })
+      const { others, result } = yield* world.meanwhile(talks, [entry, third], act)
       yield* heal(world, owner, entry)
       yield* world.settled()
-      yield* Effect.forEach([talk, ...others], world.mended)
+      yield* Effect.forEach([talk, ...talks], world.mended)
       yield* world.check
-      return { told: seen.result, others: seen.others }
+      return typeof result === "number" ? { told: result, others } : { others }
     })
+
+interface LostTurn {
+  readonly moment: Moment
+  readonly fault: (world: World, owner: number, entry: number) => Effect.Effect<void>
+  readonly heal: Heal
+}
+
+/** The owner is lost in the middle of a turn. */
+const lost = ({ fault, heal, moment }: LostTurn) =>
+  during(
+    Effect.fnUntraced(function* ({ entry, owner, talk, world }) {
+      const { mark, told } = yield* begun(world, talk, entry, moment)
+      yield* after(world.random(30))
+      const faultAt = performance.now()
+      yield* fault(world, owner, entry)
+      const millis = yield* assertUnknown(yield* told, faultAt)
+      yield* world.release
+      const ran = world.runsOf(mark)
+      yield* must(ran === (moment === "before the send" ? 0 : 1), () => `${mark} ran ${ran} times`)
+      // The conversation goes on at once at another node.
+      yield* world.complete(entry, talk)
+      return millis
+    }),
+    heal,
+  )
 
 const kill: Pick<LostTurn, "fault" | "heal"> = {
   fault: (world, owner) => Effect.andThen(world.signal(owner, "SIGKILL"), world.gone(owner)),
@@ -161,99 +178,68 @@ const listenerSilent: Pick<LostTurn, "fault" | "heal"> = {
   heal: healed,
 }
 
-const killedAfterTheEnd = (world: World) =>
-  Effect.gen(function* () {
-    const { entry, owner, third } = parts(world.random)
-    const talk = yield* world.talkOwnedBy(owner)
-    const others = yield* bystanders(world, entry, third)
-    const seen = yield* world.meanwhile(
-      others,
-      [entry, third],
-      Effect.gen(function* () {
-        yield* world.complete(entry, talk)
-        yield* kill.fault(world, owner, entry)
-        // Nothing is lost: the next turn says all again elsewhere.
-        yield* world.complete(entry, talk)
-        yield* world.complete(third, talk)
-      }),
-    )
-    yield* world.restart(owner)
-    yield* world.settled()
-    yield* Effect.forEach([talk, ...others], world.mended)
-    yield* world.check
-    return { others: seen.others }
-  })
+const killedAfterTheEnd = during(
+  Effect.fnUntraced(function* ({ entry, owner, talk, third, world }) {
+    yield* world.complete(entry, talk)
+    yield* kill.fault(world, owner, entry)
+    // Nothing is lost: the next turn says all again elsewhere.
+    yield* world.complete(entry, talk)
+    yield* world.complete(third, talk)
+  }),
+  kill.heal,
+)
 
 /** What the entry says does not reach the owner any more, but all that the owner says comes. */
-const cutThere = (world: World) =>
-  Effect.gen(function* () {
-    const { entry, owner, third } = parts(world.random)
-    const talk = yield* world.talkOwnedBy(owner)
-    const others = yield* bystanders(world, entry, third)
-    const seen = yield* world.meanwhile(
-      others,
-      [entry, third],
-      Effect.gen(function* () {
-        const { mark, told } = yield* begun(world, talk, entry, "in the middle")
-        world.link(entry, owner).cut("there")
-        yield* after(world.random(3_000))
-        yield* world.release
-        const { end } = yield* told
-        yield* must(end === "completed", () => `${mark} ended as ${end}`)
-        // What is handed over into the cut may have arrived, for all that the entry knows.
-        const next = yield* world.ask(entry, talk).told
-        yield* must(next.end === "completed" || next.end === unknown, () => `the next turn ended as ${next.end}`)
-      }),
-    )
-    yield* healed(world)
-    yield* world.settled()
-    yield* Effect.forEach([talk, ...others], world.mended)
-    yield* world.check
-    return { others: seen.others }
-  })
+const cutThere = during(
+  Effect.fnUntraced(function* ({ entry, owner, talk, world }) {
+    const { mark, told } = yield* begun(world, talk, entry, "in the middle")
+    world.link(entry, owner).cut("there")
+    yield* after(world.random(3_000))
+    yield* world.release
+    const { end } = yield* told
+    yield* must(end === "completed", () => `${mark} ended as ${end}`)
+    // What is handed over into the cut may have arrived, for all that the entry knows.
+    const next = yield* world.ask(entry, talk).told
+    yield* must(next.end === "completed" || next.end === unknown, () => `the next turn ended as ${next.end}`)
+  }),
+  healed,
+)
 
 /** A slow network loses nothing. */
-const delayed = (world: World) =>
-  Effect.gen(function* () {
-    const { entry, owner, third } = parts(world.random)
-    const talk = yield* world.talkOwnedBy(owner)
-    const others = yield* bystanders(world, entry, third)
-    const seen = yield* world.meanwhile(
-      others,
-      [entry, third],
-      Effect.gen(function* () {
-        world.link(entry, owner).delay(50 + world.random(200))
-        for (let turn = 0; turn < 3; turn++) yield* world.complete(entry, talk)
-      }),
-    )
-    yield* healed(world)
-    yield* world.settled()
-    yield* Effect.forEach([talk, ...others], world.mended)
-    yield* world.check
-    return { others: seen.others }
-  })
+const delayed = during(
+  Effect.fnUntraced(function* ({ entry, owner, talk, world }) {
+    world.link(entry, owner).delay(50 + world.random(200))
+    for (let turn = 0; turn < 3; turn++) yield* world.complete(entry, talk)
+  }),
+  healed,
+)
 
 /** A node takes another for dead that the third reaches: two have a connection for one session, and every turn its answer. */
-const disagreeing = (world: World) =>
-  Effect.gen(function* () {
-    const { entry, owner, third } = parts(world.random)
-    const talk = yield* world.talkOwnedBy(owner)
-    const others = yield* bystanders(world, entry, third)
-    const seen = yield* world.meanwhile(
-      others,
-      [entry, third],
-      Effect.gen(function* () {
-        yield* world.link(entry, owner).refuse(true)
-        world.link(entry, owner).reset()
-        for (let turn = 0; turn < 6; turn++) yield* world.complete(turn % 2 === 0 ? entry : third, talk)
-      }),
-    )
-    yield* healed(world)
-    yield* world.settled()
-    yield* Effect.forEach([talk, ...others], world.mended)
-    yield* world.check
-    return { others: seen.others }
-  })
+const disagreeing = during(
+  Effect.fnUntraced(function* ({ entry, owner, talk, third, world }) {
+    yield* world.link(entry, owner).refuse(true)
+    world.link(entry, owner).reset()
+    for (let turn = 0; turn < 6; turn++) yield* world.complete(turn % 2 === 0 ? entry : third, talk)
+  }),
+  healed,
+)
+
+/** By what a clock is set, in milliseconds: what is longer than a node's patience, and a day. */
+const jumps = [-86_400_000, -60_000, -2_000, 2_000, 60_000, 86_400_000]
+
+/** No time is taken from a clock that can be set. */
+const clocksJump = during(
+  Effect.fnUntraced(function* ({ entry, talk, third, world }) {
+    const { mark, told } = yield* begun(world, talk, entry, "in the middle")
+    yield* Effect.forEach(world.indices, (index) => world.setClock(index, jumps[world.random(jumps.length)] ?? 0))
+    yield* after(world.random(3_000))
+    yield* world.release
+    const { end } = yield* told
+    yield* must(end === "completed", () => `${mark} ended as ${end}`)
+    for (const node of [entry, third, entry]) yield* world.complete(node, talk)
+  }),
+  (world) => Effect.forEach(world.indices, (index) => world.setClock(index, 0), { discard: true }),
+)
 
 /** A client of a balancer: at an entry that is there and does not stop. */
 const somewhere = Effect.fnUntraced(function* (world: World, talk: Talk, from: number) {
@@ -313,32 +299,20 @@ const restarted = (count: number) => (world: World) =>
   })
 
 /** An owner that stops ends the turn that it has, and is handed no further one. */
-const drained = (world: World) =>
-  Effect.gen(function* () {
-    const { entry, owner, third } = parts(world.random)
-    const talk = yield* world.talkOwnedBy(owner)
-    const others = yield* bystanders(world, entry, third)
-    const seen = yield* world.meanwhile(
-      others,
-      [entry, third],
-      Effect.gen(function* () {
-        const { mark, told } = yield* begun(world, talk, entry, "in the middle")
-        yield* world.signal(owner, "SIGTERM")
-        yield* after(200 + world.random(1_000))
-        const aside = { ...talk, history: [...talk.history] }
-        yield* world.complete(third, aside)
-        yield* world.release
-        const { end } = yield* told
-        yield* must(end === "completed", () => `${mark} ended as ${end}`)
-        yield* world.gone(owner)
-      }),
-    )
-    yield* world.restart(owner)
-    yield* world.settled()
-    yield* Effect.forEach([talk, ...others], world.mended)
-    yield* world.check
-    return { others: seen.others }
-  })
+const drained = during(
+  Effect.fnUntraced(function* ({ entry, owner, talk, third, world }) {
+    const { mark, told } = yield* begun(world, talk, entry, "in the middle")
+    yield* world.signal(owner, "SIGTERM")
+    yield* after(200 + world.random(1_000))
+    const aside = { ...talk, history: [...talk.history] }
+    yield* world.complete(third, aside)
+    yield* world.release
+    const { end } = yield* told
+    yield* must(end === "completed", () => `${mark} ended as ${end}`)
+    yield* world.gone(owner)
+  }),
+  kill.heal,
+)
 
 /** Something that no turn may feel: what a client asks meanwhile is answered, and goes on where it was. */
 const unfelt = (act: (world: World) => Effect.Effect<void>) => (world: World) =>
@@ -370,6 +344,7 @@ export const processCases: ReadonlyArray<Case> = [
     run: lost({ moment, ...stop }),
   })),
   { name: "the owner stops in the middle of a turn", run: drained },
+  { name: "the clocks jump", run: clocksJump },
 ]
 
 /** Where the nodes reach each other through relays. */

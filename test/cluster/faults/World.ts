@@ -5,7 +5,8 @@
  * ran at most once, and no stream has an event twice or out of order.
  */
 import { Data, Effect, Fiber } from "effect"
-import { readdirSync } from "node:fs"
+import { readdirSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import type { Fault, TurnRecord } from "../../../src/simulator/Simulator.ts"
 import { Simulator } from "../../../src/simulator/Simulator.ts"
 import { address, folder, start } from "../../support/Command.ts"
@@ -23,6 +24,8 @@ export class Broken extends Data.TaggedError("Broken")<{ readonly message: strin
 
 export const must = (holds: boolean, message: () => string): Effect.Effect<void, Broken> =>
   holds ? Effect.void : Effect.fail(new Broken({ message: message() }))
+
+const setClock = fileURLToPath(new URL("../../support/SetClock.ts", import.meta.url))
 
 /** Between two turns of a client, in the machine's own time. */
 const pause = Effect.sleep(20)
@@ -71,6 +74,8 @@ export const makeWorld = Effect.fnUntraced(function* (
     return found.link
   }
 
+  const clockOf = (index: number) => `${cwd}/clock-${index}`
+
   /** From each node to the database. */
   const toDatabase = yield* Effect.forEach(database === undefined ? [] : indices, () => relay(database?.port ?? 0))
 
@@ -83,6 +88,8 @@ export const makeWorld = Effect.fnUntraced(function* (
     const running = yield* start(["serve"], {
       cwd,
       env: {
+        BUN_OPTIONS: `--preload ${setClock}`,
+        CLOCK_FILE: clockOf(index),
         RESPOOL_PORT: String(own?.clients),
         RESPOOL_UPSTREAM_URL: simulator.url,
         RESPOOL_CLUSTER_ADDRESS: `http://127.0.0.1:${own?.nodes}`,
@@ -305,6 +312,12 @@ export const makeWorld = Effect.fnUntraced(function* (
     isRunning: (mark: string) => simulator.until(() => recordsOf(mark).length > 0),
     signal: (index: number, name: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM") =>
       Effect.sync(() => void process.kill(at(index).pid, name)),
+    /** Sets a node's wall clock by so many milliseconds ahead of the machine's, or back. */
+    setClock: (index: number, ahead: number) =>
+      Effect.sync(() => {
+        writeFileSync(clockOf(index), String(ahead))
+        process.kill(at(index).pid, "SIGUSR2")
+      }),
     gone: (index: number) => at(index).exitCode,
     /** Starts a node that has ended anew, on the same ports. */
     restart: (index: number) =>

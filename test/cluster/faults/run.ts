@@ -13,7 +13,7 @@ import { postgres, postgresPrograms } from "../../support/Postgres.ts"
 import { makeRandom } from "../../support/Random.ts"
 import type { Case, Seen } from "./Cases.ts"
 import { databaseCases, networkCases, processCases, restartCases } from "./Cases.ts"
-import { Broken, makeWorld } from "./World.ts"
+import { Broken, makeWorld, must } from "./World.ts"
 
 const { values } = parseArgs({
   options: {
@@ -47,6 +47,9 @@ const figures = (millis: ReadonlyArray<number>) => {
   return `${millis.length}, p50 ${shown[0]} ms, p99 ${shown[1]} ms, at most ${shown[2]} ms`
 }
 
+/** The slowest of other conversations' turns may take so much longer than before any fault. */
+const slower = 1.5
+
 /** Processes are started anew after so many runs, so that one that goes wrong has not seen hundreds of them. */
 const ofPart = 12
 
@@ -61,9 +64,8 @@ const part = Effect.fnUntraced(
     const world = yield* makeWorld(random, { relayed, database: database ? yield* postgres : undefined })
     yield* world.settled()
     const calm = yield* Effect.forEach([0, 1, 2], (owner) => world.talkOwnedBy(owner))
-    for (let turn = 0; turn < 10; turn++) {
-      for (const talk of calm) calmTurns.push((yield* world.complete(random(3), talk)).answer.millis)
-    }
+    const { others } = yield* world.meanwhile(calm, world.indices, Effect.sleep(2_000))
+    calmTurns.push(...others)
     const before = yield* Effect.forEach(world.indices, world.descriptors)
     for (let index = 0; index < count; index++) {
       const one = cases[random(cases.length)]
@@ -99,7 +101,16 @@ const program = Effect.gen(function* () {
     if (told.length > 0) yield* Console.log(`  told: ${figures(told)}`)
     yield* Console.log(`  turns of others meanwhile: ${figures(all.flatMap(({ others }) => others))}`)
   }
+  const p99 = (millis: ReadonlyArray<number>) =>
+    quantile(
+      millis.toSorted((one, other) => one - other),
+      0.99,
+    )
+  const meanwhile = [...seen.values()].flatMap((all) => all.flatMap(({ others }) => others))
+  const ratio = p99(meanwhile) / p99(calmTurns)
+  yield* Console.log(`turns of others, p99 meanwhile ÷ before: ${ratio.toFixed(2)} (at most ${slower})`)
   yield* Console.log(`descriptors but for connections upstream: ${descriptors.join(", ")}`)
+  yield* must(ratio <= slower, () => `the turns of others are ${ratio.toFixed(2)} × as slow as before`)
   yield* Console.log(`passed: ${runs} runs; each turn ran at most once, and every conversation is a suffix again`)
 })
 
