@@ -5,6 +5,7 @@ import type { Frame, Minute } from "../observe/live/Frame.ts"
 import type { TurnEntry } from "../observe/live/TurnEntry.ts"
 import { changeOf, factsOf, reasonWords } from "../observe/live/Words.ts"
 import { charts } from "./Charts.ts"
+import { clusterFigures, sumOf } from "./ClusterFigures.ts"
 import { byId, clear, element, figures, head, prepend, rows, setText } from "./Dom.ts"
 import { bytes, count, lasting, millis, percent } from "../observe/live/Format.ts"
 
@@ -80,7 +81,13 @@ const say = (text: string, isBad = false) => {
 }
 
 const pathOf = (way: TurnEntry["way"]): string =>
-  way === undefined ? "none" : way.transport === "http" ? "HTTP" : `socket #${way.connectionId}, ${way.connection}`
+  way === undefined
+    ? "none"
+    : [
+        way.transport === "http" ? "HTTP" : `socket #${way.connectionId}, ${way.connection}`,
+        ...(way.node === undefined ? [] : [`on ${way.node}`]),
+        ...(way.takeover === undefined ? [] : [way.takeover]),
+      ].join(", ")
 
 const sentOf = (way: TurnEntry["way"]): string =>
   way === undefined ? "–" : `${way.input}, ${count(way.itemsSent)} of ${count(way.items)}`
@@ -158,8 +165,9 @@ const showNow = ({ gauges, up }: Frame) => {
   ])
 }
 
-const showTotals = ({ totals }: Frame) => {
-  const evicted = Object.values(totals.evictions).reduce((sum, number) => sum + number, 0)
+const showTotals = (frame: Frame) => {
+  const { totals } = frame
+  const evicted = sumOf(totals.evictions)
   figures(byId("totals", HTMLElement), [
     ["Turns", count(totals.turns)],
     ["As a suffix", percent(totals.suffix, totals.turns)],
@@ -170,6 +178,7 @@ const showTotals = ({ totals }: Frame) => {
     ["Input tokens", count(totals.inputTokens)],
     ["Cached", percent(totals.cachedTokens, totals.inputTokens)],
     ["Evictions", count(evicted)],
+    ...clusterFigures(frame),
   ])
 }
 

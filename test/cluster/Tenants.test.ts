@@ -11,7 +11,9 @@ import type { ClusterNode } from "../support/ClusterNodes.ts"
 import { freePort, inSession, nodeAt, placeOf, sessionOwnedBy, turnAt } from "../support/ClusterNodes.ts"
 import { scrapedAt, sum } from "../support/Exposition.ts"
 import { user } from "../support/Items.ts"
+import { frame } from "../support/LiveFrames.ts"
 import { relayTo } from "../support/NodeRelay.ts"
+import { TestProxy } from "../support/TestProxy.ts"
 import { everyKind, madeBy, makeTenancy, upstreamKey } from "../support/Tenancy.ts"
 
 /** A node with the same keys as others, and a record of ids in a folder of its own. */
@@ -113,6 +115,10 @@ describe("/metrics of a node", () => {
       assert.strictEqual(sum(then, "respool_takeovers_total"), 1)
       assert.strictEqual(sum(then, "respool_nodes", { state: "alive" }), 1)
       assert.strictEqual(sum(then, "respool_nodes", { state: "gone" }), 2)
+      const { totals } = yield* frame().pipe(Effect.provideService(TestProxy, entry.proxy))
+      assert.deepStrictEqual(totals.takeovers, { owner_unreachable: 1 })
+      assert.strictEqual(totals.forwards["ended"], before + 1)
+      assert.isAbove(totals.forwardMs, -1)
       yield* owner.stop
       const last = yield* scrapedAt(new URL(entry.proxy.url).origin)
       assert.strictEqual(sum(last, "respool_nodes", { state: "draining" }), 1)

@@ -23,6 +23,11 @@ export interface Totals {
   readonly outcomes: Counts
   readonly reasons: Counts
   readonly evictions: Counts
+  /** Turns that were handed to another node, by outcome, and how long until they were taken, all together. */
+  readonly forwards: Counts
+  readonly forwardMs: number
+  /** Turns that their owner did not take, by why. */
+  readonly takeovers: Counts
 }
 
 /** One minute of the last hour. */

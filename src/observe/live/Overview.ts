@@ -72,6 +72,8 @@ const make = Effect.gen(function* () {
       hour.evicted(reason, now())
       tally.evicted(reason)
     },
+    forwarded: ({ outcome, takenMs }) => tally.forwarded(outcome, takenMs),
+    takenOver: ({ reason }) => tally.takenOver(reason),
     offered: ({ labels, name, read }) => void gauges.set([name, ...Object.values(labels)].join("_"), read),
     connectionsOffered: (read) => {
       connections = read

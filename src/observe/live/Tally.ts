@@ -19,10 +19,13 @@ export class Tally {
     cachedTokens: 0,
     followUpInputTokens: 0,
     followUpCachedTokens: 0,
+    forwardMs: 0,
   }
   readonly #outcomes = new Map<string, number>()
   readonly #reasons = new Map<string, number>()
   readonly #evictions = new Map<string, number>()
+  readonly #forwards = new Map<string, number>()
+  readonly #takeovers = new Map<string, number>()
 
   count(record: TurnRecord) {
     const { clientInputBytes, followsUp, outcome, upstreamInputBytes, usage, way } = record
@@ -48,12 +51,23 @@ export class Tally {
     add(this.#evictions, reason)
   }
 
+  forwarded(outcome: string, takenMs: number) {
+    this.#sums.forwardMs += takenMs
+    add(this.#forwards, outcome)
+  }
+
+  takenOver(reason: string) {
+    add(this.#takeovers, reason)
+  }
+
   get totals(): Totals {
     return {
       ...this.#sums,
       outcomes: Object.fromEntries(this.#outcomes),
       reasons: Object.fromEntries(this.#reasons),
       evictions: Object.fromEntries(this.#evictions),
+      forwards: Object.fromEntries(this.#forwards),
+      takeovers: Object.fromEntries(this.#takeovers),
     }
   }
 }
