@@ -14,6 +14,12 @@ const by =
   })
 
 export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
+  by("test/proxy/sockets/Idle.test.ts")(
+    "socket-keeps-its-request",
+    "src/downstream/http/Pending.ts",
+    `    this.request.signal.removeEventListener("abort", this)\n`,
+    ``,
+  ),
   by("test/upstream/dialer/SendQueue.test.ts")(
     "pieces-are-all-made-at-once",
     "src/upstream/dialer/SendQueue.ts",

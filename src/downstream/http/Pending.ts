@@ -64,6 +64,8 @@ export class Pending {
   /** The request has become a WebSocket: from here on its connection is busy until it is gone. */
   upgraded() {
     pending.delete(this.request)
+    // The platform keeps the signal for as long as the socket, and with its listener all of the request.
+    this.request.signal.removeEventListener("abort", this)
     this.#busy.add(this.#peer)
     this.answer(undefined)
   }

@@ -92,13 +92,16 @@ const make = Effect.gen(function* () {
     )
   }
 
+  // Apart from where the request is known: it lives as long as the socket, and would keep the request as long.
+  const callerWith = (seen: Seen) => (headers: RequestHeaders) =>
+    callerOf({ headers: Headers.fromInput(headers) }, seen)
+
   const responses: Served = {
     answer: (request, seen) => {
       if (request.method === "POST") return postTurn(request, seen)
       if (!asksForWebSocket(request)) return Effect.fail(wrongMethod("POST"))
       if (settings.downstreamWebsocket === "off") return Effect.fail(noUpgrade)
-      const callerWith = (headers: RequestHeaders) => callerOf({ headers: Headers.fromInput(headers) }, seen)
-      return Effect.tap(sockets.accept({ request, callerOf: callerWith }), () =>
+      return Effect.tap(sockets.accept({ request, callerOf: callerWith(seen) }), () =>
         Effect.sync(() => note(request, { status: 101 })),
       )
     },

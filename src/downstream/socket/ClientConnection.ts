@@ -20,57 +20,46 @@ import { addressIn, clientEvent, encoded, expanded, nobody, ofTheSocket } from "
 import type { ClientPeer, ClientSocket } from "./ClientSocket.ts"
 import { failureFrame, refusalFrame } from "./ErrorFrame.ts"
 import type { Lane } from "./Lanes.ts"
-import { Lanes } from "./Lanes.ts"
-import { Outbox, outgoing } from "./Outbox.ts"
-import { OwnResponses } from "./OwnResponses.ts"
-import type { ConnectionOptions } from "./ConnectionOptions.ts"
+import type { ConnectionOptions } from "./Asked.ts"
 import { notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
 import { SocketAnswer } from "./SocketAnswer.ts"
+import type { Running, Waiting } from "./Talk.ts"
+import { Talk } from "./Talk.ts"
 import { steerFailed, steerFrame, steerProblem } from "./SteerFrames.ts"
-
-interface Waiting {
-  readonly turn: TurnRequest
-  readonly event: Create
-  readonly place: Place
-  readonly bytes: number
-}
-
-interface Running {
-  readonly answer: SocketAnswer
-  readonly steering: Steering
-  fiber: Fiber.Fiber<TurnEnd, TurnError> | undefined
-}
 
 export class ClientConnection implements ClientPeer {
   /** When the client last showed a sign of life, in milliseconds of the clock. */
   aliveAt: number
   #busyAt: number
   #socket: ClientSocket | undefined
-  #outbox: Outbox | undefined
-  readonly #control = outgoing()
-  readonly #inbox: Array<string> = []
+  /** Undefined: nothing was asked for so far, and nothing said. */
+  #talk: Talk | undefined
   #reading = false
   #pumping = false
   /** Set once no new turn is taken up: the error that says why, and how the socket is closed. */
   #leaving: { readonly error: ApiError; readonly code: number } | undefined
-  readonly #lanes: Lanes<Waiting, Running>
-  readonly #own = new OwnResponses()
   readonly #options: ConnectionOptions
 
   constructor(options: ConnectionOptions) {
     this.#options = options
-    this.#lanes = new Lanes(options.maxBody)
     this.aliveAt = this.#busyAt = options.now()
   }
 
   /** Since when nothing was asked for; undefined: a turn runs. */
   get idleSince(): number | undefined {
-    return this.#lanes.running > 0 ? undefined : this.#busyAt
+    return this.#running > 0 ? undefined : this.#busyAt
+  }
+
+  get #running(): number {
+    return this.#talk?.lanes.running ?? 0
+  }
+
+  get #talking(): Talk {
+    return (this.#talk ??= new Talk(this.#socket as ClientSocket, this.#options))
   }
 
   opened(socket: ClientSocket) {
     this.#socket = socket
-    this.#outbox = new Outbox(socket, this.#options.maxBuffered)
     if (this.#leaving !== undefined) this.#finish()
   }
 
@@ -78,7 +67,7 @@ export class ClientConnection implements ClientPeer {
     this.alive()
     this.#busyAt = this.aliveAt
     if (typeof message !== "string") return void this.#refuse(notText, nobody)
-    this.#inbox.push(message)
+    this.#talking.inbox.push(message)
     if (this.#reading) return
     this.#reading = true
     this.#options.run(this.#readAll())
@@ -89,7 +78,7 @@ export class ClientConnection implements ClientPeer {
   }
 
   drained() {
-    this.#outbox?.drained()
+    this.#talk?.outbox.drained()
   }
 
   ping() {
@@ -97,11 +86,13 @@ export class ClientConnection implements ClientPeer {
   }
 
   closed() {
-    this.#outbox?.closed()
+    this.#talk?.outbox.closed()
     this.#socket = undefined
-    this.#inbox.length = 0
-    for (const { waiting } of this.#lanes.clear()) waiting.place.release()
-    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()
+    if (this.#talk !== undefined) {
+      this.#talk.inbox.length = 0
+      for (const { waiting } of this.#talk.lanes.clear()) waiting.place.release()
+      for (const { running } of this.#talk.lanes.all()) running?.fiber?.interruptUnsafe()
+    }
     this.#options.ended()
   }
 
@@ -112,7 +103,7 @@ export class ClientConnection implements ClientPeer {
   /** Takes up no turn any more, and closes the socket when none runs. */
   close(code: number, error: ApiError) {
     this.#leaving ??= { code, error }
-    for (const { lane, waiting } of this.#lanes.clear()) {
+    for (const { lane, waiting } of this.#talk?.lanes.clear() ?? []) {
       waiting.place.release()
       this.#send(lane, refusalFrame(this.#leaving.error, waiting.event))
     }
@@ -122,7 +113,7 @@ export class ClientConnection implements ClientPeer {
   /** Ends the turns that run, which tells the client so, and then closes the socket. */
   stop(): Effect.Effect<void> {
     this.leave()
-    const fibers = [...this.#lanes.all()].flatMap(({ running }) => running?.fiber ?? [])
+    const fibers = [...(this.#talk?.lanes.all() ?? [])].flatMap(({ running }) => running?.fiber ?? [])
     return Effect.asVoid(Fiber.interruptAll(fibers))
   }
 
@@ -131,7 +122,7 @@ export class ClientConnection implements ClientPeer {
   }
 
   #readAll(): Effect.Effect<void> {
-    const text = this.#inbox.shift()
+    const text = this.#talking.inbox.shift()
     if (text !== undefined) return Effect.andThen(this.#arrived(text), () => this.#readAll())
     this.#reading = false
     this.#finish()
@@ -140,10 +131,10 @@ export class ClientConnection implements ClientPeer {
 
   #arrived(text: string): Effect.Effect<void> {
     const size = Buffer.byteLength(text)
-    const { enter, now, read } = this.#options
-    const startedAt = now()
-    return Effect.flatMap(enter, ({ holds, release }) => {
-      const turn = Effect.flatMap(inSlices(encoded(text, size)), (bytes) => read({ bytes, startedAt, holds }))
+    const options = this.#options
+    const startedAt = options.now()
+    return Effect.flatMap(options.enter, ({ holds, release }) => {
+      const turn = Effect.flatMap(inSlices(encoded(text, size)), (bytes) => options.read({ bytes, startedAt, holds }))
       const taken = Effect.flatMap(holds(size) ? turn : Effect.fail(tooMuch), (turn) =>
         this.#take(turn, { holds, release }),
       )
@@ -172,19 +163,19 @@ export class ClientConnection implements ClientPeer {
   #queue(turn: TurnRequest, place: Place, event: Create | Refused): boolean {
     const error = event._tag === "Refused" ? event.error : this.#leaving?.error
     if (error !== undefined || event._tag === "Refused") return this.#refuse(error ?? notText, event)
-    const lane = this.#lanes.lane(event.streamId)
+    const lane = this.#talking.lanes.lane(event.streamId)
     if (lane === undefined) return this.#refuse(tooManyLanes, event)
     const waiting = { turn, event, place, bytes: turn.body.bytes.length }
-    if (!this.#lanes.wait(lane, waiting)) return this.#refuse(tooManyWait, event)
+    if (!this.#talking.lanes.wait(lane, waiting)) return this.#refuse(tooManyWait, event)
     this.#pump()
     return true
   }
 
   #steer({ body }: TurnRequest, event: Steer, frame: Uint8Array): false {
-    const target = [...this.#lanes.all()].find(({ running }) => {
+    const target = [...this.#talking.lanes.all()].find(({ running }) => {
       return event.responseId !== undefined && running?.answer.responseId === event.responseId
     })
-    const known = event.responseId !== undefined && this.#own.has(event.responseId)
+    const known = event.responseId !== undefined && this.#talking.own.has(event.responseId)
     const problem = steerProblem(event, { known, running: target?.running !== undefined })
     const isSent = problem === undefined && target?.running?.steering.steer(frame) === true
     if (!isSent) this.#send(target, steerFailed(problem ?? "steering_not_supported", body, event, target?.streamId))
@@ -195,16 +186,16 @@ export class ClientConnection implements ClientPeer {
   #pump() {
     if (this.#pumping) return
     this.#pumping = true
-    for (let next = this.#lanes.next(); next !== undefined; next = this.#lanes.next()) {
+    for (let next = this.#talking.lanes.next(); next !== undefined; next = this.#talking.lanes.next()) {
       const { lane, waiting } = next
       const answer = new SocketAnswer({
-        outbox: this.#outbox as Outbox,
+        outbox: this.#talking.outbox,
         waiting: lane.outgoing,
         streamId: lane.streamId,
-        headed: this.#options.headed,
+        headed: (headers) => this.#options.headed(headers),
       })
       const running: Running = { answer, steering: new Steering(), fiber: undefined }
-      this.#lanes.begins(lane, running)
+      this.#talking.lanes.begins(lane, running)
       this.#options.run(this.#start(lane, waiting, running))
     }
     this.#pumping = false
@@ -231,8 +222,8 @@ export class ClientConnection implements ClientPeer {
   #whole({ event, place, turn }: Waiting): Effect.Effect<TurnRequest, ApiError> {
     const { anchor, stored } = event
     if (anchor === undefined) return Effect.succeed(turn)
-    if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return Effect.fail(notFound(anchor))
-    const warmUp = this.#own.warmUp(anchor)
+    if (!stored && this.#options.ownAnchors && !this.#talking.own.has(anchor)) return Effect.fail(notFound(anchor))
+    const warmUp = this.#talking.own.warmUp(anchor)
     if (warmUp === undefined) return Effect.succeed(turn)
     // What the client sent stays beside it.
     const holds = (more: number) => place.holds(turn.body.bytes.length + more)
@@ -247,10 +238,10 @@ export class ClientConnection implements ClientPeer {
     { answer }: Running,
     exit: Exit.Exit<TurnEnd, TurnError | ApiError>,
   ): Told | undefined {
-    this.#lanes.ended(lane)
+    this.#talking.lanes.ended(lane)
     place.release()
     this.#busyAt = this.#options.now()
-    this.#own.ended(event, turn.body, exit)
+    this.#talking.own.ended(event, turn.body, exit)
     if (this.#socket === undefined) return undefined
     const status = Exit.isFailure(exit) ? this.#failed(lane, event, answer, exit.cause) : undefined
     this.#pump()
@@ -281,20 +272,22 @@ export class ClientConnection implements ClientPeer {
   /** False, as the message that it answers is done with. */
   #refuse(error: ApiError, to: Addressed): false {
     this.#options.refused(error)
-    this.#send(this.#lanes.find(to.streamId), refusalFrame(error, to))
+    this.#send(this.#talking.lanes.find(to.streamId), refusalFrame(error, to))
     return false
   }
 
   #send(lane: Lane<Waiting, Running> | undefined, text: string) {
-    const waiting = lane?.outgoing ?? this.#control
-    this.#outbox?.put(waiting, text)
+    if (this.#socket === undefined) return
+    const { control, outbox } = this.#talking
+    const waiting = lane?.outgoing ?? control
+    outbox.put(waiting, text)
     // Errors have no upstream that could be made to wait.
-    if (this.#outbox?.isOver(waiting) === true) this.terminate()
+    if (outbox.isOver(waiting)) this.terminate()
   }
 
   /** What has arrived is to be refused before the socket closes. */
   #finish() {
-    if (this.#leaving === undefined || this.#lanes.running > 0 || this.#reading) return
-    this.#outbox?.close(this.#leaving.code, this.#leaving.error.code ?? "")
+    if (this.#leaving === undefined || this.#socket === undefined || this.#running > 0 || this.#reading) return
+    this.#talking.outbox.close(this.#leaving.code, this.#leaving.error.code ?? "")
   }
 }

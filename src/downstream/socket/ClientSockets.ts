@@ -18,10 +18,12 @@ import { Revocation } from "../../turn/Revocation.ts"
 import { Turns } from "../../turn/Turns.ts"
 import type { ApiError } from "../ApiError.ts"
 import { monotonicMillisOf } from "../../turn/Elapsed.ts"
-import { addressOf, Admission, entering } from "../Admission.ts"
+import { addressOf, Admission } from "../Admission.ts"
 import { upgrade } from "./BunSockets.ts"
 import { Intake } from "../Intake.ts"
 import type { RequestHeaders } from "../Session.ts"
+import type { Service } from "./Asked.ts"
+import { Asked } from "./Asked.ts"
 import { ClientConnection } from "./ClientConnection.ts"
 import { badUpgrade, idle, noUpgrade, refusedMessage, revoked, tooMany, tooManyOfScope } from "./Refusals.ts"
 import { accepted, headersOfTurns } from "./Subprotocol.ts"
@@ -62,7 +64,7 @@ const make = Effect.gen(function* () {
   const run = yield* FiberSet.makeRuntime<never, void>()
 
   const bounded = yield* Flood.make
-  const connections = new Map<ClientConnection, string>()
+  const connections = new Map<Asked, ClientConnection>()
   const counts = new Map<string, number>()
   /** Headers that the upstream told of a scope. */
   const headed = new LatestMap<string, Readonly<Record<string, string>>>()
@@ -86,6 +88,33 @@ const make = Effect.gen(function* () {
     if (told.length > 0) headed.set(scope, Object.fromEntries(told))
   }
 
+  const service: Service = {
+    settings,
+    turns,
+    run,
+    now,
+    remember,
+    enter: (asked) => admission.enter({ scope: asked.scope, address: asked.client }),
+    read: (asked, message) =>
+      Effect.flatMap(asked.callerOf(asked.headers), (caller) =>
+        intake.read({
+          ...message,
+          caller,
+          headers: asked.headers,
+          query: asked.query,
+          stream: true,
+          client: asked.client,
+        }),
+      ),
+    refused: (asked, { code, status }) => {
+      const told = { scope: asked.label, client: asked.client, status, code }
+      run(bounded(`message ${status}`, refusedMessage(told)))
+    },
+    ended: (asked) => {
+      if (connections.delete(asked)) leave(asked.scope ?? "")
+    },
+  }
+
   const accept = Effect.fnUntraced(function* ({ callerOf, request }: Wish) {
     if (!isWhole(request)) return yield* badUpgrade
     const headers = headersOfTurns(request.headers)
@@ -95,41 +124,23 @@ const make = Effect.gen(function* () {
     const client = addressOf(request)
     const refusal = enter(scope)
     if (refusal !== undefined) return yield* refusal
-    const connection = new ClientConnection({
-      maxBody: settings.maxBody,
-      maxBuffered: settings.maxBuffered,
-      ownAnchors: settings.downstreamAnchors === "socket",
-      now,
-      run,
-      enter: admission.enter(entering(request, caller.scope)),
-      turns,
-      read: (message) =>
-        Effect.flatMap(callerOf(headers), (caller) =>
-          intake.read({ ...message, caller, headers, query, stream: true, client }),
-        ),
-      headed: (told) => remember(scope, told),
-      refused: ({ code, status }) =>
-        run(bounded(`message ${status}`, refusedMessage({ scope: caller.label, client, status, code }))),
-      ended: () => {
-        if (connections.delete(connection)) leave(scope)
-      },
-    })
-    connections.set(connection, scope)
+    const asked = new Asked(service, { scope: caller.scope, label: caller.label, callerOf, headers, query, client })
+    const connection = new ClientConnection(asked)
+    connections.set(asked, connection)
     const protocol = accepted(request.headers)
     const upgraded = upgrade(request, connection, {
       ...headed.get(scope),
       ...(protocol === undefined ? {} : { "sec-websocket-protocol": protocol }),
     })
     if (!upgraded) {
-      connections.delete(connection)
-      leave(scope)
+      asked.ended()
       return yield* noUpgrade
     }
     return HttpServerResponse.empty({ status: 204 })
   })
 
   const beat = Effect.sync(() => {
-    for (const connection of connections.keys()) {
+    for (const connection of connections.values()) {
       const { aliveAt, idleSince } = connection
       if (now() - aliveAt >= messageWithin) connection.terminate()
       else if (idleSince !== undefined && now() - idleSince >= settings.downstreamIdle) connection.close(1001, idle)
@@ -139,13 +150,13 @@ const make = Effect.gen(function* () {
   yield* Effect.sleep(settings.pingInterval).pipe(Effect.andThen(beat), Effect.forever, Effect.forkScoped)
 
   yield* revocation.listen(() => {
-    for (const [connection, scope] of connections) {
+    for (const [{ scope = "" }, connection] of connections) {
       if (revocation.isRevoked(scope)) connection.close(1008, revoked)
     }
   })
 
   yield* Effect.addFinalizer(() =>
-    Effect.forEach([...connections.keys()], (connection) => connection.stop(), { concurrency: "unbounded" }),
+    Effect.forEach([...connections.values()], (connection) => connection.stop(), { concurrency: "unbounded" }),
   )
 
   yield* (yield* Observing).gauge("client_sockets", () => connections.size)
