@@ -89,22 +89,21 @@ export const layerAuth = Layer.unwrap(
 )
 
 const layerListener = Layer.unwrap(
-  Effect.map(
-    Effect.all([Settings, RequestLog.make]),
-    ([
-      { downstreamDeflate, drainTimeout, host, listenTls, maxBody, maxClients, maxClientsPerAddress, port },
+  Effect.map(Effect.all([Settings, RequestLog.make]), ([settings, answered]) => {
+    const { downstreamDeflate, drainTimeout, host, listenTls, maxClients, maxClientsPerAddress, port } = settings
+    return BunServer.layer({
       answered,
-    ]) =>
-      BunServer.layer({
-        answered,
-        hostname: host,
-        port,
-        drainTimeout,
-        clients: { all: maxClients, perAddress: maxClientsPerAddress },
-        sockets: { maxMessage: maxBody, deflate: downstreamDeflate === "on" },
-        ...(listenTls === undefined ? {} : { tls: listenTls }),
-      }),
-  ),
+      hostname: host,
+      port,
+      drainTimeout,
+      clients: { all: maxClients, perAddress: maxClientsPerAddress },
+      sockets: {
+        maxMessage: Math.min(settings.maxClientMessage, settings.maxBody),
+        deflate: downstreamDeflate === "on",
+      },
+      ...(listenTls === undefined ? {} : { tls: listenTls }),
+    })
+  }),
 )
 
 /** Warns at every start, since a setting that was made for a trial is easily forgotten. */

@@ -56,6 +56,10 @@ export const rows = {
   downstreamIdle: duration("60 minutes", "a client's socket without a turn is closed after this"),
   maxClientSockets: count(8192, "sockets of clients in all; further ones are answered 503"),
   maxClientSocketsPerScope: count(8192, "sockets of clients with one credential or key; further ones are answered 503"),
+  maxClientMessage: size(
+    "4 MiB",
+    "message on a client's socket; a larger one closes it with 1009, and belongs over HTTP",
+  ),
   upstreamUrl: upstreamAddress("https://api.openai.com/v1", "base URL of the Responses API; else the profile's"),
   profile: row(
     (name) => Config.map(Config.schema(Schema.Literals(profileNames), name), (value): ProfileName | undefined => value),

@@ -12,6 +12,7 @@ import { ResponsesWebSocketSession } from "openai/lib/responses/responses-websoc
 import { ResponsesWS } from "openai/resources/responses/ws"
 import { Simulator } from "../../src/simulator/Simulator.ts"
 import { unlessItHangs } from "../support/EventLoop.ts"
+import { isFull } from "../support/Runs.ts"
 import { TestProxy } from "../support/TestProxy.ts"
 import { node, ofSample, sampleOfNode, written } from "./OnNode.ts"
 import { codexBinary, withCodex } from "./codex/CodexExec.ts"
@@ -35,6 +36,7 @@ const responsesWs: Ask = (baseURL) =>
   onSocket(baseURL, (socket) => {
     const { promise, reject, resolve } = Promise.withResolvers<unknown>()
     socket.on("error", reject)
+    socket.on("close", (code) => reject(new Error(`closed with ${code}`)))
     socket.on("response.completed", resolve)
     socket.send({ type: "response.create", model: "gpt-5.5", input: "Hello" })
     return promise
@@ -119,6 +121,9 @@ const troubles = [
   ["says 500", { _tag: "Error", at: 0, status: 500, code: "server_error", message: "It broke." }, /it broke|500/i],
 ] as const
 
+/** How each client tells that its socket was closed. */
+const closedWords = /closed|1009/i
+
 /** Each start of another program takes a second or two. */
 const byHand = sampleOfNode(troubles)
 
@@ -142,5 +147,23 @@ describe("A client on a WebSocket of its own", () => {
         }).pipe(Effect.provide(TestProxy.layerBrief({ retry: "strict" }))),
       )
     }
+  }
+})
+
+describe("A client whose message is too large for a socket", () => {
+  for (const [name, ask, own] of clients) {
+    // It goes on over HTTP, of which its own test tells.
+    if (ask === codex) continue
+    const isLeftOut = own === ofEffect && name.includes("Node") && !isFull
+    it.effect.skipIf(isLeftOut)(`is told so: ${name}${own === ofEffect ? ofSample : ""}`, () =>
+      Effect.gen(function* () {
+        const { url } = yield* TestProxy
+        const outcome = yield* unlessItHangs(
+          Effect.promise(() => ask(url).then(() => "an answer", String)),
+          () => `${name} waits`,
+        )
+        assert.match(outcome, own === ofEffect ? own : closedWords)
+      }).pipe(Effect.provide(TestProxy.layerBrief({ maxClientMessage: 10 }))),
+    )
   }
 })

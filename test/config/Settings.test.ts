@@ -55,6 +55,7 @@ const contract: ReadonlyArray<readonly [name: string, fallback: unknown, given: 
   ["RESPOOL_DOWNSTREAM_IDLE", 60 * minutes, "5 minutes", 5 * minutes],
   ["RESPOOL_MAX_CLIENT_SOCKETS", 8192, "9", 9],
   ["RESPOOL_MAX_CLIENT_SOCKETS_PER_SCOPE", 8192, "10", 10],
+  ["RESPOOL_MAX_CLIENT_MESSAGE", 4 * 1024 * 1024, "16 MiB", 16 * 1024 * 1024],
   ["RESPOOL_UPSTREAM_URL", "https://api.openai.com/v1", "ws://127.0.0.1:9/v1", "ws://127.0.0.1:9/v1"],
   ["RESPOOL_PROFILE", undefined, "xai", "xai"],
   ["RESPOOL_TRANSPORT", "auto", "websocket", "websocket"],

@@ -510,6 +510,7 @@ const sharing = by(
   "test/proxy/UpstreamLanes.test.ts",
 )
 const answering = by("test/upstream/http/AnswerReader.test.ts", "test/proxy/OddAnswers.test.ts")
+const measuring = by("test/proxy/sockets/LargeMessages.test.ts")
 const keeping = by("test/proxy/KeptConnections.test.ts")
 const failing = by("test/proxy/StreamErrors.test.ts")
 const striking = by("test/proxy/RepeatedCredential.test.ts")
@@ -577,6 +578,24 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
 `,
     `    return begun === null
 `,
+  ),
+  measuring(
+    "a-clients-message-has-the-limit-of-a-body",
+    "src/Server.ts",
+    `maxMessage: Math.min(settings.maxClientMessage, settings.maxBody)`,
+    `maxMessage: settings.maxBody`,
+  ),
+  measuring(
+    "a-clients-message-is-over-the-limit-of-a-body",
+    "src/Server.ts",
+    `maxMessage: Math.min(settings.maxClientMessage, settings.maxBody)`,
+    `maxMessage: settings.maxClientMessage`,
+  ),
+  measuring(
+    "too-large-is-what-a-client-says",
+    "src/downstream/socket/BunSockets.ts",
+    `code === 1006 && reason === overTheLimit`,
+    `reason === overTheLimit`,
   ),
   keeping(
     "an-edges-408-is-the-clients",

@@ -115,8 +115,8 @@ export class SocketReader {
     this.raw(masked(9, content))
   }
 
-  close(code: number) {
-    this.raw(masked(8, Buffer.from([code >> 8, code & 255])))
+  close(code: number, reason = "") {
+    this.raw(masked(8, Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)])))
   }
 
   pause() {

@@ -60,6 +60,9 @@ export const upgradable = (request: Request, server: Bun.Server<Attached>, upgra
     return isSocket
   })
 
+/** Bun's reason where it has closed a connection itself, with 1009. */
+const overTheLimit = "Received too big message"
+
 /** Seconds. A live client answers a ping in between, and one that uploads slowly sends something. */
 const silence = 120
 
@@ -86,11 +89,12 @@ export const makeSockets = ({ deflate, maxMessage }: SocketOptions) => {
     drain: (socket) => socket.data.peer.drained(),
     ping: (socket) => socket.data.peer.alive(),
     pong: (socket) => socket.data.peer.alive(),
-    close: (socket) => {
+    close: (socket, code, reason) => {
       const { gone, peer } = socket.data
       open.delete(peer)
       gone()
-      peer.closed()
+      // No client can send that code.
+      peer.closed(code === 1006 && reason === overTheLimit)
     },
   }
   const leave = () => {

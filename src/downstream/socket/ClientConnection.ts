@@ -21,7 +21,7 @@ import type { ClientPeer, ClientSocket } from "./ClientSocket.ts"
 import { failureFrame, refusalFrame } from "./ErrorFrame.ts"
 import type { Lane } from "./Lanes.ts"
 import type { ConnectionOptions } from "./Asked.ts"
-import { notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
+import { messageTooLarge, notFound, notText, serverStops, tooManyLanes, tooManyWait } from "./Refusals.ts"
 import { SocketAnswer } from "./SocketAnswer.ts"
 import type { Running, Waiting } from "./Talk.ts"
 import { Talk } from "./Talk.ts"
@@ -85,7 +85,8 @@ export class ClientConnection implements ClientPeer {
     this.#socket?.ping()
   }
 
-  closed() {
+  closed(tooLarge = false) {
+    if (tooLarge) this.#options.refused(messageTooLarge)
     this.#talk?.outbox.closed()
     this.#socket = undefined
     if (this.#talk !== undefined) {
@@ -202,12 +203,11 @@ export class ClientConnection implements ClientPeer {
   }
 
   #start(lane: Lane<Waiting, Running>, waiting: Waiting, running: Running): Effect.Effect<void> {
-    const { event } = waiting
     const over = (exit: Exit.Exit<TurnEnd, TurnError | ApiError>) => this.#over(lane, waiting, running, exit)
     return Effect.suspend(() => this.#whole(waiting)).pipe(
       Effect.flatMap((turn) => {
-        const { steering } = running
-        const clientSocket = { omit: ofTheSocket, warmUp: event.warmUp, anchor: event.anchor, steering }
+        const { anchor, warmUp } = waiting.event
+        const clientSocket = { omit: ofTheSocket, warmUp, anchor, steering: running.steering }
         return this.#options.turns.start({ ...turn, clientSocket }, running.answer, over)
       }),
       Effect.map((fiber) => {

@@ -27,8 +27,8 @@ export interface ClientPeer {
   readonly drained: () => void
   /** The client showed a sign of life that is not a message. */
   readonly alive: () => void
-  /** The connection is gone; no call follows. */
-  readonly closed: () => void
+  /** The connection is gone; no call follows. `tooLarge`: the listener closed it because of a message over its limit. */
+  readonly closed: (tooLarge?: boolean) => void
   /** The listener stops. The peer finishes what runs, and closes the socket by itself. */
   readonly leave: () => void
 }

@@ -36,6 +36,9 @@ export const badUpgrade = new ApiError({
 
 export const notText = ApiError.badRequest("invalid_type", "Binary messages are not supported.")
 
+/** For the log: the client is told by close code 1009. */
+export const messageTooLarge = ApiError.tooLarge("The message is over RESPOOL_MAX_CLIENT_MESSAGE.")
+
 export const tooManyLanes = ApiError.badRequest(
   "websocket_stream_limit_reached",
   "This connection has reached the maximum number of distinct stream IDs (32). Reuse a stream ID or open a new connection.",

@@ -1,8 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import { join } from "node:path"
 import type { Part } from "../../../src/simulator/Simulator.ts"
+import { Simulator } from "../../../src/simulator/Simulator.ts"
+import { TestProxy } from "../../support/TestProxy.ts"
 import { continues, continuesOnSocket } from "../Continues.ts"
-import { conversation, questions } from "../Script.ts"
+import { conversation, questions, turnCount } from "../Script.ts"
 import { codexBinary, withCodex } from "./CodexExec.ts"
 
 const binary = await codexBinary()
@@ -67,5 +70,23 @@ describe("the Codex CLI", () => {
 
   it.effect.skipIf(binary === undefined)(`continues on WebSockets of its own, with their warm-ups${whySkipped}`, () =>
     continuesOnSocket(converse(true), { script, steady }),
+  )
+
+  it.effect.skipIf(binary === undefined)(
+    `goes on over HTTP where its message is too large for a socket${whySkipped}`,
+    () =>
+      Effect.gen(function* () {
+        const { logged, url } = yield* TestProxy
+        const { counters } = yield* Simulator
+        const told = yield* Effect.promise(() => converse(true)(url))
+        assert.include(JSON.stringify(told), "2.1 after: ")
+        assert.isAtLeast(logged.filter((line) => line.includes("code=request_too_large")).length, questions.length)
+        const turns = logged.filter((line) => line.includes("message=turn"))
+        assert.deepStrictEqual(
+          turns.map((line) => /input=(\w+)/.exec(line)?.[1]),
+          turns.map((_, index) => (index === 0 ? "full" : "suffix")),
+        )
+        assert.deepStrictEqual([turns.length, counters.upgrades], [turnCount, 1])
+      }).pipe(Effect.provide(TestProxy.layer({ settings: { maxClientMessage: 1_000 }, simulator: { script } }))),
   )
 })

@@ -99,18 +99,6 @@ describe("A client's socket", () => {
     }).pipe(Effect.provide(TestProxy.layerBrief())),
   )
 
-  it.effect("takes a message up to the limit of a body, in pieces too, and is closed with 1009 for a larger one", () =>
-    Effect.gen(function* () {
-      const { url } = yield* TestProxy
-      const client = yield* SocketReader.open(url)
-      client.fragmented({ model: "gpt-5.5", input: "x".repeat(50_000) }, 1000)
-      yield* client.until((texts) => texts.some((text) => text.includes('"response.completed"')))
-      const large = yield* socket()
-      yield* large.send({ input: "x".repeat(100_000) })
-      assert.strictEqual(yield* large.closed, 1009)
-    }).pipe(Effect.scoped, Effect.provide(TestProxy.layerBrief({ maxBody: 100_000 }))),
-  )
-
   it.effect("takes a message in very many pieces, empty ones too", () =>
     Effect.gen(function* () {
       const { url } = yield* TestProxy
