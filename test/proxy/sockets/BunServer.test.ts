@@ -56,9 +56,7 @@ describe("send() of Bun's server", () => {
         given.push(peer.send(numbered(given.length, 64 * KiB)))
       assert.isAtLeast(given[0] ?? 0, 64 * KiB)
       assert.isTrue(given.every((result) => result === -1 || result > 0))
-      // Once it keeps one, it keeps all until the client reads.
-      assert.strictEqual(given.lastIndexOf(-1) - given.indexOf(-1), 49)
-      // The system takes some of it as its buffers grow; most is kept.
+      // Behind the first that it keeps the system may take some more, as its buffers grow; most is kept.
       assert.isAbove(peer.getBufferedAmount(), 25 * 64 * KiB)
       client.resume()
       yield* client.until(({ length }) => length >= given.length)
