@@ -71,14 +71,14 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
   by("test/downstream/socket/ClientConnection.test.ts")(
     "what-has-arrived-hears-nothing-of-the-stop",
     "src/downstream/socket/ClientConnection.ts",
-    `this.#lanes.running > 0 || this.#reading) return`,
-    `this.#lanes.running > 0) return`,
+    `this.#running > 0 || this.#reading) return`,
+    `this.#running > 0) return`,
   ),
   by("test/lifecycle/ClientSockets.test.ts")(
     "clients-socket-is-counted-for-ever",
     "src/downstream/socket/ClientSockets.ts",
-    `if (connections.delete(connection)) leave(scope)`,
-    `leave(scope)`,
+    `if (connections.delete(asked)) leave(asked.scope ?? "")`,
+    `leave(asked.scope ?? "")`,
   ),
   by("test/lifecycle/ClientSockets.test.ts")(
     "turns-that-wait-hear-nothing-of-the-stop",
@@ -89,7 +89,7 @@ export const ofCosts: ReadonlyArray<MutantOfTheWhole> = [
   by("test/proxy/sockets/Steering.test.ts", "test/lifecycle/ClientSockets.test.ts")(
     "turns-of-a-client-that-has-left-run-on",
     "src/downstream/socket/ClientConnection.ts",
-    `    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()`,
+    `      for (const { running } of this.#talk.lanes.all()) running?.fiber?.interruptUnsafe()`,
     ``,
   ),
   by("test/wire/Steps.test.ts")(

@@ -801,14 +801,16 @@ export const ofTheWhole: ReadonlyArray<MutantOfTheWhole> = [
   by("test/proxy/sockets/Upgrade.test.ts")(
     "client-socket-leaves-its-turns",
     "src/downstream/socket/ClientConnection.ts",
-    `    for (const { running } of this.#lanes.all()) running?.fiber?.interruptUnsafe()
+    `      for (const { running } of this.#talk.lanes.all()) running?.fiber?.interruptUnsafe()
+    }
     this.#options.ended()`,
-    `    this.#options.ended()`,
+    `    }
+    this.#options.ended()`,
   ),
   continuing(
     "ids-of-any-client-socket",
     "src/downstream/socket/ClientConnection.ts",
-    `    if (!stored && this.#options.ownAnchors && !this.#own.has(anchor)) return`,
+    `    if (!stored && this.#options.ownAnchors && !this.#talking.own.has(anchor)) return`,
     `    if (!stored && this.#options.ownAnchors && anchor === "") return`,
   ),
   chaining(
