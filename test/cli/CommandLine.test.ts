@@ -279,6 +279,36 @@ it.layer(NodeFileSystem.layer)("respool keys add", (it) => {
     }),
   )
 
+  it.effect.skipIf(why !== undefined)(`lists none, several, and no file at all${saying(why)}`, () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* folder
+      const list = (...args: ReadonlyArray<string>) => run(["keys", "list", ...args], { cwd })
+      const missing = yield* list()
+      assert.deepStrictEqual([missing.code, missing.stdout], [1, ""])
+      assert.match(missing.stderr, /^respool: keys file respool\.keys\.json does not exist.*\n$/)
+      yield* fs.writeFileString(`${cwd}/respool.keys.json`, '{"keys":[]}', { mode: 0o600 })
+      assert.deepStrictEqual([(yield* list()).stdout, (yield* list("--json")).stdout], ["", "[]\n"])
+      for (const args of [["laptop"], ["ci.2", "--user", "team"], ["server"]])
+        yield* run(["keys", "add", ...args], { cwd })
+      const lines = (yield* list()).stdout.trimEnd().split("\n")
+      assert.deepStrictEqual(
+        lines.map((line) => line.replace(/^[0-9a-f]{12} {2}\S+Z {2}/, "")),
+        ["laptop", "ci.2  (of team)", "server"],
+      )
+      const shown = JSON.parse((yield* list("--json")).stdout) as ReadonlyArray<Record<string, string>>
+      assert.deepStrictEqual(
+        shown.map(({ name, user }) => [name, user]),
+        [
+          ["laptop", undefined],
+          ["ci.2", "team"],
+          ["server", undefined],
+        ],
+      )
+      for (const key of shown) assert.notProperty(key, "hash")
+    }),
+  )
+
   it.effect.skipIf(why !== undefined)(
     `refuses a wrong name, a wrong user and a file that others may read, with one line${saying(why)}`,
     () =>

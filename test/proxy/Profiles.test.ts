@@ -300,6 +300,35 @@ describe("A key in api-key", () => {
     )
   }
 
+  const strangers: ReadonlyArray<readonly [what: string, headers: Readonly<Record<string, string>>]> = [
+    ["another api-key", { "api-key": "test-key-b" }],
+    ["another api-key in other letters", { "API-KEY": "test-key-b" }],
+    ["another bearer", { authorization: "Bearer test-key-b" }],
+    [
+      "another bearer beside the same api-key, which does not count",
+      { "api-key": "test-key-a", authorization: "Bearer test-key-b" },
+    ],
+    ["one that is longer by a letter", { "api-key": "test-key-ab" }],
+  ]
+  for (const [what, headers] of strangers) {
+    it.effect(`shares no connection and no history with who shows ${what}`, () =>
+      Effect.gen(function* () {
+        const simulator = yield* atAzure(["test-key-a", "test-key-b", "test-key-ab"])
+        const settings = { upstreams: [{ name: "main", profile: "azure" as const, url: simulator.url }] }
+        const told = yield* Effect.gen(function* () {
+          const first = yield* post(
+            { model: "m", input: [user("One")] },
+            { key: undefined, headers: { "api-key": "test-key-a" } },
+          )
+          const input = [user("One"), ...outputOf(first), user("Two")]
+          return way(yield* post({ model: "m", input }, { key: undefined, headers }))
+        }).pipe(Effect.provide(TestProxy.layerProxy(settings)))
+        assert.deepStrictEqual(told, ["websocket", "no_checkpoint"])
+        assert.strictEqual(new Set(simulator.connections.map(({ headers }) => headers["authorization"])).size, 2)
+      }),
+    )
+  }
+
   it.effect("that Azure does not know is refused by its own words, and over HTTP it stays where it was", () =>
     Effect.gen(function* () {
       const simulator = yield* atAzure(["test-key-a"])

@@ -56,6 +56,9 @@ const requests: ReadonlyArray<readonly [what: string, text: string]> = [
   ["in chunks", `${head("POST", "/", "transfer-encoding: chunked")}2\r\nhi\r\n0\r\n\r\n`],
   ["without a body", head("GET", "/")],
   ["that says close", head("GET", "/", "connection: close")],
+  ["of another method", head("DELETE", "/")],
+  ["that asks for the head alone", head("HEAD", "/")],
+  ["that offers a large body in two parts", `${head("POST", "/", "content-length: 70000")}${"x".repeat(70_000)}`],
   ["of HTTP/1.0", head("GET", "/").replace("HTTP/1.1", "HTTP/1.0")],
 ]
 

@@ -81,6 +81,28 @@ describe("A client's WebSocket", () => {
     )
   }
 
+  it.effect("shows a key of the proxy's in any way in which clients show one, and carries a turn", () =>
+    Effect.gen(function* () {
+      const { url: upstream } = yield* Simulator
+      const tenancy = yield* makeTenancy
+      const proxy = yield* startProxy(tenancy, upstream)
+      const { secret } = tenancy.a
+      const ways: ReadonlyArray<Record<string, string>> = [
+        { "api-key": secret },
+        { "Api-Key": secret },
+        { "api-key": ` ${secret} ` },
+        { "api-key": secret, authorization: " " },
+        { "api-key": secret, authorization: `Bearer ${secret}` },
+        { authorization: `Bearer ${secret}` },
+      ]
+      for (const headers of ways) {
+        const client = yield* connect(proxy, headers)
+        const end = yield* client.turn({ input: "Hello" })
+        assert.strictEqual(end.type, "response.completed", JSON.stringify(headers))
+      }
+    }).pipe(Effect.scoped, Effect.provide(Simulator.layer())),
+  )
+
   it.effect("is refused with 401 before the upgrade where its key is none", () =>
     Effect.gen(function* () {
       const { url: upstream } = yield* Simulator
@@ -91,6 +113,9 @@ describe("A client's WebSocket", () => {
         keyed("sk-test"),
         { authorization: "Basic abc" },
         { authorization: "Bearer" },
+        { "api-key": "sk-test" },
+        { "api-key": "" },
+        { "api-key": "respool_000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" },
         { "sec-websocket-protocol": "openai-insecure-api-key.sk-wrong" },
         { "sec-websocket-protocol": "openai-insecure-api-key." },
       ]
