@@ -98,8 +98,9 @@ const program = Effect.gen(function* () {
   yield* Console.log("the page is open")
   yield* Effect.sleep("16 seconds")
 
+  // A frame of the page tells of a hundred turns at most: with more of them in a second, one that is waited for may be left out.
   const goOn = (at: number) =>
-    Effect.forever(Effect.andThen(post(url, `session-${at}`, `on-${at}`), Effect.sleep("50 millis")))
+    Effect.forever(Effect.andThen(post(url, `session-${at}`, `on-${at}`), Effect.sleep("500 millis")))
   yield* Effect.forEach(Array.from({ length: Number(values.sessions) }), (_, at) => Effect.forkScoped(goOn(at)))
   const shown: Array<number> = []
   const late: Array<number> = []
